@@ -1,0 +1,272 @@
+//! `ckpt-regen apply`.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use super::args::ApplyArgs;
+use super::inspect::read_schema;
+use super::output;
+use super::progress::CopyProgress;
+use super::{BOLD, undo};
+use crate::batchnorm::Filter;
+use crate::checkpoint::Checkpoint;
+use crate::edit::{self, Applied, Change, Destination, PlanFile, Planned, Request};
+use crate::error::{Error, Result};
+use crate::inspect::terminal::number;
+use crate::regen::{Due, LayerPlan, Options, Rule, Scope, To};
+use crate::storage::Syncs;
+
+pub(super) fn run(args: &ApplyArgs) -> Result<()> {
+    let begin = Instant::now();
+    let due = due(args)?;
+    let mut request = request(args)?;
+    if !due.now {
+        request.change = Change::Nothing;
+    }
+    let outcome = if args.dry_run {
+        dry_run(args, &request)?
+    } else {
+        write(args, &request)?
+    };
+    output::note_recovery(outcome.recovery.as_ref());
+    let planned = outcome.planned.as_ref();
+    let mut warnings: Vec<String> = planned.map_or_else(Vec::new, |p| p.warnings.clone());
+    warnings.extend(outcome.warnings.iter().cloned());
+    if !args.json {
+        warnings.iter().for_each(|warning| output::warn(warning));
+        planned
+            .iter()
+            .flat_map(|p| &p.notes)
+            .for_each(|note| output::note(note));
+    }
+    output::data(|out| {
+        if args.json {
+            writeln!(out, "{}", to_json(args, due, &outcome, &warnings))
+        } else {
+            summary(out, args, due, &outcome)
+        }
+    })?;
+    if args.verbose {
+        undo::note_time(begin, outcome.syncs);
+    }
+    Ok(())
+}
+
+/// What was done, or with `--dry-run` would have been.
+fn write(args: &ApplyArgs, request: &Request) -> Result<Applied> {
+    let destination = Destination {
+        output: args.output.clone(),
+        in_place: args.in_place,
+        follow_symlinks: args.follow_symlinks,
+    };
+    if args.plan_out.is_some() {
+        save_plan(args, &Checkpoint::open(&args.path)?, request)?;
+    }
+    let progress = CopyProgress::new();
+    edit::apply(&args.path, request, &destination, &|done, total| {
+        progress.update(done, total)
+    })
+}
+
+fn dry_run(args: &ApplyArgs, request: &Request) -> Result<Applied> {
+    let checkpoint = Checkpoint::open(&args.path)?;
+    let planned = match request.change {
+        Change::Nothing => None,
+        _ => Some(edit::plan(&checkpoint, request)?),
+    };
+    save_plan(args, &checkpoint, request)?;
+    Ok(Applied {
+        planned,
+        output: checkpoint.anchor().to_owned(),
+        record: None,
+        recovery: None,
+        warnings: Vec::new(),
+        syncs: Syncs::default(),
+    })
+}
+
+fn save_plan(args: &ApplyArgs, checkpoint: &Checkpoint, request: &Request) -> Result<()> {
+    match (&args.plan_out, &request.change) {
+        (Some(file), Change::Rule(_)) => {
+            PlanFile::new(&edit::plan(checkpoint, request)?).write(file)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn request(args: &ApplyArgs) -> Result<Request> {
+    let change = match &args.plan {
+        Some(file) => Change::Plan(PlanFile::read(file)?),
+        None => Change::Rule(Options {
+            rule: args.rule,
+            below: args.below,
+            to: args.to.unwrap_or_default(),
+            scope: args.scope,
+            keep_zeros: args.keep_zeros,
+        }),
+    };
+    Ok(Request {
+        schema: read_schema(args.schema.as_deref())?,
+        root: args.root.clone(),
+        filter: Filter {
+            include: args.include.clone(),
+            exclude: args.exclude.clone(),
+        },
+        change,
+    })
+}
+
+/// Whether it is time; always, without `--every`.
+fn due(args: &ApplyArgs) -> Result<Due> {
+    let Some(every) = args.every else {
+        return Ok(Due {
+            now: true,
+            next: None,
+        });
+    };
+    let Some(epoch) = args.epoch else {
+        return Err(Error::Usage(format!(
+            "--every needs --epoch N: {} does not say how many epochs are finished",
+            args.path.display()
+        )));
+    };
+    Ok(crate::regen::Schedule {
+        every,
+        start: args.start.unwrap_or(every),
+        until: args.until,
+    }
+    .at(epoch))
+}
+
+fn summary(out: &mut dyn Write, args: &ApplyArgs, due: Due, done: &Applied) -> io::Result<()> {
+    if let Some(every) = args.every {
+        let epoch = args.epoch.unwrap_or_default();
+        let state = if due.now {
+            "due"
+        } else {
+            "not due, nothing regenerated"
+        };
+        let next = match due.next {
+            Some(next) => format!("next at epoch {next}"),
+            None => "never again".to_owned(),
+        };
+        writeln!(out, "epoch {epoch}, every {every}: {state}; {next}")?;
+    }
+    let file = args
+        .output
+        .is_some()
+        .then(|| done.output.display().to_string());
+    let Some(planned) = &done.planned else {
+        return match file {
+            Some(file) if !args.dry_run => writeln!(out, "{BOLD}{file}{BOLD:#}: an unchanged copy"),
+            _ => Ok(()),
+        };
+    };
+    let plan = &planned.plan;
+    let name = file.unwrap_or_else(|| args.path.display().to_string());
+    let verb = if args.dry_run {
+        "would regenerate"
+    } else {
+        "regenerated"
+    };
+    writeln!(
+        out,
+        "{BOLD}{name}{BOLD:#}: {verb} {} of {} channels, in {} of {} layers",
+        plan.regenerated(),
+        plan.counted,
+        plan.layers_touched(),
+        plan.layers.len(),
+    )?;
+    writeln!(out, "  rule     {}", rule(planned))?;
+    let mut most: Vec<&LayerPlan> = plan
+        .layers
+        .iter()
+        .filter(|l| !l.changes.is_empty())
+        .collect();
+    most.sort_by_key(|layer| std::cmp::Reverse(layer.changes.len()));
+    if !most.is_empty() {
+        let most = most
+            .iter()
+            .take(3)
+            .map(|l| format!("{} ({})", l.name, l.changes.len()));
+        writeln!(out, "  most in  {}", most.collect::<Vec<_>>().join(", "))?;
+    }
+    match &done.record {
+        Some(record) => writeln!(out, "  record   {} (for ckpt-regen undo)", record.display()),
+        None if args.dry_run => writeln!(out, "  nothing was written"),
+        None if args.output.is_some() => writeln!(out, "  nothing changed: an unchanged copy"),
+        None => writeln!(
+            out,
+            "  nothing changed: file and record are left as they were"
+        ),
+    }
+}
+
+/// The rule with its numbers, as `paper: γ ≤ 0.187 (median) becomes 0.187`.
+fn rule(planned: &Planned) -> String {
+    let options = &planned.options;
+    let number = |value: Option<f64>| match value {
+        Some(value) => precise(value),
+        None => "its layer's".to_owned(),
+    };
+    let (threshold, target) = (number(planned.plan.threshold), number(planned.plan.target));
+    let selected = match options.rule {
+        Rule::Paper => "γ ≤",
+        Rule::Reference | Rule::KeepSign => "|γ| <",
+    };
+    let sign = if options.rule == Rule::KeepSign {
+        "±"
+    } else {
+        ""
+    };
+    let to = match (options.to, options.scope) {
+        (To::Threshold, Scope::Layer) => "that".to_owned(),
+        (To::Threshold | To::Value(_), _) => format!("{sign}{target}"),
+        (to, _) => format!("{sign}{target} ({to})"),
+    };
+    format!(
+        "{}: {selected} {threshold} ({}) becomes {to}",
+        options.rule, options.below
+    )
+}
+
+/// A γ with six digits behind the point, or as short as it is tiny.
+fn precise(value: f64) -> String {
+    if value == 0.0 || value.abs() >= 1e-3 {
+        format!("{value:.6}")
+    } else {
+        number(value).trim().to_owned()
+    }
+}
+
+fn to_json(args: &ApplyArgs, due: Due, done: &Applied, warnings: &[String]) -> Value {
+    let plan = done.planned.as_ref().map(|planned| &planned.plan);
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let layer = |layer: &LayerPlan| {
+        json!({
+            "name": layer.name,
+            "threshold": layer.threshold,
+            "target": layer.target,
+            "regenerated": layer.changes.len(),
+        })
+    };
+    json!({
+        "path": text(&args.path),
+        "output": (!args.dry_run).then(|| text(&done.output)),
+        "due": due.now,
+        "next": due.next,
+        "root": done.planned.as_ref().map(|planned| &planned.network.root),
+        "rule": done.planned.as_ref().map_or(args.rule, |p| p.options.rule).to_string(),
+        "threshold": plan.and_then(|plan| plan.threshold),
+        "target": plan.and_then(|plan| plan.target),
+        "counted": plan.map_or(0, |plan| plan.counted),
+        "regenerated": plan.map_or(0, |plan| plan.regenerated()),
+        "layers_touched": plan.map_or(0, |plan| plan.layers_touched()),
+        "layers": plan.map_or_else(Vec::new, |plan| plan.layers.iter().map(layer).collect()),
+        "warnings": warnings,
+        "record": done.record.as_deref().map(text),
+    })
+}

@@ -1,0 +1,214 @@
+//! What can be typed. Parsing touches no file.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+use regex::Regex;
+
+use crate::regen::{Below, Rule, Scope, To};
+
+const STYLES: clap::builder::Styles = clap::builder::Styles::styled();
+
+/// Bring dead BatchNorm channels back, from outside the training code.
+///
+/// In a trained CNN many BatchNorm scales γ fall to zero; their channels get no gradient and stay
+/// dead. Channel regeneration (Sharma and Foroosh, AAAI 2023) lifts every γ at or below the
+/// network's median back to the median, every few epochs. This tool does it in the checkpoint
+/// file between two resume steps, and changes nothing else in it.
+#[derive(Debug, Parser)]
+#[command(name = "ckpt-regen", version, styles = STYLES, max_term_width = 100)]
+#[command(arg_required_else_help = true)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    Inspect(InspectArgs),
+    Apply(Box<ApplyArgs>),
+    Undo(UndoArgs),
+    Schema(SchemaArgs),
+    /// Inspect, edit, inspect again and undo a real checkpoint that is built in
+    Demo,
+    /// Print a completion script for a shell
+    ///
+    /// For bash: ckpt-regen completions bash > ~/.local/share/bash-completion/completions/ckpt-regen
+    Completions {
+        /// The shell it is for
+        shell: Shell,
+    },
+}
+
+/// Show γ per layer: range, inhibited and weak channels, histogram
+///
+/// One line a BatchNorm layer and a last line for the network: channels; smallest, median and
+/// largest γ; the shares of inhibited channels (|γ| < 0.01), of γ at or below the network's
+/// median, and of negative γ; and a histogram, on one axis for all layers.
+///
+/// Reads only headers and γ, whatever the size of the file.
+#[derive(Debug, Args)]
+pub(super) struct InspectArgs {
+    /// Checkpoints: files, shard indexes (*.index.json) or directories
+    #[arg(required = true, value_name = "PATH")]
+    pub(super) paths: Vec<PathBuf>,
+    /// Print one JSON object a path instead
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Say of every one-dimensional tensor why it is, or is not, a γ
+    #[arg(long, conflicts_with = "json")]
+    pub(super) explain: bool,
+    /// Show only layers whose name matches this regular expression
+    #[arg(long, value_name = "RE")]
+    pub(super) layer: Option<Regex>,
+    /// Find γ as this file says (see `ckpt-regen schema`)
+    #[arg(long, value_name = "FILE")]
+    pub(super) schema: Option<PathBuf>,
+}
+
+/// Regenerate channels in a checkpoint file, and nothing else
+///
+/// With no options: Algorithm 1 of the paper. Every γ at or below the network's median is set to
+/// the median. The file is replaced as a whole by its edited copy, and a record is kept beside it
+/// (PATH.regen.json) with which `ckpt-regen undo` gives it back bit for bit.
+///
+/// Killed at any moment, it leaves the old file, the new file, or a journal that the next apply or
+/// undo completes.
+#[derive(Debug, Args)]
+pub(super) struct ApplyArgs {
+    /// The checkpoint: a file, a shard index (*.index.json) or a directory
+    #[arg(value_name = "PATH")]
+    pub(super) path: PathBuf,
+
+    /// Which channels: paper (γ ≤ t, as the paper says), reference (|γ| < t, as its first author's
+    /// code does), keep-sign (|γ| < t, and γ keeps its sign)
+    #[arg(
+        long,
+        default_value_t,
+        value_name = "RULE",
+        help_heading = "What to regenerate"
+    )]
+    pub(super) rule: Rule,
+    /// The threshold t: median, quantile:Q (0 ≤ Q < 1), or a number
+    #[arg(
+        long,
+        default_value_t,
+        value_name = "T",
+        help_heading = "What to regenerate"
+    )]
+    #[arg(allow_negative_numbers = true)]
+    pub(super) below: Below,
+    /// The new γ: median, mean, max or quantile:Q of the γ before the edit, or a number [default:
+    /// the threshold]
+    ///
+    /// With the default, a second apply changes nothing; with another, it may.
+    #[arg(long, value_name = "GAMMA", help_heading = "What to regenerate")]
+    #[arg(allow_negative_numbers = true)]
+    pub(super) to: Option<To>,
+    /// One threshold for the whole network, or each layer by itself: network, layer
+    #[arg(
+        long,
+        default_value_t,
+        value_name = "SCOPE",
+        help_heading = "What to regenerate"
+    )]
+    pub(super) scope: Scope,
+    /// Leave γ that are exactly 0 alone (channels masked by pruning), and out of the median
+    #[arg(long, help_heading = "What to regenerate")]
+    pub(super) keep_zeros: bool,
+    /// Count and edit only layers whose name matches; may be repeated
+    #[arg(long, value_name = "RE", help_heading = "What to regenerate")]
+    pub(super) include: Vec<Regex>,
+    /// Leave out layers whose name matches; may be repeated
+    #[arg(long, value_name = "RE", help_heading = "What to regenerate")]
+    pub(super) exclude: Vec<Regex>,
+    /// The network to edit, where the file holds several in training
+    #[arg(long, value_name = "NAME", help_heading = "What to regenerate")]
+    pub(super) root: Option<String>,
+    /// Find γ as this file says (see `ckpt-regen schema`)
+    #[arg(long, value_name = "FILE", help_heading = "What to regenerate")]
+    pub(super) schema: Option<PathBuf>,
+    /// Apply this saved plan instead of a rule; refused on any other γ than it was made for
+    #[arg(long, value_name = "FILE", help_heading = "What to regenerate")]
+    #[arg(conflicts_with_all = ["rule", "below", "to", "scope", "keep_zeros", "include", "exclude"])]
+    pub(super) plan: Option<PathBuf>,
+
+    /// Regenerate every E epochs only; when it is not due, change nothing and exit with 0
+    #[arg(long, value_name = "E", help_heading = "When")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) every: Option<u64>,
+    /// How many epochs are finished
+    #[arg(long, value_name = "N", requires = "every", help_heading = "When")]
+    pub(super) epoch: Option<u64>,
+    /// The first epoch to regenerate at [default: E; the author's code starts at 1]
+    #[arg(long, value_name = "S", requires = "every", help_heading = "When")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) start: Option<u64>,
+    /// The last epoch to regenerate at
+    #[arg(long, value_name = "U", requires = "every", help_heading = "When")]
+    pub(super) until: Option<u64>,
+
+    /// Write the result here and leave PATH alone; written also when nothing is due or changes
+    #[arg(short, long, value_name = "OUT", help_heading = "Where to")]
+    pub(super) output: Option<PathBuf>,
+    /// Patch the file itself, through a journal: for files too big to copy
+    #[arg(long, conflicts_with = "output", help_heading = "Where to")]
+    pub(super) in_place: bool,
+    /// Edit the file that a symbolic link leads to
+    #[arg(long, help_heading = "Where to")]
+    pub(super) follow_symlinks: bool,
+    /// Say what would be done, and write nothing
+    #[arg(long, help_heading = "Where to")]
+    pub(super) dry_run: bool,
+    /// Save the plan: layer, channel, old and new γ
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "plan",
+        help_heading = "Where to"
+    )]
+    pub(super) plan_out: Option<PathBuf>,
+
+    /// Print a JSON object instead
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Say how long it took, and how much of that was waiting for the disk
+    #[arg(short, long)]
+    pub(super) verbose: bool,
+}
+
+/// Take the last apply back: the file is bit for bit what it was
+///
+/// Uses the record beside the file (PATH.regen.json), and refuses when γ are not the ones that it
+/// left, as when training went on.
+#[derive(Debug, Args)]
+pub(super) struct UndoArgs {
+    /// The checkpoint: a file, a shard index (*.index.json) or a directory
+    #[arg(value_name = "PATH")]
+    pub(super) path: PathBuf,
+    /// Patch the file itself, through a journal: for files too big to copy
+    #[arg(long)]
+    pub(super) in_place: bool,
+    /// Restore the file that a symbolic link leads to
+    #[arg(long)]
+    pub(super) follow_symlinks: bool,
+    /// Print a JSON object instead
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Say how long it took, and how much of that was waiting for the disk
+    #[arg(short, long)]
+    pub(super) verbose: bool,
+}
+
+/// Print a schema for a checkpoint, to start from
+///
+/// A schema is a TOML or JSON file that says how γ and its siblings are named, which layers to leave
+/// out, and which prefixes are networks of their own; --schema takes it. The one printed here finds
+/// what is found without it. Format: docs/schema.md.
+#[derive(Debug, Args)]
+pub(super) struct SchemaArgs {
+    /// The checkpoint: a file, a shard index (*.index.json) or a directory
+    #[arg(value_name = "PATH")]
+    pub(super) path: PathBuf,
+}

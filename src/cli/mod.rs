@@ -1,0 +1,75 @@
+//! The command line: parse, call the library, print. Data goes to stdout, talk to stderr.
+
+mod apply;
+mod args;
+mod demo;
+mod inspect;
+mod output;
+mod progress;
+mod schema;
+mod undo;
+
+use std::error::Error as _;
+use std::ffi::OsString;
+use std::io;
+use std::process::ExitCode;
+
+use anstyle::{AnsiColor, Style};
+use clap::{CommandFactory as _, Parser as _};
+
+use crate::error::{Error, Result};
+use args::{Cli, Command};
+
+/// Runs the program. Exit code 0: did what was asked; 1: failed; 2: wrong usage.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    match run(args) {
+        Ok(code) => code,
+        Err(err) if is_closed_pipe(&err) => ExitCode::SUCCESS,
+        Err(err) => {
+            output::talk("error", AnsiColor::Red, &chain(&err));
+            ExitCode::from(err.exit_code())
+        }
+    }
+}
+
+/// Parses and runs one command.
+fn run(args: impl IntoIterator<Item = OsString>) -> Result<ExitCode> {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(err) => {
+            let _ = err.print();
+            return Ok(ExitCode::from(err.exit_code() as u8));
+        }
+    };
+    match cli.command {
+        Command::Inspect(args) => inspect::run(&args)?,
+        Command::Apply(args) => apply::run(&args)?,
+        Command::Undo(args) => undo::run(&args)?,
+        Command::Schema(args) => schema::run(&args)?,
+        Command::Demo => demo::run()?,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "ckpt-regen", &mut script);
+            output::data(|out| out.write_all(&script))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// An error with what caused it.
+fn chain(err: &Error) -> String {
+    let mut text = err.to_string();
+    let mut cause = err.source();
+    while let Some(err) = cause {
+        text += &format!(": {err}");
+        cause = err.source();
+    }
+    text
+}
+
+/// Whether whoever read our output has seen enough (`ckpt-regen inspect … | head`).
+fn is_closed_pipe(err: &Error) -> bool {
+    matches!(err, Error::Io { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
+}
+
+const BOLD: Style = Style::new().bold();

@@ -1,0 +1,57 @@
+//! Where output goes.
+
+use std::io::{self, Write};
+
+use anstyle::AnsiColor;
+
+use crate::error::{Error, Result};
+use crate::storage::Recovery;
+
+/// Writes data to stdout, without colours where they are not wanted.
+pub(super) fn data(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+    let mut out = anstream::AutoStream::auto(io::stdout()).lock();
+    write(&mut out)
+        .and_then(|()| out.flush())
+        .map_err(Error::io("write to", "stdout"))
+}
+
+/// Says something to a person, on stderr.
+pub(super) fn talk(label: &str, color: AnsiColor, text: &str) {
+    let style = color.on_default().bold();
+    let mut out = anstream::AutoStream::auto(io::stderr()).lock();
+    // With stderr gone there is nobody to tell.
+    let _ = writeln!(out, "{style}{label}{style:#}: {text}");
+}
+
+/// Points something out that may be a mistake.
+pub(super) fn warn(text: &str) {
+    talk("warning", AnsiColor::Yellow, text);
+}
+
+/// Adds a fact.
+pub(super) fn note(text: &str) {
+    talk("note", AnsiColor::Cyan, text);
+}
+
+/// What became of an interrupted edit, as a note.
+pub(super) fn note_recovery(recovery: Option<&Recovery>) {
+    match recovery {
+        None => {}
+        Some(Recovery::Completed) => note("an interrupted earlier edit was completed first"),
+        Some(Recovery::GivenUp(file)) => warn(&format!(
+            "an interrupted earlier edit was given up: {} was rewritten since, and is left as it is",
+            file.display()
+        )),
+    }
+}
+
+/// Columns of the terminal; 80 when stdout is none.
+pub(super) fn width() -> usize {
+    terminal_size::terminal_size_of(io::stdout()).map_or(80, |(width, _)| usize::from(width.0))
+}
+
+/// `1 channel`, `2 channels`.
+pub(super) fn plural(count: usize, thing: &str) -> String {
+    let s = if count == 1 { "" } else { "s" };
+    format!("{count} {thing}{s}")
+}

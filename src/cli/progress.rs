@@ -1,0 +1,45 @@
+//! A progress bar for copies that take longer than a second, on a terminal.
+
+use std::cell::OnceCell;
+use std::io::IsTerminal as _;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Work shorter than this shows no bar.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// Bytes copied, shown to a person who waits.
+pub(super) struct CopyProgress {
+    begin: Instant,
+    bar: OnceCell<ProgressBar>,
+}
+
+impl CopyProgress {
+    pub(super) fn new() -> CopyProgress {
+        CopyProgress {
+            begin: Instant::now(),
+            bar: OnceCell::new(),
+        }
+    }
+
+    pub(super) fn update(&self, done: u64, total: u64) {
+        if self.begin.elapsed() < QUIET || !std::io::stderr().is_terminal() {
+            return;
+        }
+        let bar = self.bar.get_or_init(|| {
+            let template = "copying {bar:32} {binary_bytes} of {binary_total_bytes}, {eta} left";
+            let style = ProgressStyle::with_template(template).expect("the template is valid");
+            ProgressBar::new(total).with_style(style)
+        });
+        bar.set_position(done);
+    }
+}
+
+impl Drop for CopyProgress {
+    fn drop(&mut self) {
+        if let Some(bar) = self.bar.get() {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! One edit, from the lock to the last sync.
+
+use std::path::{Path, PathBuf};
+
+use super::plan::{Planned, plan};
+use super::record::{Edit, Record, record_path};
+use super::target::Target;
+use super::write::{RecordAfter, write};
+use super::{Change, Destination, Request};
+use crate::checkpoint::{Checkpoint, TensorAt};
+use crate::error::Result;
+use crate::storage::{Progress, Recovery, Syncs, Transaction, pending};
+
+/// What an edit did.
+#[derive(Debug)]
+pub struct Applied {
+    /// The plan; `None` for [`Change::Nothing`].
+    pub planned: Option<Planned>,
+    /// The file, index or (see [`Destination::output`]) output that holds the result.
+    pub output: PathBuf,
+    /// The record that [`undo`](super::undo) needs; `None` when none was written.
+    pub record: Option<PathBuf>,
+    /// What became of an edit that a killed run had left behind.
+    pub recovery: Option<Recovery>,
+    /// Things that went otherwise than a user may expect, in sentences.
+    pub warnings: Vec<String>,
+    /// What waiting for the disk cost.
+    pub syncs: Syncs,
+}
+
+/// Carries `request` out on the checkpoint at `path`.
+///
+/// Without an output, an edit that changes nothing touches neither file nor record. An interrupted
+/// earlier edit is completed first. An error leaves everything as it was, unless it says that a
+/// journal has the rest.
+pub fn apply(
+    path: &Path,
+    request: &Request,
+    destination: &Destination,
+    progress: Progress<'_>,
+) -> Result<Applied> {
+    let target = Target::resolve(path, destination)?;
+    // A checkpoint that is only read needs no lock, unless an edit of it waits to be completed.
+    let recovered_source = match target.output {
+        Some(_) if pending(&target.anchor) => {
+            Transaction::begin(&target.anchor)?.recovery().cloned()
+        }
+        _ => None,
+    };
+    let transaction = Transaction::begin(target.edited())?;
+    let recovery = transaction.recovery().cloned().or(recovered_source);
+    let checkpoint = Checkpoint::open(&target.path)?;
+    let planned = match request.change {
+        Change::Nothing => None,
+        _ => Some(plan(&checkpoint, request)?),
+    };
+    let mut applied = Applied {
+        planned,
+        output: target.edited().to_owned(),
+        record: None,
+        recovery,
+        warnings: Vec::new(),
+        syncs: Syncs::default(),
+    };
+    let new_bytes = applied
+        .planned
+        .as_ref()
+        .map(Planned::new_bytes)
+        .unwrap_or_default();
+    if new_bytes.is_empty() && target.output.is_none() {
+        return Ok(applied);
+    }
+    let changes: Vec<(TensorAt, &[u8])> = new_bytes
+        .iter()
+        .map(|(g, bytes)| {
+            (
+                TensorAt {
+                    dict: g.layer.dict,
+                    tensor: g.layer.gamma,
+                },
+                &bytes[..],
+            )
+        })
+        .collect();
+    let patches = checkpoint.patches(&changes)?;
+    let record = match &applied.planned {
+        Some(planned) if !new_bytes.is_empty() => {
+            let edit = Edit::new(&checkpoint, planned, &request.filter, &new_bytes);
+            let (record, warning) = record_with(&target, &checkpoint, edit)?;
+            applied.warnings.extend(warning);
+            applied.record = Some(record_path(target.edited()));
+            RecordAfter::Write(record)
+        }
+        // An output without an edit is not what an older record beside it speaks of.
+        _ => RecordAfter::Remove,
+    };
+    let (syncs, warnings) = write(
+        transaction,
+        &target,
+        &checkpoint,
+        &patches,
+        record,
+        progress,
+    )?;
+    applied.syncs = syncs;
+    applied.warnings.extend(warnings);
+    Ok(applied)
+}
+
+/// The record after `edit`: it goes behind the earlier ones when γ are what they left.
+fn record_with(
+    target: &Target,
+    checkpoint: &Checkpoint,
+    edit: Edit,
+) -> Result<(Record, Option<String>)> {
+    let mut record = Record::new(target.edited());
+    let mut warning = None;
+    if target.output.is_none()
+        && let Some(earlier) = Record::read(target.edited())?
+        && let Some(last) = earlier.edits.last()
+    {
+        if last.fingerprint_now(checkpoint)?.as_ref() == Some(&last.sha256_after) {
+            record = earlier;
+        } else {
+            warning = Some(
+                "the record of earlier edits was for other γ (training went on?) and is replaced"
+                    .to_owned(),
+            );
+        }
+    }
+    record.edits.push(edit);
+    Ok((record, warning))
+}

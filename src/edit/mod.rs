@@ -1,0 +1,68 @@
+//! A plan → bytes: what a user calls `apply` and `undo`.
+//!
+//! Only γ and the checksums that cover it change. The old bytes are kept in a record beside the
+//! file, so that [`undo`] gives the file back bit for bit.
+
+mod apply;
+pub(crate) mod base64_bytes;
+mod fingerprint;
+mod plan;
+mod plan_file;
+mod record;
+mod target;
+mod undo;
+mod write;
+
+use std::path::PathBuf;
+
+pub use apply::{Applied, apply};
+pub use plan::{Planned, plan};
+pub use plan_file::PlanFile;
+pub use record::record_path;
+pub use undo::{Undone, undo};
+
+use crate::batchnorm::{Filter, Schema};
+use crate::regen::Options;
+
+/// What to change, and in which part of a checkpoint.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// How BatchNorm layers are found.
+    pub schema: Schema,
+    /// The network to edit; the only raw one if not given.
+    pub root: Option<String>,
+    /// Which of its layers.
+    pub filter: Filter,
+    /// What to do to them.
+    pub change: Change,
+}
+
+/// The change of a [`Request`].
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// Apply this rule.
+    Rule(Options),
+    /// Apply a plan made earlier, on the file that it was made for.
+    Plan(PlanFile),
+    /// Change nothing; only an output file is written.
+    Nothing,
+}
+
+impl Default for Change {
+    /// The paper's algorithm.
+    fn default() -> Change {
+        Change::Rule(Options::default())
+    }
+}
+
+/// How the result reaches the disk. The default replaces the file atomically.
+#[derive(Debug, Clone, Default)]
+pub struct Destination {
+    /// Write here, and leave the original alone. A directory, or a name that ends in a separator,
+    /// takes a file of the original's name; for a shard set it is a directory, made if need be.
+    pub output: Option<PathBuf>,
+    /// Patch the file itself, through a journal, instead of replacing it by an edited copy.
+    pub in_place: bool,
+    /// Edit the file that a symbolic link leads to.
+    pub follow_symlinks: bool,
+}

@@ -1,0 +1,192 @@
+//! A request on an opened checkpoint → a plan, and the γ bytes it gives.
+
+use super::fingerprint::{self, GammaBytes};
+use super::{Change, PlanFile, Request};
+use crate::batchnorm::{self, Network, Role};
+use crate::checkpoint::Checkpoint;
+use crate::error::{Error, Result};
+use crate::regen::{self, Gamma, Options, Plan};
+
+/// A plan for one network of a checkpoint.
+#[derive(Debug)]
+pub struct Planned {
+    /// The network it is for.
+    pub network: Network,
+    /// What to change.
+    pub plan: Plan,
+    /// By which rule.
+    pub options: Options,
+    /// What a user should know before it is written, in sentences.
+    pub warnings: Vec<String>,
+    /// Facts about what was not touched, in sentences.
+    pub notes: Vec<String>,
+    pub(super) gammas: Vec<GammaBytes>,
+}
+
+/// Plans `request` on `checkpoint`; nothing is written.
+///
+/// # Errors
+/// No BatchNorm, no or several networks to choose from, no layer left by the filter, a γ that is
+/// NaN or infinite or cannot be edited, a saved plan that is for other γ.
+///
+/// # Panics
+/// If the request asks for [`Change::Nothing`], for which there is no plan.
+pub fn plan(checkpoint: &Checkpoint, request: &Request) -> Result<Planned> {
+    let networks = batchnorm::locate(checkpoint, &request.schema)?;
+    if networks.is_empty() {
+        return Err(batchnorm::nothing_found(checkpoint));
+    }
+    match &request.change {
+        Change::Rule(options) => plan_rule(checkpoint, &networks, request, options),
+        Change::Plan(file) => plan_saved(checkpoint, &networks, request, file),
+        Change::Nothing => panic!("there is no plan to change nothing"),
+    }
+}
+
+fn plan_rule(
+    checkpoint: &Checkpoint,
+    networks: &[Network],
+    request: &Request,
+    options: &Options,
+) -> Result<Planned> {
+    let path = checkpoint.path();
+    let network = batchnorm::select(path, networks, request.root.as_deref())?;
+    let layers = batchnorm::filter(path, network, &request.filter)?;
+    let gammas = GammaBytes::of_network(checkpoint, network)?;
+    let passing = gammas
+        .iter()
+        .filter(|gamma| request.filter.passes(&gamma.layer.name));
+    let counted: Vec<Gamma> = passing
+        .map(|gamma| match &gamma.layer.fixed {
+            Some(reason) => Err(Error::refused(path, format!("{}: {reason}", gamma.tensor))),
+            None => Ok(gamma.decode()),
+        })
+        .collect::<Result<_>>()?;
+    let plan = regen::plan(&counted, options)
+        .map_err(|err| Error::refused(path, format!("cannot regenerate: {err}")))?;
+    let mut warnings: Vec<String> = plan.cautions.iter().map(ToString::to_string).collect();
+    warnings.extend(frozen(&layers));
+    let mut notes = left_alone(networks, network);
+    let left = network
+        .layers
+        .iter()
+        .map(|layer| layer.channels)
+        .sum::<usize>()
+        - plan.counted;
+    if left > 0 {
+        notes.push(format!(
+            "{left} channels were left out of the count by the options"
+        ));
+    }
+    let network = network.clone();
+    Ok(Planned {
+        network,
+        plan,
+        options: *options,
+        warnings,
+        notes,
+        gammas,
+    })
+}
+
+fn plan_saved(
+    checkpoint: &Checkpoint,
+    networks: &[Network],
+    request: &Request,
+    file: &PlanFile,
+) -> Result<Planned> {
+    let path = checkpoint.path();
+    let candidates = match &request.root {
+        Some(_) => vec![batchnorm::select(path, networks, request.root.as_deref())?],
+        None => networks.iter().collect(),
+    };
+    for network in candidates {
+        let gammas = GammaBytes::of_network(checkpoint, network)?;
+        if fingerprint::of(&gammas) == file.gamma_sha256 {
+            let values: Vec<Gamma> = gammas
+                .iter()
+                .filter(|g| g.layer.fixed.is_none())
+                .map(GammaBytes::decode)
+                .collect();
+            let plan = file.checked(path, &values)?;
+            let notes = left_alone(networks, network);
+            let (network, options) = (network.clone(), file.options()?);
+            return Ok(Planned {
+                network,
+                plan,
+                options,
+                warnings: Vec::new(),
+                notes,
+                gammas,
+            });
+        }
+    }
+    Err(Error::refused(
+        path,
+        format!(
+            "is not the file that the plan was made for: no network in it has the γ of SHA-256 {}…",
+            file.gamma_sha256.get(..12).unwrap_or_default()
+        ),
+    ))
+}
+
+impl Planned {
+    /// The γ bytes after the plan, for the tensors that change.
+    pub(super) fn new_bytes(&self) -> Vec<(&GammaBytes, Vec<u8>)> {
+        let changed = self
+            .plan
+            .layers
+            .iter()
+            .filter(|layer| !layer.changes.is_empty());
+        let changed: std::collections::HashMap<&str, _> = changed
+            .map(|layer| (&layer.name[..], &layer.changes))
+            .collect();
+        let mut all = Vec::new();
+        for gamma in &self.gammas {
+            let Some(changes) = changed.get(&gamma.layer.name[..]) else {
+                continue;
+            };
+            let width = (gamma.dtype.bits() / 8) as usize;
+            let mut bytes = gamma.bytes.clone();
+            let mut encoded = Vec::with_capacity(width);
+            for change in changes.iter() {
+                encoded.clear();
+                gamma.dtype.encode(change.new, &mut encoded);
+                bytes[change.channel * width..][..width].copy_from_slice(&encoded);
+            }
+            all.push((gamma, bytes));
+        }
+        all
+    }
+}
+
+fn frozen(layers: &[&batchnorm::Layer]) -> Option<String> {
+    let frozen: Vec<&str> = layers
+        .iter()
+        .filter(|layer| layer.frozen)
+        .map(|layer| &layer.name[..])
+        .collect();
+    let first = frozen.first()?;
+    Some(format!(
+        "{} of {} layers lack the batch counter that the others have ({first}, …): frozen \
+         BatchNorm? --exclude leaves them alone",
+        frozen.len(),
+        layers.len()
+    ))
+}
+
+/// Says which other networks the file holds.
+fn left_alone(networks: &[Network], chosen: &Network) -> Vec<String> {
+    let others = networks
+        .iter()
+        .filter(|network| network.root != chosen.root);
+    let note = |network: &Network| match network.role {
+        Role::Ema => format!(
+            "the averaged weights under {:?} are left as they are",
+            network.root
+        ),
+        Role::Teacher => format!("the teacher under {:?} is left as it is", network.root),
+        Role::Raw => format!("the network under {:?} is left as it is", network.root),
+    };
+    others.map(note).collect()
+}

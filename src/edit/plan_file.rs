@@ -1,0 +1,159 @@
+//! A plan as a file, with what it was made for.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::fingerprint;
+use super::plan::Planned;
+use crate::error::{Error, Result};
+use crate::regen::{Gamma, LayerPlan, Options, Plan};
+
+const VERSION: u32 = 1;
+
+/// A saved plan. It is for γ, not for a file: it also fits the same network in another format.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlanFile {
+    version: u32,
+    tool: String,
+    pub(super) gamma_sha256: String,
+    #[serde(flatten)]
+    options: OptionsText,
+    threshold: Option<f64>,
+    target: Option<f64>,
+    counted: usize,
+    regenerated: usize,
+    layers: Vec<LayerPlan>,
+}
+
+/// [`Options`] in the spelling of the command line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct OptionsText {
+    rule: String,
+    below: String,
+    to: String,
+    scope: String,
+    keep_zeros: bool,
+}
+
+impl From<&Options> for OptionsText {
+    fn from(options: &Options) -> OptionsText {
+        OptionsText {
+            rule: options.rule.to_string(),
+            below: options.below.to_string(),
+            to: options.to.to_string(),
+            scope: options.scope.to_string(),
+            keep_zeros: options.keep_zeros,
+        }
+    }
+}
+
+impl OptionsText {
+    fn parse(&self) -> Result<Options, String> {
+        Ok(Options {
+            rule: self.rule.parse()?,
+            below: self.below.parse()?,
+            to: self.to.parse()?,
+            scope: self.scope.parse()?,
+            keep_zeros: self.keep_zeros,
+        })
+    }
+}
+
+/// Name and version of this program, as it signs its files.
+pub(super) fn tool() -> String {
+    format!("ckpt-regen {}", env!("CARGO_PKG_VERSION"))
+}
+
+impl PlanFile {
+    /// The plan with what it is for.
+    pub fn new(planned: &Planned) -> PlanFile {
+        PlanFile {
+            version: VERSION,
+            tool: tool(),
+            gamma_sha256: fingerprint::of(&planned.gammas),
+            options: OptionsText::from(&planned.options),
+            threshold: planned.plan.threshold,
+            target: planned.plan.target,
+            counted: planned.plan.counted,
+            regenerated: planned.plan.regenerated(),
+            layers: planned.plan.layers.clone(),
+        }
+    }
+
+    /// Reads a saved plan. Whether it makes sense shows when it is applied.
+    pub fn read(path: &Path) -> Result<PlanFile> {
+        let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
+        let malformed =
+            |found: &dyn std::fmt::Display| Error::malformed(path, "file", "a saved plan", found);
+        let plan: PlanFile = serde_json::from_str(&text).map_err(|err| malformed(&err))?;
+        if plan.version != VERSION {
+            return Err(malformed(&format!("version {}", plan.version)));
+        }
+        plan.options().map_err(|err| malformed(&err))?;
+        Ok(plan)
+    }
+
+    /// Writes the plan, replacing an older one as a whole.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let mut json = serde_json::to_string_pretty(self).expect("a plan is plain JSON");
+        json.push('\n');
+        let directory = crate::storage::directory(path);
+        tempfile::NamedTempFile::new_in(directory)
+            .and_then(|mut file| {
+                std::io::Write::write_all(&mut file, json.as_bytes())?;
+                file.persist(path).map_err(|err| err.error)?;
+                Ok(())
+            })
+            .map_err(Error::io("write", path))
+    }
+
+    /// By which rule it was made.
+    pub fn options(&self) -> Result<Options> {
+        self.options.parse().map_err(Error::Usage)
+    }
+
+    /// The plan, if every change in it fits `gammas`, those of the network it was made for.
+    pub(super) fn checked(&self, path: &Path, gammas: &[Gamma]) -> Result<Plan> {
+        let by_name: HashMap<&str, &Gamma> = gammas.iter().map(|g| (&g.layer[..], g)).collect();
+        for layer in &self.layers {
+            let damaged = |found: String| {
+                let place = format!("plan, layer {}", layer.name);
+                Error::malformed(path, place, "changes that fit this checkpoint", found)
+            };
+            let gamma = by_name
+                .get(&layer.name[..])
+                .ok_or_else(|| damaged("a layer that it has not".to_owned()))?;
+            let mut next = 0;
+            for change in &layer.changes {
+                if change.channel < next {
+                    return Err(damaged(format!("channel {} out of order", change.channel)));
+                }
+                next = change.channel + 1;
+                match gamma.values.get(change.channel) {
+                    Some(old) if old.to_bits() == change.old.to_bits() => {}
+                    Some(old) => {
+                        return Err(damaged(format!("{} for a γ of {old}", change.old)));
+                    }
+                    None => return Err(damaged(format!("channel {}", change.channel))),
+                }
+                let rounded = gamma.dtype.round(change.new);
+                if !rounded.is_finite() || rounded.to_bits() != change.new.to_bits() {
+                    return Err(damaged(format!(
+                        "{}, which is no {}",
+                        change.new, gamma.dtype
+                    )));
+                }
+            }
+        }
+        Ok(Plan {
+            threshold: self.threshold,
+            target: self.target,
+            counted: self.counted,
+            layers: self.layers.clone(),
+            cautions: Vec::new(),
+        })
+    }
+}

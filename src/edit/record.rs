@@ -1,0 +1,192 @@
+//! The record beside an edited file: what was done, and the bytes that take it back.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::fingerprint;
+use super::plan::Planned;
+use super::plan_file::{OptionsText, tool};
+use super::{Filter, base64_bytes};
+use crate::checkpoint::{Checkpoint, Tensor, TensorAt};
+use crate::error::{Error, Result};
+use crate::storage::beside;
+
+const VERSION: u32 = 1;
+
+/// All edits that can be taken back, the last one last.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Record {
+    version: u32,
+    /// The file that was edited, relative to the record.
+    file: String,
+    pub(super) edits: Vec<Edit>,
+}
+
+/// One edit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Edit {
+    tool: String,
+    root: String,
+    #[serde(flatten)]
+    options: OptionsText,
+    include: Vec<String>,
+    exclude: Vec<String>,
+    threshold: Option<f64>,
+    target: Option<f64>,
+    pub(super) regenerated: usize,
+    /// Of all γ of the network, in bytes, before and after.
+    pub(super) sha256_before: String,
+    pub(super) sha256_after: String,
+    /// The tensors that these cover.
+    gamma: Vec<TensorName>,
+    /// The bytes of those that changed, before.
+    pub(super) old: Vec<OldBytes>,
+}
+
+/// A tensor by name, so that an edit can be taken back wherever in the file it lies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct TensorName {
+    /// The state dict, empty for a flat file.
+    dict: String,
+    name: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct OldBytes {
+    #[serde(flatten)]
+    pub(super) tensor: TensorName,
+    #[serde(with = "base64_bytes")]
+    pub(super) bytes: Vec<u8>,
+}
+
+/// Where the record of an edit of `anchor` stands.
+pub fn record_path(anchor: &Path) -> PathBuf {
+    beside(anchor, ".regen.json")
+}
+
+impl Record {
+    /// The record beside `anchor`, if there is one.
+    pub(super) fn read(anchor: &Path) -> Result<Option<Record>> {
+        let path = record_path(anchor);
+        let text = match fs::read_to_string(&path) {
+            Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(err) => return Err(Error::io("read", &path)(err)),
+            Ok(text) => text,
+        };
+        let expected = "a record of ckpt-regen (if it is none, move it away)";
+        let record: Record = serde_json::from_str(&text)
+            .map_err(|err| Error::malformed(&path, "record", expected, err))?;
+        if record.version != VERSION || record.edits.is_empty() {
+            let found = format!("version {}, {} edits", record.version, record.edits.len());
+            return Err(Error::malformed(&path, "record", expected, found));
+        }
+        Ok(Some(record))
+    }
+
+    /// A record of no edit yet.
+    pub(super) fn new(anchor: &Path) -> Record {
+        let file = anchor
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        Record {
+            version: VERSION,
+            file,
+            edits: Vec::new(),
+        }
+    }
+
+    pub(super) fn to_json(&self) -> Vec<u8> {
+        let mut json = serde_json::to_vec_pretty(self).expect("a record is plain JSON");
+        json.push(b'\n');
+        json
+    }
+}
+
+impl Edit {
+    pub(super) fn new(
+        checkpoint: &Checkpoint,
+        planned: &Planned,
+        filter: &Filter,
+        new_bytes: &[(&fingerprint::GammaBytes, Vec<u8>)],
+    ) -> Edit {
+        let name = |gamma: &fingerprint::GammaBytes| TensorName {
+            dict: checkpoint.dicts()[gamma.layer.dict].root.clone(),
+            name: gamma.tensor.clone(),
+        };
+        let texts = |list: &[regex::Regex]| list.iter().map(|r| r.as_str().to_owned()).collect();
+        let changed: HashMap<&str, &Vec<u8>> = new_bytes
+            .iter()
+            .map(|(gamma, bytes)| (&gamma.tensor[..], bytes))
+            .collect();
+        let after = planned.gammas.iter().map(|gamma| {
+            let bytes = changed
+                .get(&gamma.tensor[..])
+                .copied()
+                .unwrap_or(&gamma.bytes);
+            (&gamma.tensor[..], gamma.dtype, &bytes[..])
+        });
+        let old = |(gamma, _): &(&fingerprint::GammaBytes, Vec<u8>)| OldBytes {
+            tensor: name(gamma),
+            bytes: gamma.bytes.clone(),
+        };
+        Edit {
+            tool: tool(),
+            root: planned.network.root.clone(),
+            options: OptionsText::from(&planned.options),
+            include: texts(&filter.include),
+            exclude: texts(&filter.exclude),
+            threshold: planned.plan.threshold,
+            target: planned.plan.target,
+            regenerated: planned.plan.regenerated(),
+            sha256_before: fingerprint::of(&planned.gammas),
+            sha256_after: fingerprint::fingerprint(after),
+            gamma: planned.gammas.iter().map(name).collect(),
+            old: new_bytes.iter().map(old).collect(),
+        }
+    }
+
+    /// The fingerprint, now, of the tensors that this edit covers; `None` when one is missing.
+    pub(super) fn fingerprint_now(&self, checkpoint: &Checkpoint) -> Result<Option<String>> {
+        let index = Index::of(checkpoint);
+        let mut gammas = Vec::with_capacity(self.gamma.len());
+        for name in &self.gamma {
+            let Some((_, tensor)) = index.find(name) else {
+                return Ok(None);
+            };
+            gammas.push((&name.name[..], tensor.dtype, checkpoint.read(tensor)?));
+        }
+        let gammas = gammas
+            .iter()
+            .map(|(name, dtype, bytes)| (*name, *dtype, &bytes[..]));
+        Ok(Some(fingerprint::fingerprint(gammas)))
+    }
+}
+
+/// The tensors of a checkpoint by name.
+pub(super) struct Index<'c>(HashMap<(&'c str, &'c str), (TensorAt, &'c Tensor)>);
+
+impl<'c> Index<'c> {
+    pub(super) fn of(checkpoint: &'c Checkpoint) -> Index<'c> {
+        let mut index = HashMap::new();
+        for (dict, state) in checkpoint.dicts().iter().enumerate() {
+            for (number, tensor) in state.tensors.iter().enumerate() {
+                let at = TensorAt {
+                    dict,
+                    tensor: number,
+                };
+                index.insert((&state.root[..], &tensor.name[..]), (at, tensor));
+            }
+        }
+        Index(index)
+    }
+
+    pub(super) fn find(&self, name: &TensorName) -> Option<(TensorAt, &'c Tensor)> {
+        self.0.get(&(&name.dict[..], &name.name[..])).copied()
+    }
+}

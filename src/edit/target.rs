@@ -1,0 +1,153 @@
+//! Where an edit reads, where it writes, and whether links allow that.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::Destination;
+use crate::checkpoint::{Checkpoint, Source, model_file};
+use crate::error::{Error, Result};
+use crate::storage::link_count;
+
+/// The names of an edit.
+#[derive(Debug)]
+pub(super) struct Target {
+    /// What to open.
+    pub(super) path: PathBuf,
+    /// What that is named by: the model file, or the index of a shard set.
+    pub(super) anchor: PathBuf,
+    /// The file or index to write instead of that.
+    pub(super) output: Option<PathBuf>,
+    pub(super) in_place: bool,
+}
+
+impl Target {
+    /// Resolves names; reads no contents.
+    pub(super) fn resolve(path: &Path, destination: &Destination) -> Result<Target> {
+        let mut anchor = model_file(path)?;
+        let mut path = path.to_owned();
+        if destination.in_place && destination.output.is_some() {
+            let message = "an output file and an edit in place exclude each other";
+            return Err(Error::Usage(message.to_owned()));
+        }
+        let Some(output) = &destination.output else {
+            if is_link(&anchor) {
+                if !destination.follow_symlinks {
+                    return Err(refuse_link(&anchor));
+                }
+                anchor = fs::canonicalize(&anchor).map_err(Error::io("follow", &anchor))?;
+                path.clone_from(&anchor);
+            }
+            return Ok(Target {
+                path,
+                anchor,
+                output: None,
+                in_place: destination.in_place,
+            });
+        };
+        let mut output = Self::output_file(&anchor, output)?;
+        if is_link(&output) {
+            if !destination.follow_symlinks {
+                return Err(refuse_link(&output));
+            }
+            output = fs::canonicalize(&output).map_err(Error::io("follow", &output))?;
+        }
+        if let (Ok(from), Ok(to)) = (fs::canonicalize(&anchor), fs::canonicalize(&output))
+            && from == to
+        {
+            let message = format!("--output {} is the checkpoint itself", output.display());
+            return Err(Error::Usage(message));
+        }
+        Ok(Target {
+            path,
+            anchor,
+            output: Some(output),
+            in_place: false,
+        })
+    }
+
+    /// The file, or shard index, that `output` means.
+    fn output_file(anchor: &Path, output: &Path) -> Result<PathBuf> {
+        let name = anchor.file_name().unwrap_or_default();
+        let slash = output
+            .as_os_str()
+            .to_string_lossy()
+            .ends_with(std::path::is_separator);
+        let sharded = is_shard_index(anchor);
+        if output.is_dir() || slash || (sharded && !is_shard_index(output)) {
+            fs::create_dir_all(output).map_err(Error::io("create the directory", output))?;
+            return Ok(output.join(name));
+        }
+        Ok(output.to_owned())
+    }
+
+    /// The file beside which lock, journal and record of this edit stand.
+    pub(super) fn edited(&self) -> &Path {
+        self.output.as_ref().unwrap_or(&self.anchor)
+    }
+
+    /// Where each file of the checkpoint goes.
+    pub(super) fn files(&self, checkpoint: &Checkpoint) -> Result<Vec<PathBuf>> {
+        let from = self.anchor.parent().unwrap_or(Path::new(""));
+        let to = self.edited().parent().unwrap_or(Path::new(""));
+        let moved = |source: &Source| {
+            if source.path() == self.anchor {
+                return Ok(self.edited().to_owned());
+            }
+            let name = source.path().strip_prefix(from).unwrap_or(source.path());
+            let file = to.join(name);
+            let same = fs::canonicalize(&file).is_ok_and(|file| {
+                fs::canonicalize(source.path()).is_ok_and(|source| source == file)
+            });
+            if self.output.is_some() && same {
+                let message = format!("--output would overwrite {}", source.path().display());
+                return Err(Error::Usage(message));
+            }
+            Ok(file)
+        };
+        checkpoint.sources().iter().map(moved).collect()
+    }
+
+    /// Refuses to edit a file that goes by other names as well, where that would change them too
+    /// (in place) or cut them off (a link).
+    pub(super) fn check_links(&self, source: &Source) -> Result<()> {
+        if self.output.is_some() {
+            return Ok(());
+        }
+        if is_link(source.path()) {
+            return Err(refuse_link(source.path()));
+        }
+        let metadata = source
+            .file()
+            .metadata()
+            .map_err(Error::io("read the links of", source.path()))?;
+        let links = link_count(&metadata);
+        if self.in_place && links > 1 {
+            let reason = format!(
+                "has {links} hard links, and editing in place would change it under all its names; \
+                 without --in-place this name gets a file of its own"
+            );
+            return Err(Error::refused(source.path(), reason));
+        }
+        Ok(())
+    }
+}
+
+fn is_shard_index(path: &Path) -> bool {
+    path.to_string_lossy().ends_with(".index.json")
+}
+
+fn is_link(path: &Path) -> bool {
+    path.symlink_metadata()
+        .is_ok_and(|metadata| metadata.is_symlink())
+}
+
+fn refuse_link(path: &Path) -> Error {
+    let leads = fs::read_link(path)
+        .map(|to| format!(" to {}", to.display()))
+        .unwrap_or_default();
+    let reason = format!(
+        "is a symbolic link{leads}, and the file there may be shared (a model cache). --output \
+         writes a copy; --follow-symlinks edits a single file where it is"
+    );
+    Error::refused(path, reason)
+}

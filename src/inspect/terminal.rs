@@ -1,0 +1,211 @@
+//! The report as a table for a terminal: one line a layer, histograms on one axis, the network
+//! last.
+
+use std::fmt::Write as _;
+
+use anstyle::{AnsiColor, Style};
+use unicode_width::UnicodeWidthStr;
+
+use super::{NetworkReport, Report, Statistics};
+
+const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+const ALARM: Style = AnsiColor::Red.on_default();
+const BAR: Style = AnsiColor::Cyan.on_default();
+
+/// Narrower than this, lines wrap rather than lose columns.
+const MIN_WIDTH: usize = 60;
+/// Columns of numbers behind name and channels: min, median, max, three shares, each with a space.
+const NUMBERS: usize = 3 * 7 + 3 * 5;
+
+/// Renders the networks of a report; of their layers, those that `shown` accepts. With colours as
+/// escape sequences, `width` columns wide.
+pub fn render(report: &Report, width: usize, shown: &dyn Fn(&str) -> bool) -> String {
+    let mut out = String::new();
+    for network in &report.networks {
+        render_network(&mut out, report, network, width.max(MIN_WIDTH), shown);
+    }
+    out
+}
+
+fn render_network(
+    out: &mut String,
+    report: &Report,
+    network: &NetworkReport,
+    width: usize,
+    shown: &dyn Fn(&str) -> bool,
+) {
+    let channels = network.total.channels.to_string().len().max(4);
+    // Two bins a character where the line is short.
+    let cells = if width >= 120 { 32 } else { 16 };
+    let room = width - channels - NUMBERS - cells - 2;
+    let layers: Vec<_> = network
+        .layers
+        .iter()
+        .filter(|layer| shown(&layer.name))
+        .collect();
+    let longest = layers
+        .iter()
+        .map(|layer| layer.name.width())
+        .max()
+        .unwrap_or(0);
+    let name = longest.clamp("network".len(), room);
+    let title = match &network.root[..] {
+        "" => String::new(),
+        root => format!(", {root}"),
+    };
+    let _ = writeln!(
+        out,
+        "{BOLD}{}{BOLD:#}{title} ({}): {} BatchNorm layers, {} channels",
+        report.path.display(),
+        if network.role == crate::batchnorm::Role::Raw {
+            report.format.to_string()
+        } else {
+            format!("{}, {}", report.format, network.role)
+        },
+        network.layers.len(),
+        network.total.channels
+    );
+    let (low, high) = (network.edges[0], network.edges[network.edges.len() - 1]);
+    let (low, high) = (
+        number(low).trim().to_owned(),
+        number(high).trim().to_owned(),
+    );
+    let axis = format!("{low}{:>1$}", high, cells - low.len().min(cells));
+    let _ = writeln!(
+        out,
+        "{DIM}{:<name$} {:>channels$}    min median    max inh. ≤med neg. {axis}{DIM:#}",
+        "layer", "ch"
+    );
+    for layer in layers {
+        let _ = write!(out, "{} ", fit(&layer.name, name));
+        line(out, &layer.statistics, channels, cells);
+        if let Some(reason) = &layer.fixed {
+            let _ = writeln!(out, "  {ALARM}not editable: {reason}{ALARM:#}");
+        }
+        if layer.statistics.non_finite > 0 {
+            let count = layer.statistics.non_finite;
+            let _ = writeln!(
+                out,
+                "  {ALARM}{count} channels are NaN or infinite{ALARM:#}"
+            );
+        }
+    }
+    let _ = write!(out, "{BOLD}{:<name$}{BOLD:#} ", "network");
+    line(out, &network.total, channels, cells);
+}
+
+/// Everything behind the name.
+fn line(out: &mut String, s: &Statistics, channels: usize, cells: usize) {
+    let value = |f: fn(&super::Range) -> f64| {
+        s.range
+            .as_ref()
+            .map_or_else(|| format!("{:>6}", "-"), |range| number(f(range)))
+    };
+    let share = |count: usize| percent(count, s.channels);
+    let inhibited = if s.inhibited > 0 { ALARM } else { Style::new() };
+    let _ = writeln!(
+        out,
+        "{:>channels$} {} {} {} {inhibited}{}{inhibited:#} {} {} {BAR}{}{BAR:#}",
+        s.channels,
+        value(|range| range.min),
+        value(|range| range.median),
+        value(|range| range.max),
+        share(s.inhibited),
+        share(s.at_or_below_median),
+        share(s.negative),
+        bars(&s.counts, cells),
+    );
+}
+
+/// A number in six columns (seven for a negative one of three exponent digits).
+pub(crate) fn number(value: f64) -> String {
+    let decimals = |d: usize| Some(format!("{value:.d$}")).filter(|text| text.len() <= 6);
+    let text = match value.abs() {
+        0.0 => Some("0".to_owned()),
+        magnitude if magnitude < 5e-4 => None,
+        _ => (0..=3).rev().find_map(decimals),
+    };
+    format!("{:>6}", text.unwrap_or_else(|| format!("{value:.0e}")))
+}
+
+/// A share in four columns.
+fn percent(count: usize, of: usize) -> String {
+    let percent = 100.0 * count as f64 / of.max(1) as f64;
+    let text = match percent {
+        0.0 => "0".to_owned(),
+        p if p < 0.1 => "<.1%".to_owned(),
+        p if p < 9.95 => format!("{p:.1}%"),
+        p if p < 99.5 || count == of => format!("{p:.0}%"),
+        _ => "99%".to_owned(),
+    };
+    format!("{text:>4}")
+}
+
+/// Counts as bars of eight heights, of which a bin that holds anything has at least the first.
+fn bars(counts: &[u64], cells: usize) -> String {
+    const HEIGHTS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let per_cell = counts.len().div_ceil(cells).max(1);
+    let sums: Vec<u64> = counts
+        .chunks(per_cell)
+        .map(|chunk| chunk.iter().sum())
+        .collect();
+    let top = sums.iter().copied().max().unwrap_or(0).max(1);
+    sums.iter()
+        .map(|sum| HEIGHTS[(sum * 8).div_ceil(top) as usize])
+        .collect()
+}
+
+/// A name in exactly `width` columns; a longer one loses its middle.
+fn fit(name: &str, width: usize) -> String {
+    let own = name.width();
+    if own <= width {
+        return format!("{name}{}", " ".repeat(width - own));
+    }
+    let chars: Vec<char> = name.chars().collect();
+    let tail = width * 2 / 3;
+    let head = width - 1 - tail;
+    let head: String = chars[..head.min(chars.len())].iter().collect();
+    let tail: String = chars[chars.len() - tail.min(chars.len())..]
+        .iter()
+        .collect();
+    let cut = format!("{head}…{tail}");
+    format!("{cut}{}", " ".repeat(width.saturating_sub(cut.width())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_fits_its_column() {
+        for value in [
+            0.0, -0.0, 1e-44, -1e-44, 5e-4, -0.0005, 9.9999, -9.9996, 12.3, -99.999, 123.0,
+        ] {
+            assert_eq!(number(value).len(), 6, "{value}: {:?}", number(value));
+        }
+        for value in [-999.99, 1234.0, -99999.0, 1e5, -1e300, f64::from(f32::MAX)] {
+            assert!(number(value).len() <= 7, "{value}: {:?}", number(value));
+        }
+    }
+
+    #[test]
+    fn a_share_is_never_rounded_to_none_or_all() {
+        assert_eq!(percent(0, 10), "   0");
+        assert_eq!(percent(1, 5000), "<.1%");
+        assert_eq!(percent(9999, 10000), " 99%");
+        assert_eq!(percent(7, 7), "100%");
+        assert_eq!(percent(0, 0), "   0");
+    }
+
+    #[test]
+    fn a_bin_with_one_value_is_seen_beside_one_with_thousands() {
+        assert_eq!(bars(&[1, 0, 0, 0, 5000, 5000, 0, 0], 4), "▁ █");
+    }
+
+    #[test]
+    fn a_long_name_loses_its_middle() {
+        assert_eq!(fit("backbone.layer1.0.conv.bn", 16), "backb….0.conv.bn");
+        assert_eq!(fit("bn", 4), "bn  ");
+    }
+}

@@ -1,0 +1,46 @@
+//! `ckpt-regen` brings back the channels that a network has stopped using, from outside the
+//! training code: it edits the BatchNorm scales γ in a checkpoint file, between two resume steps of
+//! any training pipeline.
+//!
+//! ```text
+//! file(s) ──▶ checkpoint ──▶ batchnorm ──▶ regen ──▶ edit ──▶ file(s) + record
+//!             (table of      (which        (rule →    (patch bytes,
+//!              byte ranges)   tensors        plan)      nothing else)
+//!                             are γ)   │
+//!                                      ▼
+//!                                   inspect (look)
+//! ```
+//!
+//! Data flows left to right, and a change is a value: a [`regen::Plan`] lists layer, channel, old
+//! and new γ, and can be printed, saved, tested and dropped before anything is written.
+//!
+//! ```
+//! # fn main() -> Result<(), ckpt_regen::Error> {
+//! # let dir = tempfile::tempdir().unwrap();
+//! # let path = dir.path().join("model.safetensors");
+//! # std::fs::copy("fixtures/mobilenet_v2_025/model.safetensors", &path).unwrap();
+//! use ckpt_regen::{Checkpoint, edit};
+//!
+//! let request = edit::Request::default(); // the paper's algorithm on the only raw network
+//! let planned = edit::plan(&Checkpoint::open(&path)?, &request)?;
+//! println!("{} channels would change", planned.plan.regenerated());
+//!
+//! let applied = edit::apply(&path, &request, &edit::Destination::default(), &|_, _| {})?;
+//! println!("taken back with {}", applied.record.expect("something changed").display());
+//! edit::undo(&path, &edit::Destination::default(), &|_, _| {})?;
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod batchnorm;
+pub mod checkpoint;
+#[doc(hidden)]
+pub mod cli;
+pub mod edit;
+mod error;
+pub mod inspect;
+pub mod regen;
+pub mod storage;
+
+pub use checkpoint::Checkpoint;
+pub use error::{Error, Result};

@@ -1,0 +1,253 @@
+//! The rule → a plan: which channels change, from what to what.
+
+use serde::{Deserialize, Serialize};
+
+use super::caution::{Caution, cautions};
+use super::{Below, Options, Rule, Scope, To};
+use crate::checkpoint::Dtype;
+
+/// The γ of one layer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Gamma {
+    /// The layer's name.
+    pub layer: String,
+    /// The type in which γ is stored: new values are rounded to it.
+    pub dtype: Dtype,
+    /// One value a channel, each exact.
+    pub values: Vec<f64>,
+}
+
+/// What to change: a value that can be printed, saved, compared and dropped before anything is
+/// written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// t, when there is one for the whole network.
+    pub threshold: Option<f64>,
+    /// γ_new, when there is one for the whole network: rounded to the type of γ, if all layers have
+    /// the same.
+    pub target: Option<f64>,
+    /// How many γ were in the lists.
+    pub counted: usize,
+    /// One entry for each layer that was counted, in their order.
+    pub layers: Vec<LayerPlan>,
+    /// What a user should know before writing this.
+    pub cautions: Vec<Caution>,
+}
+
+/// The part of a [`Plan`] for one layer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LayerPlan {
+    /// The layer's name.
+    pub name: String,
+    /// t.
+    pub threshold: f64,
+    /// γ_new in the type of this layer's γ, before `keep-sign` gives it a sign.
+    pub target: f64,
+    /// The channels whose γ changes, in order.
+    pub changes: Vec<Change>,
+}
+
+/// One channel's change. Both values are exact in the type of γ, and differ in their bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// Counted from 0.
+    pub channel: usize,
+    /// γ before.
+    pub old: f64,
+    /// γ after.
+    pub new: f64,
+}
+
+/// Why there is no plan.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum PlanError {
+    /// There is no γ to take a median of.
+    #[error("no γ is left to count (of {0} given)")]
+    Empty(usize),
+    /// A γ is NaN or infinite: the median would mean nothing.
+    #[error("layer {layer}: expected finite γ, found {value} in channel {channel}")]
+    NonFinite {
+        /// The layer's name.
+        layer: String,
+        /// Counted from 0.
+        channel: usize,
+        /// NaN or an infinity.
+        value: f64,
+    },
+    /// The new γ has no finite value in the type of this layer's γ.
+    #[error("layer {layer}: the new γ {value} does not fit into {dtype}")]
+    DoesNotFit {
+        /// The layer's name.
+        layer: String,
+        /// γ_new before rounding.
+        value: f64,
+        /// The type it should be stored in.
+        dtype: Dtype,
+    },
+}
+
+impl Plan {
+    /// How many γ change.
+    pub fn regenerated(&self) -> usize {
+        self.layers.iter().map(|layer| layer.changes.len()).sum()
+    }
+
+    /// In how many layers.
+    pub fn layers_touched(&self) -> usize {
+        self.layers
+            .iter()
+            .filter(|layer| !layer.changes.is_empty())
+            .count()
+    }
+}
+
+/// Applies the rule to the γ of a network (Algorithm 1 with the default options).
+///
+/// With the default [`To::Threshold`] a plan made on the result changes nothing.
+pub fn plan(gammas: &[Gamma], options: &Options) -> Result<Plan, PlanError> {
+    for gamma in gammas {
+        if let Some(channel) = gamma.values.iter().position(|value| !value.is_finite()) {
+            let (layer, value) = (gamma.layer.clone(), gamma.values[channel]);
+            return Err(PlanError::NonFinite {
+                layer,
+                channel,
+                value,
+            });
+        }
+    }
+    let given = gammas.iter().map(|gamma| gamma.values.len()).sum();
+    let groups: Vec<&[Gamma]> = match options.scope {
+        Scope::Network => vec![gammas],
+        Scope::Layer => gammas.chunks(1).collect(),
+    };
+    let mut plan = Plan {
+        threshold: None,
+        target: None,
+        counted: 0,
+        layers: Vec::new(),
+        cautions: Vec::new(),
+    };
+    for group in groups {
+        let list = Sorted::of(group, options);
+        if list.0.is_empty() {
+            continue;
+        }
+        plan.counted += list.0.len();
+        let threshold = list.threshold(options);
+        let target = list.target(options, threshold);
+        if options.scope == Scope::Network {
+            plan.threshold = Some(threshold);
+            plan.target = Some(target);
+        }
+        for gamma in group {
+            plan.layers
+                .push(plan_layer(gamma, options, threshold, target)?);
+        }
+    }
+    if plan.counted == 0 {
+        return Err(PlanError::Empty(given));
+    }
+    if let (Some(target), [first, rest @ ..]) = (&mut plan.target, &plan.layers[..])
+        && rest.iter().all(|layer| layer.target == first.target)
+    {
+        *target = first.target;
+    }
+    plan.cautions = cautions(gammas, &plan, options);
+    Ok(plan)
+}
+
+fn plan_layer(
+    gamma: &Gamma,
+    options: &Options,
+    threshold: f64,
+    target: f64,
+) -> Result<LayerPlan, PlanError> {
+    let dtype = gamma.dtype;
+    let rounded = match (options.to, options.below) {
+        // In a network of several types, rounding a median up could lift it over the median, so
+        // that a second run would find another one.
+        (To::Threshold, Below::Median | Below::Quantile(_)) => dtype.round_down(target),
+        _ => dtype.round(target),
+    };
+    if !rounded.is_finite() {
+        let layer = gamma.layer.clone();
+        return Err(PlanError::DoesNotFit {
+            layer,
+            value: target,
+            dtype,
+        });
+    }
+    let mut changes = Vec::new();
+    for (channel, &old) in gamma.values.iter().enumerate() {
+        let new = match options.rule {
+            _ if options.keep_zeros && old == 0.0 => continue,
+            Rule::Paper if old <= threshold => rounded,
+            Rule::Reference if old.abs() < threshold => rounded,
+            Rule::KeepSign if old.abs() < threshold && old < 0.0 => -rounded,
+            Rule::KeepSign if old.abs() < threshold => rounded,
+            _ => continue,
+        };
+        if new.to_bits() != old.to_bits() {
+            changes.push(Change { channel, old, new });
+        }
+    }
+    Ok(LayerPlan {
+        name: gamma.layer.clone(),
+        threshold,
+        target: rounded,
+        changes,
+    })
+}
+
+/// The list L, in ascending order.
+struct Sorted(Vec<f64>);
+
+impl Sorted {
+    fn of(gammas: &[Gamma], options: &Options) -> Sorted {
+        let values = gammas.iter().flat_map(|gamma| &gamma.values);
+        let counted = values.filter(|value| !(options.keep_zeros && **value == 0.0));
+        let mut list: Vec<f64> = match options.rule {
+            Rule::Paper => counted.copied().collect(),
+            Rule::Reference | Rule::KeepSign => counted.map(|value| value.abs()).collect(),
+        };
+        list.sort_by(f64::total_cmp);
+        Sorted(list)
+    }
+
+    fn threshold(&self, options: &Options) -> f64 {
+        let threshold = match options.below {
+            Below::Median => self.median(options.rule),
+            Below::Quantile(q) => self.quantile(q),
+            Below::Value(value) => value,
+        };
+        // No channel shall be regenerated to -0.
+        threshold + 0.0
+    }
+
+    fn target(&self, options: &Options, threshold: f64) -> f64 {
+        match options.to {
+            To::Threshold => threshold,
+            To::Median => self.median(options.rule),
+            To::Mean => self.0.iter().sum::<f64>() / self.0.len() as f64,
+            To::Max => self.0[self.0.len() - 1],
+            To::Quantile(q) => self.quantile(q),
+            To::Value(value) => value,
+        }
+    }
+
+    fn median(&self, rule: Rule) -> f64 {
+        match rule {
+            Rule::Paper => self.0[(self.0.len() - 1) / 2],
+            Rule::Reference | Rule::KeepSign => self.0[self.0.len() / 2],
+        }
+    }
+
+    fn quantile(&self, q: f64) -> f64 {
+        // q < 1, but the product may round up to N.
+        let index = (self.0.len() as f64 * q).floor() as usize;
+        self.0[index.min(self.0.len() - 1)]
+    }
+}
+
+#[cfg(test)]
+mod tests;

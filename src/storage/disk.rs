@@ -1,0 +1,173 @@
+//! The few ways in which this crate changes a disk. All of them pass through here, so that syncs
+//! are counted in one place and a test can make any one of them fail.
+
+use std::cell::Cell;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::{Progress, directory, platform};
+use crate::error::{Error, Result};
+
+/// What syncing cost: its share of a run's time is the disk's, not the program's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Syncs {
+    /// How many files and directories were synced.
+    pub count: u32,
+    /// Time spent waiting for that.
+    pub time: Duration,
+}
+
+/// Changes of the file system, each named in the error that it gives.
+#[derive(Debug, Default)]
+pub(crate) struct Disk {
+    pub(super) syncs: Cell<Syncs>,
+    #[cfg(test)]
+    pub(super) fault: super::tests::Fault,
+}
+
+/// Tests write in small pieces, to be interrupted between them.
+const PIECE: usize = if cfg!(test) { 5 } else { usize::MAX };
+
+/// Bytes between two reports of progress.
+const CHUNK: usize = 32 << 20;
+
+impl Disk {
+    pub(crate) fn syncs(&self) -> Syncs {
+        self.syncs.get()
+    }
+
+    /// A new, empty file that only we can read as yet.
+    pub(super) fn create(&self, path: &Path) -> Result<File> {
+        self.step().map_err(Error::io("create", path))?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        options.open(path).map_err(Error::io("create", path))
+    }
+
+    /// Opens a file to patch it.
+    pub(super) fn open_to_patch(&self, path: &Path) -> Result<File> {
+        let mut options = OpenOptions::new();
+        options
+            .read(true)
+            .write(true)
+            .open(path)
+            .map_err(Error::io("open for writing", path))
+    }
+
+    pub(super) fn write_at(&self, file: &File, path: &Path, bytes: &[u8], at: u64) -> Result<()> {
+        for (number, piece) in bytes.chunks(PIECE).enumerate() {
+            self.step()
+                .and_then(|()| platform::write_all_at(file, piece, at + (number * PIECE) as u64))
+                .map_err(Error::io("write", path))?;
+        }
+        Ok(())
+    }
+
+    /// Copies all `len` bytes of `source` into the empty `target`.
+    pub(super) fn copy(
+        &self,
+        source: &File,
+        target: &File,
+        path: &Path,
+        len: u64,
+        progress: Progress<'_>,
+    ) -> Result<()> {
+        self.step().map_err(Error::io("write", path))?;
+        if platform::share_blocks(source, target) {
+            progress(len, len);
+            return Ok(());
+        }
+        let mut done = 0;
+        while done < len {
+            let wanted = CHUNK.min(usize::try_from(len - done).unwrap_or(CHUNK));
+            let copied = match platform::copy_in_kernel(source, target, done, wanted) {
+                Ok(Some(copied)) => Ok(copied),
+                Ok(None) => copy_through_memory(source, target, done, wanted),
+                Err(err) => Err(err),
+            };
+            match copied.map_err(Error::io("write", path))? {
+                0 => {
+                    let found = format!("its end at {done}: it was truncated meanwhile");
+                    return Err(Error::malformed(
+                        path,
+                        "source",
+                        format!("{len} bytes"),
+                        found,
+                    ));
+                }
+                copied => {
+                    platform::begin_writeback(target, done, copied as u64);
+                    done += copied as u64;
+                }
+            }
+            progress(done, len);
+        }
+        Ok(())
+    }
+
+    /// Waits until the file's contents are durable.
+    pub(super) fn sync(&self, file: &File, path: &Path) -> Result<()> {
+        self.step()
+            .and_then(|()| self.timed(|| file.sync_all()))
+            .map_err(Error::io("sync", path))
+    }
+
+    /// Waits until the entries of the directory of `path` are durable.
+    pub(super) fn sync_directory_of(&self, path: &Path) -> Result<()> {
+        let directory = directory(path);
+        self.step()
+            .and_then(|()| self.timed(|| platform::sync_directory(directory)))
+            .map_err(Error::io("sync", directory))
+    }
+
+    pub(super) fn rename(&self, from: &Path, to: &Path) -> Result<()> {
+        self.step()
+            .and_then(|()| fs::rename(from, to))
+            .map_err(Error::io(
+                format!("rename {} to this name", from.display()),
+                to,
+            ))
+    }
+
+    /// Removes a file; it is fine if there is none.
+    pub(super) fn remove(&self, path: &Path) -> Result<()> {
+        match self.step().and_then(|()| fs::remove_file(path)) {
+            Err(err) if err.kind() != io::ErrorKind::NotFound => {
+                Err(Error::io("remove", path)(err))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn timed<T>(&self, work: impl FnOnce() -> T) -> T {
+        let begin = Instant::now();
+        let result = work();
+        let Syncs { count, time } = self.syncs.get();
+        self.syncs.set(Syncs {
+            count: count + 1,
+            time: time + begin.elapsed(),
+        });
+        result
+    }
+
+    #[cfg(not(test))]
+    fn step(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    #[cfg(test)]
+    fn step(&self) -> io::Result<()> {
+        self.fault.step()
+    }
+}
+
+fn copy_through_memory(source: &File, target: &File, at: u64, len: usize) -> io::Result<usize> {
+    let mut buffer = vec![0; len.min(1 << 20)];
+    platform::read_exact_at(source, &mut buffer, at)?;
+    platform::write_all_at(target, &buffer, at)?;
+    Ok(buffer.len())
+}

@@ -1,0 +1,62 @@
+//! Files on disk, safely: several files change together or not at all, whenever the process is
+//! killed.
+//!
+//! Every edit is a [`Transaction`]. New contents are staged in temporary files beside their
+//! targets and synced; then a journal that lists what remains to do (renames, removals, patches of
+//! a file in place) is synced: from there on the edit will happen. After the last step the journal
+//! is removed. A process that dies before the journal exists leaves the old state and temporary
+//! files; one that dies after it leaves a journal, which the next transaction on that file
+//! completes before it does anything else ([`recover`]).
+
+mod disk;
+mod identity;
+mod journal;
+mod lock;
+mod recover;
+mod transaction;
+
+#[cfg(all(target_os = "linux", not(ckpt_regen_portable)))]
+#[path = "linux.rs"]
+mod platform;
+#[cfg(not(all(target_os = "linux", not(ckpt_regen_portable))))]
+#[path = "portable.rs"]
+mod platform;
+
+#[cfg(test)]
+mod tests;
+
+pub use disk::Syncs;
+pub(crate) use identity::Identity;
+pub use journal::{journal_path, pending};
+pub(crate) use platform::{link_count, read_exact_at};
+pub use recover::Recovery;
+pub(crate) use transaction::Transaction;
+
+/// Called with the bytes copied so far and the bytes to copy in all.
+pub type Progress<'a> = &'a dyn Fn(u64, u64);
+
+/// A change of a byte range: `new` takes the place of `old`, which has the same length.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Patch {
+    /// Offset of the range in its file.
+    pub offset: u64,
+    /// The bytes that stand there.
+    pub old: Vec<u8>,
+    /// The bytes that shall stand there.
+    pub new: Vec<u8>,
+}
+
+/// `path` with `suffix` appended to its file name.
+pub(crate) fn beside(path: &std::path::Path, suffix: &str) -> std::path::PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(suffix);
+    path.with_file_name(name)
+}
+
+/// The directory of a file, never empty.
+pub(crate) fn directory(path: &std::path::Path) -> &std::path::Path {
+    match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => std::path::Path::new("."),
+    }
+}

@@ -1,0 +1,147 @@
+//! Carrying out the actions of a journal: the last part of every edit, and what the next run does
+//! for one that was killed.
+
+use std::path::{Path, PathBuf};
+
+use super::disk::Disk;
+use super::journal::{self, Action, Range, journal_path};
+use super::{Identity, directory, platform};
+use crate::error::{Error, Result};
+
+/// What became of an edit that a killed run had left behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recovery {
+    /// It was completed.
+    Completed,
+    /// It was given up, since another program had meanwhile rewritten this file; that program's
+    /// contents stand, and what the edit had not yet changed is as before it.
+    GivenUp(PathBuf),
+}
+
+/// Completes the pending edit of `anchor`, if there is one. The caller holds the lock.
+pub(super) fn recover(disk: &Disk, anchor: &Path) -> Result<Option<Recovery>> {
+    let Some(actions) = journal::read(anchor)? else {
+        return Ok(None);
+    };
+    let directory = directory(anchor);
+    let foreign = actions.iter().map(|action| rewritten(directory, action));
+    let recovery = match foreign
+        .collect::<Result<Vec<bool>>>()?
+        .iter()
+        .position(|f| *f)
+    {
+        None => {
+            perform(disk, directory, &actions).map_err(|(_, err)| err)?;
+            Recovery::Completed
+        }
+        Some(at) => {
+            for action in &actions {
+                give_up(disk, directory, action)?;
+            }
+            Recovery::GivenUp(directory.join(actions[at].target()))
+        }
+    };
+    finish(disk, anchor)?;
+    Ok(Some(recovery))
+}
+
+/// Carries the actions out, in order. An error comes with the number of actions done before it.
+pub(super) fn perform(
+    disk: &Disk,
+    directory: &Path,
+    actions: &[Action],
+) -> Result<(), (usize, Error)> {
+    for (done, action) in actions.iter().enumerate() {
+        perform_one(disk, directory, action).map_err(|err| (done, err))?;
+    }
+    let mut renamed: Vec<PathBuf> = actions
+        .iter()
+        .filter(|action| !matches!(action, Action::Patch { .. }))
+        .map(|action| directory.join(action.target()))
+        .collect();
+    renamed.dedup_by(|a, b| a.parent() == b.parent());
+    renamed
+        .iter()
+        .try_for_each(|path| disk.sync_directory_of(path))
+        .map_err(|err| (actions.len(), err))
+}
+
+fn perform_one(disk: &Disk, directory: &Path, action: &Action) -> Result<()> {
+    match action {
+        Action::Rename { from, to, .. } => {
+            let from = directory.join(from);
+            if exists(&from)? {
+                disk.rename(&from, &directory.join(to))
+            } else {
+                Ok(())
+            }
+        }
+        Action::Remove { path, .. } => disk.remove(&directory.join(path)),
+        Action::Patch { path, ranges, .. } => {
+            write_ranges(disk, &directory.join(path), ranges, |range| &range.new)
+        }
+    }
+}
+
+/// Removes the journal of a completed edit.
+pub(super) fn finish(disk: &Disk, anchor: &Path) -> Result<()> {
+    let path = journal_path(anchor);
+    disk.remove(&path)?;
+    disk.sync_directory_of(&path)
+}
+
+/// Whether another program has rewritten the target since the action was decided.
+fn rewritten(directory: &Path, action: &Action) -> Result<bool> {
+    let target = directory.join(action.target());
+    let now = Identity::at(&target).map_err(Error::io("look at", &target))?;
+    Ok(match action {
+        Action::Rename { from, was, .. } => exists(&directory.join(from))? && now != *was,
+        Action::Remove { was, .. } => now.is_some() && now != *was,
+        Action::Patch { len, ranges, .. } => {
+            now.is_none_or(|now| now.len != *len) || !holds_old_or_new(&target, ranges)?
+        }
+    })
+}
+
+/// Whether every byte of the ranges is the old or the new one, as an interrupted patch leaves it.
+fn holds_old_or_new(path: &Path, ranges: &[Range]) -> Result<bool> {
+    let file = std::fs::File::open(path).map_err(Error::io("open", path))?;
+    for range in ranges {
+        let mut now = vec![0; range.old.len()];
+        platform::read_exact_at(&file, &mut now, range.offset).map_err(Error::io("read", path))?;
+        let known = |((now, old), new): ((&u8, &u8), &u8)| now == old || now == new;
+        if !now.iter().zip(&range.old).zip(&range.new).all(known) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Takes back what can be taken back of one action.
+fn give_up(disk: &Disk, directory: &Path, action: &Action) -> Result<()> {
+    match action {
+        Action::Rename { from, .. } => disk.remove(&directory.join(from)),
+        Action::Remove { .. } => Ok(()),
+        Action::Patch { .. } if rewritten(directory, action)? => Ok(()),
+        Action::Patch { path, ranges, .. } => {
+            write_ranges(disk, &directory.join(path), ranges, |range| &range.old)
+        }
+    }
+}
+
+fn write_ranges(
+    disk: &Disk,
+    path: &Path,
+    ranges: &[Range],
+    bytes: impl Fn(&Range) -> &Vec<u8>,
+) -> Result<()> {
+    let file = disk.open_to_patch(path)?;
+    for range in ranges {
+        disk.write_at(&file, path, bytes(range), range.offset)?;
+    }
+    disk.sync(&file, path)
+}
+
+fn exists(path: &Path) -> Result<bool> {
+    path.try_exists().map_err(Error::io("look at", path))
+}

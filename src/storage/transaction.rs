@@ -1,0 +1,266 @@
+//! An edit of several files that happens as a whole.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use super::disk::{Disk, Syncs};
+use super::journal::{self, Action, Range};
+use super::lock::Lock;
+use super::recover::{self, Recovery};
+use super::{Identity, Patch, Progress, directory, platform};
+use crate::checkpoint::Source;
+use crate::error::{Error, Result};
+
+/// An edit that is being staged. Dropped before [`commit`](Self::commit), it leaves no trace.
+#[derive(Debug)]
+pub(crate) struct Transaction {
+    anchor: PathBuf,
+    disk: Disk,
+    staged: Vec<PathBuf>,
+    actions: Vec<Action>,
+    /// Files that the edit was computed from: they must be the same when it is decided.
+    sources: Vec<(PathBuf, Identity)>,
+    recovery: Option<Recovery>,
+    warnings: Vec<String>,
+    /// Declared last: it is given up when everything else is done.
+    _lock: Lock,
+}
+
+/// An edit that was carried out; its journal is still there.
+#[derive(Debug)]
+#[must_use = "finish() removes the journal"]
+pub(crate) struct Committed(Transaction);
+
+impl Transaction {
+    /// Takes the lock on `anchor`, completes an edit that a killed run has left pending, and
+    /// removes the temporary files of dead runs.
+    pub(crate) fn begin(anchor: &Path) -> Result<Transaction> {
+        Self::begin_on(Disk::default(), anchor)
+    }
+
+    pub(super) fn begin_on(disk: Disk, anchor: &Path) -> Result<Transaction> {
+        let lock = Lock::take(anchor)?;
+        let recovery = recover::recover(&disk, anchor)?;
+        let transaction = Transaction {
+            anchor: anchor.to_owned(),
+            disk,
+            staged: Vec::new(),
+            actions: Vec::new(),
+            sources: Vec::new(),
+            recovery,
+            warnings: lock.unsupported.iter().cloned().collect(),
+            _lock: lock,
+        };
+        transaction.remove_leftovers()?;
+        Ok(transaction)
+    }
+
+    /// What `begin` found to complete.
+    pub(crate) fn recovery(&self) -> Option<&Recovery> {
+        self.recovery.as_ref()
+    }
+
+    /// Asks that `source` be unchanged when the edit is decided.
+    pub(crate) fn depends_on(&mut self, source: &Source) {
+        self.sources
+            .push((source.path().to_owned(), source.identity()));
+    }
+
+    /// Stages `target` as a copy of `source` with `patches` applied, and returns the staged file.
+    /// `target` is `source` itself, or any other name.
+    pub(crate) fn replace(
+        &mut self,
+        source: &Source,
+        target: &Path,
+        patches: &[Patch],
+        progress: Progress<'_>,
+    ) -> Result<PathBuf> {
+        self.depends_on(source);
+        let (file, staged) = self.stage(target)?;
+        self.disk
+            .copy(source.file(), &file, &staged, source.len(), progress)?;
+        for patch in patches {
+            self.disk
+                .write_at(&file, &staged, &patch.new, patch.offset)?;
+        }
+        let lost = platform::copy_attributes(source.file(), &file)
+            .map_err(Error::io("set the attributes of", &staged))?;
+        if !lost.is_empty() {
+            self.warnings.push(format!(
+                "{}: could not keep its {}",
+                target.display(),
+                lost.join(", ")
+            ));
+        }
+        self.disk.sync(&file, &staged)?;
+        Ok(staged)
+    }
+
+    /// Stages a small file with the given contents, with the mode of `like`.
+    pub(crate) fn write(&mut self, target: &Path, contents: &[u8], like: &Source) -> Result<()> {
+        let (file, staged) = self.stage(target)?;
+        self.disk.write_at(&file, &staged, contents, 0)?;
+        let permissions = like
+            .file()
+            .metadata()
+            .map(|metadata| metadata.permissions());
+        permissions
+            .and_then(|permissions| file.set_permissions(permissions))
+            .map_err(Error::io("set the mode of", &staged))?;
+        self.disk.sync(&file, &staged)
+    }
+
+    /// Has `path` removed, if it is there by then.
+    pub(crate) fn remove(&mut self, path: &Path) -> Result<()> {
+        let was = Identity::at(path).map_err(Error::io("look at", path))?;
+        self.actions.push(Action::Remove {
+            path: journal::relative(&self.anchor, path)?,
+            was,
+        });
+        Ok(())
+    }
+
+    /// Has ranges of `source` itself rewritten.
+    pub(crate) fn patch_in_place(&mut self, source: &Source, patches: &[Patch]) -> Result<()> {
+        self.depends_on(source);
+        // A file that cannot be written shall be found out before the edit is decided.
+        self.disk.open_to_patch(source.path())?;
+        let ranges = patches.iter().cloned();
+        self.actions.push(Action::Patch {
+            path: journal::relative(&self.anchor, source.path())?,
+            len: source.len(),
+            ranges: ranges
+                .map(|Patch { offset, old, new }| Range { offset, old, new })
+                .collect(),
+        });
+        Ok(())
+    }
+
+    /// Decides the edit and carries it out. An error before the decision leaves everything as it
+    /// was; one after it leaves a journal, and says so.
+    pub(crate) fn commit(mut self) -> Result<Committed> {
+        for (path, was) in &self.sources {
+            if Identity::at(path).map_err(Error::io("look at", path))? != Some(*was) {
+                let reason = "another program changed it meanwhile; nothing was written, run again";
+                return Err(Error::refused(path, reason));
+            }
+        }
+        // A name that is lost with the power would later look like a rename that was done.
+        let elsewhere = self
+            .staged
+            .iter()
+            .filter(|path| path.parent() != self.anchor.parent());
+        elsewhere
+            .into_iter()
+            .try_for_each(|path| self.disk.sync_directory_of(path))?;
+        let (_, journal) = self.temporary(&self.anchor)?;
+        self.staged.push(journal.clone());
+        if let Err(err) = journal::write(&self.disk, &self.anchor, &journal, self.actions.clone()) {
+            return Err(self.take_back(err));
+        }
+        match recover::perform(&self.disk, directory(&self.anchor), &self.actions) {
+            Ok(()) => {
+                self.staged.clear();
+                Ok(Committed(self))
+            }
+            // Nothing has changed yet.
+            Err((0, err)) if matches!(self.actions[0], Action::Rename { .. }) => {
+                Err(self.take_back(err))
+            }
+            Err((_, err)) => Err(self.leave(&err)),
+        }
+    }
+
+    /// Takes the decision back, as long as nothing was done about it, because of `err`.
+    fn take_back(&mut self, err: Error) -> Error {
+        match self.disk.remove(&journal::journal_path(&self.anchor)) {
+            Ok(()) => err,
+            Err(second) => self.leave(&second),
+        }
+    }
+
+    /// Leaves the rest of the edit to the next run, because of `err`.
+    fn leave(&mut self, err: &Error) -> Error {
+        // The journal needs what is staged.
+        self.staged.clear();
+        self.interrupted(err)
+    }
+
+    fn interrupted(&self, err: &Error) -> Error {
+        let cause = match err {
+            Error::Io { source, .. } => format!("{err}: {source}"),
+            _ => err.to_string(),
+        };
+        Error::refused(
+            &self.anchor,
+            format!(
+                "the edit is decided but not complete: {cause}. Nothing is lost: {} has the rest, \
+                 and the next apply or undo completes it",
+                journal::journal_path(&self.anchor).display()
+            ),
+        )
+    }
+
+    /// A new temporary file that will be renamed to `target`.
+    fn stage(&mut self, target: &Path) -> Result<(File, PathBuf)> {
+        let to = journal::relative(&self.anchor, target)?;
+        let was = Identity::at(target).map_err(Error::io("look at", target))?;
+        let (from, staged) = self.temporary(target)?;
+        self.disk.remove(&staged)?;
+        let file = self.disk.create(&staged)?;
+        self.staged.push(staged.clone());
+        self.actions.push(Action::Rename { from, to, was });
+        Ok((file, staged))
+    }
+
+    /// The name of the next temporary file, beside `target`: as the journal has it, and whole.
+    fn temporary(&self, target: &Path) -> Result<(PathBuf, PathBuf)> {
+        let (prefix, suffix) = temporary_name(&self.anchor);
+        let path = target.with_file_name(format!("{prefix}{}{suffix}", self.staged.len()));
+        Ok((journal::relative(&self.anchor, &path)?, path))
+    }
+
+    fn remove_leftovers(&self) -> Result<()> {
+        let directory = directory(&self.anchor);
+        let (prefix, suffix) = temporary_name(&self.anchor);
+        let entries = fs::read_dir(directory).map_err(Error::io("list", directory))?;
+        for entry in entries.filter_map(|entry| entry.ok()) {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            let number = name
+                .strip_prefix(&prefix)
+                .and_then(|rest| rest.strip_suffix(suffix));
+            if number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit())) {
+                self.disk.remove(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Temporary files are `.ANCHOR.NUMBER.regen-tmp`: under the lock on the anchor, all of them
+/// belong to us or to the dead.
+fn temporary_name(anchor: &Path) -> (String, &'static str) {
+    let name = anchor.file_name().unwrap_or_default().to_string_lossy();
+    (format!(".{name}."), ".regen-tmp")
+}
+
+impl Committed {
+    /// Removes the journal. Returns what syncing cost, and what a user should be told.
+    pub(crate) fn finish(self) -> Result<(Syncs, Vec<String>)> {
+        let Committed(mut transaction) = self;
+        recover::finish(&transaction.disk, &transaction.anchor)?;
+        Ok((
+            transaction.disk.syncs(),
+            std::mem::take(&mut transaction.warnings),
+        ))
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        for path in &self.staged {
+            let _ = self.disk.remove(path);
+        }
+    }
+}
