@@ -151,9 +151,11 @@ fn bars(counts: &[u64], cells: usize) -> String {
         .map(|chunk| chunk.iter().sum())
         .collect();
     let top = sums.iter().copied().max().unwrap_or(0).max(1);
-    sums.iter()
+    let bars: String = sums
+        .iter()
         .map(|sum| HEIGHTS[(sum * 8).div_ceil(top) as usize])
-        .collect()
+        .collect();
+    bars.trim_end().to_owned()
 }
 
 /// A name in exactly `width` columns; a longer one loses its middle.
