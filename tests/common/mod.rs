@@ -1,0 +1,158 @@
+//! What the integration tests share.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+pub(crate) const FIXTURE: &str = "fixtures/mobilenet_v2_025";
+
+/// A path of this repository.
+pub(crate) fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// A path below the folder of outside material; `None`, after saying so, where there is none.
+pub(crate) fn material(path: &str) -> Option<PathBuf> {
+    let Some(root) = std::env::var_os("CKPT_REGEN_MATERIAL") else {
+        println!("skipped: CKPT_REGEN_MATERIAL is not set ({path})");
+        return None;
+    };
+    Some(Path::new(&root).join(path))
+}
+
+/// The program with these arguments, not yet run.
+pub(crate) fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ckpt-regen"));
+    command.args(args).env("NO_COLOR", "1");
+    command
+}
+
+pub(crate) fn run(args: &[&str]) -> Output {
+    command(args).output().expect("the program starts")
+}
+
+/// Stdout of a run that must succeed.
+pub(crate) fn ok(args: &[&str]) -> String {
+    let output = run(args);
+    assert!(output.status.success(), "{args:?}: {}", stderr(&output));
+    String::from_utf8(output.stdout).expect("stdout is UTF-8")
+}
+
+pub(crate) fn ok_json(args: &[&str]) -> Value {
+    serde_json::from_str(&ok(args)).expect("stdout is JSON")
+}
+
+/// Stderr of a run that must fail with this exit code.
+pub(crate) fn fails(code: i32, args: &[&str]) -> String {
+    let output = run(args);
+    assert_eq!(
+        output.status.code(),
+        Some(code),
+        "{args:?}: {}",
+        stderr(&output)
+    );
+    let text = stderr(&output);
+    assert!(!text.contains("panicked"), "{text}");
+    text
+}
+
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A temporary directory with a copy of `file`, and the copy's path.
+pub(crate) fn copy_of(file: &Path) -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let copy = dir.path().join(file.file_name().expect("a file"));
+    fs::copy(file, &copy).expect("the file is copied");
+    (dir, copy)
+}
+
+/// A temporary directory with a copy of the files in `from`.
+pub(crate) fn copy_of_dir(from: &Path) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    for (name, bytes) in state(from) {
+        fs::write(dir.path().join(name), bytes).expect("the file is copied");
+    }
+    dir
+}
+
+/// Every file of a directory with its contents.
+pub(crate) fn state(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = fs::read_dir(dir).expect("the directory is there");
+    entries
+        .map(|entry| entry.expect("an entry"))
+        .filter(|entry| entry.path().is_file())
+        .map(|entry| {
+            let name = entry.file_name().into_string().expect("a UTF-8 name");
+            (name, fs::read(entry.path()).expect("the file is readable"))
+        })
+        .collect()
+}
+
+/// The path as text.
+pub(crate) fn text(path: &Path) -> &str {
+    path.to_str().expect("a UTF-8 path")
+}
+
+/// One tensor of [`safetensors_file`].
+pub(crate) type Entry<'a> = (&'a str, &'a str, &'a [u64], Vec<u8>);
+
+/// A safetensors file of these tensors, in this order.
+pub(crate) fn safetensors_file(tensors: &[Entry<'_>]) -> Vec<u8> {
+    let mut header = serde_json::Map::new();
+    let mut data: Vec<u8> = Vec::new();
+    for (name, dtype, shape, bytes) in tensors {
+        let offsets = [data.len(), data.len() + bytes.len()];
+        data.extend(bytes);
+        let entry = serde_json::json!({ "dtype": dtype, "shape": shape, "data_offsets": offsets });
+        header.insert((*name).to_owned(), entry);
+    }
+    let header = Value::Object(header).to_string();
+    let mut file = (header.len() as u64).to_le_bytes().to_vec();
+    file.extend(header.as_bytes());
+    file.extend(data);
+    file
+}
+
+pub(crate) fn f32s(values: &[f32]) -> Vec<u8> {
+    values
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
+        .collect()
+}
+
+/// A checkpoint whose BatchNorm layers have these γ; the statistics are 0 and 1.
+pub(crate) fn network(layers: &[(&str, &[f32])]) -> Vec<u8> {
+    let mut tensors: Vec<(String, Vec<f32>)> = Vec::new();
+    for (name, gamma) in layers {
+        tensors.push((format!("{name}.weight"), gamma.to_vec()));
+        tensors.push((format!("{name}.bias"), vec![0.0; gamma.len()]));
+        tensors.push((format!("{name}.running_mean"), vec![0.0; gamma.len()]));
+        tensors.push((format!("{name}.running_var"), vec![1.0; gamma.len()]));
+    }
+    let shapes: Vec<[u64; 1]> = tensors.iter().map(|(_, v)| [v.len() as u64]).collect();
+    let entries = tensors.iter().zip(&shapes);
+    let entries: Vec<Entry<'_>> = entries
+        .map(|((name, v), shape)| (&name[..], "F32", &shape[..], f32s(v)))
+        .collect();
+    safetensors_file(&entries)
+}
+
+/// The γ of one layer, as the library reads them.
+pub(crate) fn gamma(path: &Path, layer: &str) -> Vec<f64> {
+    let checkpoint = ckpt_regen::Checkpoint::open(path).expect("the checkpoint opens");
+    let name = format!("{layer}.weight");
+    let tensors = &checkpoint.dicts()[0].tensors;
+    let tensor = tensors
+        .iter()
+        .find(|t| t.name == name)
+        .expect("the layer is there");
+    tensor
+        .dtype
+        .decode(&checkpoint.read(tensor).expect("γ is readable"))
+}
