@@ -2,6 +2,8 @@
 //!
 //! `cargo run --example regenerate -- model.safetensors`
 
+#![allow(clippy::print_stdout, reason = "a program may print")]
+
 use std::path::{Path, PathBuf};
 
 use ckpt_regen::batchnorm::{self, Schema};

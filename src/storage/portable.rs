@@ -49,13 +49,8 @@ pub(crate) fn share_blocks(_source: &File, _target: &File) -> bool {
     false
 }
 
-pub(crate) fn copy_in_kernel(
-    _source: &File,
-    _target: &File,
-    _offset: u64,
-    _len: usize,
-) -> io::Result<Option<usize>> {
-    Ok(None)
+pub(crate) fn reserve(_target: &File, _len: u64) -> io::Result<()> {
+    Ok(())
 }
 
 pub(crate) fn begin_writeback(_target: &File, _offset: u64, _len: u64) {}

@@ -1,5 +1,6 @@
 //! What the integration tests share.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(clippy::print_stdout, reason = "a skipped check says so")]
 
 use std::collections::BTreeMap;
 use std::fs;

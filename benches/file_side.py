@@ -1,0 +1,191 @@
+#!/usr/bin/env python3
+"""ckpt-regen's file side beside cp, safetensors.torch and torch, in one run.
+
+Usage: python benches/file_side.py [--gigabytes 4] [--dir DIR] [--binary target/release/ckpt-regen]
+
+Makes a checkpoint of that size in DIR (three times the space is needed) and one of 10,000 BatchNorm
+layers, and runs each program on them as a process of its own, warm, several times. Each result is
+checked before it is timed. Prints the best time, the peak memory, and the ratio to the peer.
+numpy is needed; safetensors and torch are compared where they are installed.
+"""
+
+import argparse, importlib.util, json, os, struct, subprocess, sys, tempfile, time
+from pathlib import Path
+
+import numpy as np
+
+MEBIBYTE = 1 << 20
+
+
+def tensors(layers, channels, filler_bytes):
+    """Names, dtypes, shapes and data (None: zeros) of a synthetic network."""
+    rng = np.random.default_rng(0)
+    for i in range(layers):
+        yield f"layer{i}.bn.weight", "F32", [channels], rng.normal(0.3, 0.2, channels).astype("<f4").tobytes()
+        for name in ("bias", "running_mean", "running_var"):
+            yield f"layer{i}.bn.{name}", "F32", [channels], np.ones(channels, "<f4").tobytes()
+        yield f"layer{i}.bn.num_batches_tracked", "I64", [], struct.pack("<q", 7)
+        if filler_bytes:
+            yield f"layer{i}.conv.weight", "F32", [filler_bytes // 4 // layers], None
+
+
+def write_checkpoint(path, layers, channels, filler_bytes):
+    header, at = {"__metadata__": {"format": "pt"}}, 0
+    table = list(tensors(layers, channels, filler_bytes))
+    for name, dtype, shape, data in table:
+        size = len(data) if data is not None else 4 * shape[0]
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + size]}
+        at += size
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    noise = np.random.default_rng(1).bytes(MEBIBYTE)  # not zeros: no file system may skip it
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for _, _, shape, data in table:
+            if data is not None:
+                file.write(data)
+                continue
+            left = 4 * shape[0]
+            while left:
+                left -= file.write(noise[: min(left, MEBIBYTE)])
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def gamma(path):
+    """All γ of a checkpoint of ours, read without the programs under test."""
+    with open(path, "rb") as file:
+        size = struct.unpack("<Q", file.read(8))[0]
+        header = json.loads(file.read(size))
+        values = []
+        for name, entry in sorted(header.items()):
+            if name.endswith(".bn.weight"):
+                file.seek(8 + size + entry["data_offsets"][0])
+                values.append(np.frombuffer(file.read(4 * entry["shape"][0]), "<f4"))
+    return np.concatenate(values)
+
+
+def lifted(values):
+    return np.maximum(values, np.sort(values)[(len(values) - 1) // 2])
+
+
+def run(command):
+    """Seconds and stderr of one process."""
+    begin = time.perf_counter()
+    child = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    seconds = time.perf_counter() - begin
+    if child.returncode:
+        sys.exit(f"{command}: status {child.returncode}\n{child.stderr}")
+    return seconds, child.stderr
+
+
+LAUNCHER = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+
+
+def memory(command):
+    """Peak MiB of one process. Started from a small one: a process inherits the peak of the one
+    that it is started from, some 9 MiB here, so that less than that cannot be seen."""
+    launched = [sys.executable, "-S", "-E", "-c", LAUNCHER, *command]
+    return int(subprocess.run(launched, capture_output=True, check=True).stdout) / 1024
+
+
+def measure(label, command, times, before=lambda: None, check=lambda: None):
+    best, note = float("inf"), ""
+    for _ in range(times):
+        before()
+        seconds, text = run(command)
+        check()
+        if seconds < best:
+            best, note = seconds, text.strip().splitlines()[-1] if "-v" in command else ""
+    before()
+    peak = memory(command)
+    print(f"{label:<38} {best * 1e3:10.1f} ms {peak:8.1f} MiB  {note}", flush=True)
+    return best
+
+
+PEERS = {
+    "safetensors": "safetensors.torch: load, edit, save",
+    "torch": "torch.load, edit, torch.save",
+}
+
+SCRIPT = """
+import sys, torch
+kind, source, target = sys.argv[1:]
+if kind == "safetensors":
+    from safetensors.torch import load_file, save_file
+    state = load_file(source)
+else:
+    state = torch.load(source, weights_only=True)
+names = [name for name in state if name.endswith(".bn.weight")]
+median = torch.cat([state[name] for name in names]).median()
+for name in names:
+    state[name] = torch.maximum(state[name], median)
+if kind == "safetensors":
+    save_file(state, target, metadata={"format": "pt"})
+else:
+    torch.save(state, target)
+"""
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--gigabytes", type=float, default=4)
+    parser.add_argument("--dir")
+    parser.add_argument("--binary", default="target/release/ckpt-regen")
+    parser.add_argument("--times", type=int, default=5)
+    args = parser.parse_args()
+    binary = str(Path(args.binary).resolve())
+    with tempfile.TemporaryDirectory(dir=args.dir) as name:
+        bench(binary, Path(name), int(args.gigabytes * 1e9), args.times)
+
+
+def bench(binary, home, size, times):
+    big, copy, out = home / "big.safetensors", home / "copy", home / "out"
+    write_checkpoint(big, layers=100, channels=256, filler_bytes=size)
+    values = gamma(big)
+    expected = lifted(values)
+    print(f"{big.stat().st_size / 1e9:.2f} GB, 100 layers, 25,600 channels; best of {times}")
+
+    def expect(path, wanted):
+        return lambda: np.testing.assert_array_equal(gamma(path), wanted)
+
+    undo = lambda: subprocess.run([binary, "undo", big, "--in-place"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    measure("ckpt-regen inspect", [binary, "inspect", big], times)
+    measure("ckpt-regen apply --in-place", [binary, "apply", big, "--in-place", "-v"], times, undo, expect(big, expected))
+    undo()
+    expect(big, values)()
+
+    def fresh():
+        undo()
+        for path in (copy, out):
+            path.unlink(missing_ok=True)
+        os.sync()
+
+    few = max(2, times // 2)
+    plain = measure("cp --reflink=auto; sync -d", ["sh", "-c", f"cp --reflink=auto {big} {copy} && sync -d {copy}"], few, fresh)
+    ours = measure("ckpt-regen apply (replace)", [binary, "apply", big, "-v"], few, fresh, expect(big, expected))
+    print(f"  {ours / plain:.2f} x cp and sync")
+    fresh()
+    for module, label in PEERS.items():
+        if importlib.util.find_spec(module) is None or importlib.util.find_spec("torch") is None:
+            print(f"{label:<38} skipped: not installed")
+            continue
+        source = big
+        if module == "torch":
+            source = home / "big.pth"
+            run([sys.executable, "-c", "import sys, torch\nfrom safetensors.torch import load_file\ntorch.save(load_file(sys.argv[1]), sys.argv[2])", big, source])
+        check = expect(out, expected) if module == "safetensors" else lambda: None
+        peer = measure(label, [sys.executable, "-c", SCRIPT, module, source, out], few, fresh, check)
+        print(f"  {peer / ours:.1f} x the time of ckpt-regen apply")
+    many = home / "many.safetensors"
+    write_checkpoint(many, layers=10_000, channels=8, filler_bytes=0)
+    print(f"10,000 layers, {many.stat().st_size / 1e6:.1f} MB")
+    measure("ckpt-regen inspect", [binary, "inspect", many], times)
+    measure("ckpt-regen apply --dry-run", [binary, "apply", many, "--dry-run"], times)
+
+
+main()
