@@ -3,6 +3,8 @@
 //! Stricter than the reference reader in one point: a key that occurs twice is an error, since two
 //! programs may disagree on which one counts.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 
 use super::unique::unique_entries_except;
@@ -104,13 +106,14 @@ fn check_tiling(source: &Source, body: u64, tensors: &[Tensor]) -> Result<()> {
 
 /// One tensor's line in the header.
 #[derive(Deserialize)]
-struct Entry {
-    dtype: String,
+struct Entry<'h> {
+    #[serde(borrow)]
+    dtype: Cow<'h, str>,
     shape: Vec<u64>,
     data_offsets: (u64, u64),
 }
 
-impl Entry {
+impl Entry<'_> {
     fn into_tensor(self, source: &Source, index: usize, name: String, body: u64) -> Result<Tensor> {
         let path = source.path();
         let Some(dtype) = Dtype::from_name(&self.dtype) else {
@@ -159,7 +162,7 @@ fn byte_len(shape: &[u64], dtype: Dtype) -> Option<u64> {
 }
 
 /// The tensors of a header, in its order; `__metadata__` is none of them.
-fn parse(json: &[u8]) -> serde_json::Result<Vec<(String, Entry)>> {
+fn parse(json: &[u8]) -> serde_json::Result<Vec<(String, Entry<'_>)>> {
     let mut json = serde_json::Deserializer::from_slice(json);
     let entries = unique_entries_except(&mut json, Some("__metadata__"))?;
     json.end()?;

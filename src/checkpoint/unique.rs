@@ -46,19 +46,22 @@ impl<'de, V: Deserialize<'de>> Visitor<'de> for Entries<V> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut entries = Vec::new();
-        let mut seen = HashSet::new();
+        let mut skipped = 0;
         while let Some(key) = map.next_key::<String>()? {
             if Some(&key[..]) == self.skipped {
+                skipped += 1;
                 map.next_value::<IgnoredAny>()?;
-            } else {
-                let at = |err: A::Error| A::Error::custom(format!("{key:?}: {err}"));
-                let value = map.next_value().map_err(at)?;
-                entries.push((key.clone(), value));
+                continue;
             }
-            if let Some(key) = seen.replace(key) {
-                return Err(A::Error::custom(format!("the key {key:?} twice")));
-            }
+            let at = |err: A::Error| A::Error::custom(format!("{key:?}: {err}"));
+            let value = map.next_value().map_err(at)?;
+            entries.push((key, value));
         }
-        Ok(entries)
+        let mut seen = HashSet::with_capacity(entries.len());
+        let twice = entries.iter().map(|(key, _)| &key[..]).find(|key| !seen.insert(*key));
+        match twice.or(self.skipped.filter(|_| skipped > 1)) {
+            Some(key) => Err(A::Error::custom(format!("the key {key:?} twice"))),
+            None => Ok(entries),
+        }
     }
 }
