@@ -1,6 +1,6 @@
 //! The sibling rule: which tensors of one state dict are γ.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::pattern::{Pattern, Template};
 use super::{Layer, Schema};
@@ -43,7 +43,21 @@ pub(super) fn layers(checkpoint: &Checkpoint, index: usize, schema: &Schema) -> 
             }
         }
     }
-    Ok(layers)
+    Ok(unique(layers, finder.dict))
+}
+
+/// Layers of one name (`a.weight` and `a/gamma`) but the first go by the whole name of their γ.
+fn unique(mut layers: Vec<Layer>, dict: &StateDict) -> Vec<Layer> {
+    let mut seen = HashSet::new();
+    for layer in &mut layers {
+        if !seen.insert(layer.name.clone())
+            && let Some(gamma) = layer.gamma
+        {
+            layer.name.clone_from(&dict.tensors[gamma].name);
+            seen.insert(layer.name.clone());
+        }
+    }
+    layers
 }
 
 /// A layer's name: its γ's without the last component.
@@ -140,16 +154,13 @@ impl<'a> Finder<'a> {
             .counter
             .as_ref()
             .map(|template| self.sibling(template, layer).1);
-        let fixed = (!tensor.dtype.is_editable_float()).then(|| {
-            format!(
-                "γ of type {} cannot be edited, only F16, BF16, F32 and F64",
-                tensor.dtype
-            )
-        });
+        let wrong_type = (!tensor.dtype.is_editable_float())
+            .then(|| format!("its type {} is not F16, BF16, F32 or F64", tensor.dtype));
+        let fixed = wrong_type.or_else(|| tensor.fixed.clone());
         let layer = Layer {
             name: layer_name(&tensor.name).to_owned(),
             dict: self.index,
-            gamma: index,
+            gamma: Some(index),
             channels: channels as usize,
             frozen: matches!(counter, Some(None)),
             fixed,

@@ -11,15 +11,15 @@ mod pattern;
 mod schema;
 mod select;
 
-use std::fmt;
-
 pub use explain::{Verdict, explain};
 pub use schema::{Schema, template};
 pub(crate) use select::nothing_found;
 pub use select::{Filter, filter, select};
 
+pub use crate::checkpoint::Role;
 use crate::checkpoint::{Checkpoint, Tensor};
 use crate::error::Result;
+use std::collections::HashSet;
 
 /// One network of a checkpoint.
 #[derive(Debug, Clone)]
@@ -33,17 +33,6 @@ pub struct Network {
     pub layers: Vec<Layer>,
 }
 
-/// What a network is for in its training run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Role {
-    /// The weights that the optimizer changes.
-    Raw,
-    /// An average of them.
-    Ema,
-    /// The other half of a distillation, not trained itself.
-    Teacher,
-}
-
 /// One BatchNorm layer.
 #[derive(Debug, Clone)]
 pub struct Layer {
@@ -51,9 +40,9 @@ pub struct Layer {
     pub name: String,
     /// Which of [`Checkpoint::dicts`] it lies in.
     pub dict: usize,
-    /// Its γ in that state dict.
-    pub gamma: usize,
-    /// Number of channels, at least 1.
+    /// Its γ in that state dict; `None` where the format has none that could be read.
+    pub gamma: Option<usize>,
+    /// Number of channels; 0 where there is no γ that could be read.
     pub channels: usize,
     /// Whether it lacks the batch counter that other layers of its network have, as a frozen
     /// BatchNorm does.
@@ -64,25 +53,8 @@ pub struct Layer {
 
 impl Layer {
     /// The tensor that holds γ.
-    pub fn tensor<'c>(&self, checkpoint: &'c Checkpoint) -> &'c Tensor {
-        &checkpoint.dicts()[self.dict].tensors[self.gamma]
-    }
-}
-
-impl Role {
-    /// The name used in `--json` and in a schema.
-    pub fn name(self) -> &'static str {
-        match self {
-            Role::Raw => "raw",
-            Role::Ema => "ema",
-            Role::Teacher => "teacher",
-        }
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+    pub fn tensor<'c>(&self, checkpoint: &'c Checkpoint) -> Option<&'c Tensor> {
+        Some(&checkpoint.dicts()[self.dict].tensors[self.gamma?])
     }
 }
 
@@ -93,12 +65,66 @@ impl fmt::Display for Role {
 pub fn locate(checkpoint: &Checkpoint, schema: &Schema) -> Result<Vec<Network>> {
     let mut networks = Vec::new();
     for (index, dict) in checkpoint.dicts().iter().enumerate() {
-        let mut layers = find::layers(checkpoint, index, schema)?;
+        let mut layers = match checkpoint.declared_norms() {
+            Some(norms) => declared(checkpoint, index, norms, schema),
+            None => find::layers(checkpoint, index, schema)?,
+        };
         if !dict.ordered {
             layers.sort_by(|a, b| alphanumeric_sort::compare_str(&a.name, &b.name));
         }
-        networks.extend(network::split(&dict.root, layers, schema));
+        for mut network in network::split(dict, layers, schema) {
+            mark_shared(checkpoint, index, &mut network.layers);
+            networks.push(network);
+        }
     }
     networks.sort_by_key(|network| network.role);
     Ok(networks)
+}
+
+/// The layers that an ONNX graph declares, in its order.
+fn declared(
+    checkpoint: &Checkpoint,
+    dict: usize,
+    norms: &[crate::checkpoint::DeclaredNorm],
+    schema: &Schema,
+) -> Vec<Layer> {
+    let tensors = &checkpoint.dicts()[dict].tensors;
+    let layer = |norm: &crate::checkpoint::DeclaredNorm| Layer {
+        name: norm.layer.clone(),
+        dict,
+        gamma: norm.gamma,
+        channels: norm.gamma.and_then(|g| tensors[g].channels()).unwrap_or(0) as usize,
+        frozen: false,
+        fixed: norm.editable.clone().err(),
+    };
+    norms
+        .iter()
+        .map(layer)
+        .filter(|layer| !schema.excludes(&layer.name))
+        .collect()
+}
+
+/// Counts a γ that several names share once, and marks those whose bytes something else uses too.
+fn mark_shared(checkpoint: &Checkpoint, dict: usize, layers: &mut Vec<Layer>) {
+    if checkpoint.declared_norms().is_some() {
+        return;
+    }
+    let tensors = &checkpoint.dicts()[dict].tensors;
+    let mut gammas: Vec<usize> = layers.iter().filter_map(|layer| layer.gamma).collect();
+    gammas.sort_unstable();
+    for (gamma, with) in checkpoint.shared_gammas(dict, &gammas) {
+        let mine = layers.iter_mut().filter(|layer| layer.gamma == Some(gamma));
+        for layer in mine {
+            layer
+                .fixed
+                .get_or_insert(format!("its bytes are also used by {with}"));
+        }
+    }
+    let mut seen = HashSet::new();
+    layers.retain(|layer| {
+        layer.gamma.is_none_or(|gamma| {
+            let tensor = &tensors[gamma];
+            seen.insert((tensor.source, tensor.offset, tensor.len))
+        })
+    });
 }

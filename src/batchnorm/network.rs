@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::{Layer, Network, Role, Schema};
+use crate::checkpoint::StateDict;
 
 /// A leading component that can make a network of its own.
 const COPIES: [(&str, Role); 5] = [
@@ -16,12 +17,12 @@ const COPIES: [(&str, Role); 5] = [
 /// Wrappers that never split a network; a copy may be wrapped otherwise than its original.
 const WRAPPERS: [&str; 3] = ["module.", "_orig_mod.", "model."];
 
-/// Groups the layers of the state dict at `root` into networks, in order of first appearance.
+/// Groups the layers of a state dict into networks, in order of first appearance.
 ///
 /// A leading `ema_model`, `model_ema`, `ema`, `teacher` or `student` splits off only if the rest of
 /// its layer names also occurs under another prefix; otherwise it is part of a name like any
 /// other. A schema that lists networks decides alone.
-pub(super) fn split(root: &str, layers: Vec<Layer>, schema: &Schema) -> Vec<Network> {
+pub(super) fn split(dict: &StateDict, layers: Vec<Layer>, schema: &Schema) -> Vec<Network> {
     let names: HashSet<String> = layers.iter().map(|layer| layer.name.clone()).collect();
     let splits: Vec<(String, Role)> = if schema.networks().is_empty() {
         let split = |(word, _): &(&str, Role)| is_copy(word, &names);
@@ -37,9 +38,11 @@ pub(super) fn split(root: &str, layers: Vec<Layer>, schema: &Schema) -> Vec<Netw
         let split = splits
             .iter()
             .find(|(prefix, _)| layer.name.starts_with(&prefix[..]));
-        let (own, role) = split.map_or(("", Role::Raw), |(prefix, role)| (&prefix[..], *role));
+        let (own, role) = split.map_or(("", dict.role), |(prefix, role)| {
+            (&prefix[..], (*role).max(dict.role))
+        });
         let own = own.trim_end_matches(['.', '/']);
-        let full = [root, own]
+        let full = [&dict.root[..], own]
             .iter()
             .filter(|p| !p.is_empty())
             .copied()
@@ -106,12 +109,18 @@ mod tests {
         let layer = |name: &&str| Layer {
             name: name.to_string(),
             dict: 0,
-            gamma: 0,
+            gamma: Some(0),
             channels: 1,
             frozen: false,
             fixed: None,
         };
-        let networks = split("", names.iter().map(layer).collect(), &Schema::default());
+        let dict = StateDict {
+            root: String::new(),
+            tensors: vec![],
+            ordered: false,
+            role: Role::Raw,
+        };
+        let networks = split(&dict, names.iter().map(layer).collect(), &Schema::default());
         networks
             .into_iter()
             .map(|n| (n.root, n.role, n.layers.len()))

@@ -95,6 +95,13 @@ pub fn filter<'n>(path: &Path, network: &'n Network, filter: &Filter) -> Result<
 
 /// The error for a checkpoint without any BatchNorm: what was looked for, what is there instead.
 pub(crate) fn nothing_found(checkpoint: &Checkpoint) -> Error {
+    if checkpoint.is_folded() {
+        let reason = "has convolutions and no BatchNormalization: the export folded it into them, \
+                      and there is no γ left to edit. Export with training=TrainingMode.PRESERVE, \
+                      do_constant_folding=False, or with torch.onnx.export(dynamo=True, \
+                      optimize=False)";
+        return Error::refused(checkpoint.path(), reason);
+    }
     let tensors = || checkpoint.dicts().iter().flat_map(|dict| &dict.tensors);
     let (count, flat) = (
         tensors().count(),

@@ -62,7 +62,9 @@ const NAMES: [(Dtype, &str); 23] = [
 impl Dtype {
     /// The type that safetensors spells `name`.
     pub fn from_name(name: &str) -> Option<Dtype> {
-        NAMES.iter().find(|(_, n)| *n == name).map(|(d, _)| *d)
+        // PyTorch has this type; safetensors has no word for it.
+        let known = NAMES.iter().filter(|(dtype, _)| *dtype != Dtype::C128);
+        known.into_iter().find(|(_, n)| *n == name).map(|(d, _)| *d)
     }
 
     /// Size of one element in bits (the 4- and 6-bit types are packed).

@@ -4,23 +4,30 @@
 //! ([`Checkpoint::read`]), a few kilobytes for a γ, so that nothing depends on the file's size.
 
 mod dtype;
+mod onnx;
+mod open;
+mod patches;
 mod resolve;
 mod safetensors;
 mod shards;
 mod source;
+mod torch;
+mod training;
 mod unique;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use dtype::Dtype;
+pub(crate) use onnx::DeclaredNorm;
+pub(crate) use patches::Patches;
 pub(crate) use resolve::model_file;
 pub use source::Source;
+pub use training::Training;
 
 use crate::error::{Error, Result};
-use crate::storage::Patch;
 
-/// An opened checkpoint: one file, or the files of a shard set.
+/// An opened checkpoint: one file, the files of a shard set, or a model with its data files.
 #[derive(Debug)]
 pub struct Checkpoint {
     /// What the user named.
@@ -28,8 +35,37 @@ pub struct Checkpoint {
     anchor: PathBuf,
     format: Format,
     index: Option<Source>,
+    /// Files of the model first, then companions (an optimizer's file).
     sources: Vec<Source>,
+    /// How many of them are the model's.
+    model_sources: usize,
     dicts: Vec<StateDict>,
+    training: Training,
+    notes: Vec<String>,
+    parts: Parts,
+}
+
+/// What an edit of a format has to know beside the table.
+#[derive(Debug, Default)]
+struct Parts {
+    /// Of each source that PyTorch wrote: its directory, and who else uses its bytes.
+    torch: Vec<Option<TorchParts>>,
+    onnx: Option<OnnxParts>,
+}
+
+#[derive(Debug)]
+struct TorchParts {
+    zip: Option<torch::Directory>,
+    uses: torch::Uses,
+}
+
+#[derive(Debug)]
+struct OnnxParts {
+    norms: Vec<onnx::DeclaredNorm>,
+    folded: bool,
+    checksums: Vec<onnx::Checksum>,
+    /// Data files that hold no γ.
+    others: Vec<PathBuf>,
 }
 
 /// The format of a checkpoint, found by content.
@@ -39,6 +75,42 @@ pub enum Format {
     Safetensors,
     /// A `model.safetensors.index.json` and its shards.
     ShardedSafetensors,
+    /// A zip archive that `torch.save` wrote (PyTorch 1.6 and later).
+    PytorchZip,
+    /// Pickles that `torch.save` wrote (before PyTorch 1.6).
+    PytorchLegacy,
+    /// A `pytorch_model.bin.index.json` and its shards.
+    ShardedPytorch,
+    /// An ONNX model, with its data files.
+    Onnx,
+}
+
+/// What a state dict or network is for in its training run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// The weights that the optimizer changes.
+    Raw,
+    /// An average of them.
+    Ema,
+    /// The other half of a distillation, not trained itself.
+    Teacher,
+}
+
+impl Role {
+    /// The name used in `--json` and in a schema.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Raw => "raw",
+            Role::Ema => "ema",
+            Role::Teacher => "teacher",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 /// One network's worth of tensors: the whole of a flat file or shard set, or one of the state
@@ -51,6 +123,8 @@ pub struct StateDict {
     pub tensors: Vec<Tensor>,
     /// Whether that order is the network's own, as `state_dict()` gives it.
     pub ordered: bool,
+    /// What the format says that it is for.
+    pub role: Role,
 }
 
 /// One entry of the table.
@@ -66,54 +140,16 @@ pub struct Tensor {
     pub source: usize,
     /// Offset of the first byte in that file.
     pub offset: u64,
-    /// Length in bytes.
+    /// Length in bytes: of the elements, where they do not lie in one piece; of the range that they
+    /// are spread over where [`fixed`](Self::fixed) says that they are strided.
     pub len: u64,
-}
-
-/// Which tensor of a checkpoint: state dict and number in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TensorAt {
-    pub(crate) dict: usize,
-    pub(crate) tensor: usize,
+    /// Why the bytes are not simply the elements and cannot be edited; `None` where they can.
+    pub fixed: Option<String>,
+    /// Where the elements lie, when that is not one piece of the file.
+    pub(crate) place: Option<onnx::Place>,
 }
 
 impl Checkpoint {
-    /// Opens a file, a shard index or a directory and reads its table of tensors.
-    ///
-    /// In a directory the model is the first of `model.safetensors.index.json`,
-    /// `model.safetensors`, `pytorch_model.bin.index.json`, `pytorch_model.bin`; a directory that
-    /// holds both safetensors and `.bin`, or none of the four, is an error that lists what is there.
-    pub fn open(path: impl AsRef<Path>) -> Result<Checkpoint> {
-        let path = path.as_ref();
-        let anchor = resolve::model_file(path)?;
-        let (format, index, sources, tensors) = if shards::is_index(&anchor) {
-            let set = shards::open(&anchor)?;
-            (
-                Format::ShardedSafetensors,
-                Some(set.index),
-                set.sources,
-                set.tensors,
-            )
-        } else {
-            let source = Source::open(&anchor)?;
-            let tensors = safetensors::read_table(&source, 0)?;
-            (Format::Safetensors, None, vec![source], tensors)
-        };
-        let dicts = vec![StateDict {
-            root: String::new(),
-            tensors,
-            ordered: false,
-        }];
-        Ok(Checkpoint {
-            path: path.to_owned(),
-            anchor,
-            format,
-            index,
-            sources,
-            dicts,
-        })
-    }
-
     /// The path as it was given to [`open`](Self::open).
     pub fn path(&self) -> &Path {
         &self.path
@@ -145,29 +181,34 @@ impl Checkpoint {
         &self.dicts
     }
 
-    /// Reads the tables of `paths`, which stand for [`sources`](Self::sources), as this checkpoint
-    /// was read: what was staged for it, say.
-    pub(crate) fn reread(&self, paths: &[PathBuf]) -> Result<Checkpoint> {
-        let (mut sources, mut tensors) = (Vec::new(), Vec::new());
-        for path in paths {
-            let source = Source::open(path)?;
-            tensors.extend(safetensors::read_table(&source, sources.len())?);
-            sources.push(source);
-        }
-        let dicts = vec![StateDict {
-            root: String::new(),
-            tensors,
-            ordered: false,
-        }];
-        let (path, anchor) = (self.path.clone(), self.anchor.clone());
-        Ok(Checkpoint {
-            path,
-            anchor,
-            format: self.format,
-            index: None,
-            sources,
-            dicts,
-        })
+    /// What the checkpoint says about the training run that wrote it.
+    pub fn training(&self) -> &Training {
+        &self.training
+    }
+
+    /// How many of [`sources`](Self::sources) are the model's; the rest are companions.
+    pub(crate) fn model_sources(&self) -> usize {
+        self.model_sources
+    }
+
+    /// Files that the model refers to and that hold no γ.
+    pub(crate) fn other_files(&self) -> &[PathBuf] {
+        self.parts.onnx.as_ref().map_or(&[], |onnx| &onnx.others)
+    }
+
+    /// The BatchNorm layers that the format itself declares, as ONNX does.
+    pub(crate) fn declared_norms(&self) -> Option<&[onnx::DeclaredNorm]> {
+        self.parts.onnx.as_ref().map(|onnx| &onnx.norms[..])
+    }
+
+    /// Whether an export folded BatchNorm into the convolutions.
+    pub(crate) fn is_folded(&self) -> bool {
+        self.parts.onnx.as_ref().is_some_and(|onnx| onnx.folded)
+    }
+
+    /// Facts about the files that a user should hear of before an edit.
+    pub(crate) fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// The bytes of a tensor of this checkpoint.
@@ -182,36 +223,18 @@ impl Checkpoint {
                 found,
             )
         })?;
-        source.read_at(tensor.offset, len)
-    }
-
-    /// The patches, one list for each of [`sources`](Self::sources), that give these tensors new
-    /// bytes of the same length.
-    pub(crate) fn patches(&self, changes: &[(TensorAt, &[u8])]) -> Result<Vec<Vec<Patch>>> {
-        let mut patches = vec![Vec::new(); self.sources.len()];
-        for (at, new) in changes {
-            let tensor = &self.dicts[at.dict].tensors[at.tensor];
-            let old = self.read(tensor)?;
-            assert_eq!(
-                old.len(),
-                new.len(),
-                "{}: an edit keeps the length",
-                tensor.name
-            );
-            patches[tensor.source].push(Patch {
-                offset: tensor.offset,
-                old,
-                new: new.to_vec(),
-            });
+        match &tensor.place {
+            Some(place) => place.read(source, tensor.len),
+            None => source.read_at(tensor.offset, len),
         }
-        Ok(patches)
     }
 
-    /// Whether `other` has the same tensors at the same places in files of the same length.
-    pub(crate) fn same_table(&self, other: &Checkpoint) -> bool {
+    /// Whether `other` has the same tensors; unless an edit resized files, at the same places in
+    /// files of the same length.
+    pub(crate) fn same_table(&self, other: &Checkpoint, resized: bool) -> bool {
         let lengths = |c: &Checkpoint| c.sources.iter().map(Source::len).collect::<Vec<_>>();
         self.format == other.format
-            && lengths(self) == lengths(other)
+            && (resized || lengths(self) == lengths(other))
             && self.dicts.len() == other.dicts.len()
             && self.dicts.iter().zip(&other.dicts).all(|(a, b)| {
                 a.root == b.root
@@ -219,7 +242,7 @@ impl Checkpoint {
                     && a.tensors
                         .iter()
                         .zip(&b.tensors)
-                        .all(|(a, b)| a.same_place(b))
+                        .all(|(a, b)| a.same_entry(b) && (resized || a.same_place(b)))
             })
     }
 }
@@ -233,11 +256,13 @@ impl Tensor {
         }
     }
 
+    fn same_entry(&self, other: &Tensor) -> bool {
+        self.name == other.name && self.dtype == other.dtype && self.shape == other.shape
+    }
+
     fn same_place(&self, other: &Tensor) -> bool {
-        self.name == other.name
-            && self.dtype == other.dtype
-            && self.shape == other.shape
-            && (self.source, self.offset, self.len) == (other.source, other.offset, other.len)
+        (self.source, self.offset, self.len) == (other.source, other.offset, other.len)
+            && self.place == other.place
     }
 }
 
@@ -247,6 +272,10 @@ impl Format {
         match self {
             Format::Safetensors => "safetensors",
             Format::ShardedSafetensors => "safetensors-sharded",
+            Format::PytorchZip => "pytorch-zip",
+            Format::PytorchLegacy => "pytorch-legacy",
+            Format::ShardedPytorch => "pytorch-sharded",
+            Format::Onnx => "onnx",
         }
     }
 }
@@ -256,6 +285,10 @@ impl fmt::Display for Format {
         f.write_str(match self {
             Format::Safetensors => "safetensors",
             Format::ShardedSafetensors => "sharded safetensors",
+            Format::PytorchZip => "PyTorch",
+            Format::PytorchLegacy => "PyTorch, legacy format",
+            Format::ShardedPytorch => "sharded PyTorch",
+            Format::Onnx => "ONNX",
         })
     }
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::torch;
 use crate::error::{Error, Result};
 
 /// What a directory may hold, in the order of preference.
@@ -31,6 +32,9 @@ fn in_directory(dir: &Path) -> Result<PathBuf> {
         )),
         (Some(name), None) | (None, Some(name)) => Ok(dir.join(name)),
         (None, None) => {
+            if let Some(reason) = torch::refuse_directory(&names(dir)?) {
+                return Err(Error::refused(dir, reason));
+            }
             let wanted = [SAFETENSORS, PYTORCH].concat().join(", ");
             Err(Error::malformed(
                 dir,
@@ -45,14 +49,7 @@ fn in_directory(dir: &Path) -> Result<PathBuf> {
 /// The first few names in a directory, for an error message.
 fn listing(dir: &Path) -> Result<String> {
     const SHOWN: usize = 8;
-    let entries = fs::read_dir(dir).map_err(Error::io("list", dir))?;
-    let mut names: Vec<String> = entries
-        .filter_map(|entry| entry.ok())
-        .map(|entry| {
-            let slash = if entry.path().is_dir() { "/" } else { "" };
-            format!("{}{slash}", entry.file_name().to_string_lossy())
-        })
-        .collect();
+    let mut names = names(dir)?;
     alphanumeric_sort::sort_str_slice(&mut names);
     let more = names.len().saturating_sub(SHOWN);
     names.truncate(SHOWN);
@@ -61,4 +58,14 @@ fn listing(dir: &Path) -> Result<String> {
         (false, 0) => names.join(", "),
         (false, more) => format!("{} and {more} more", names.join(", ")),
     })
+}
+
+/// The names in a directory; those of directories end in a slash.
+fn names(dir: &Path) -> Result<Vec<String>> {
+    let entries = fs::read_dir(dir).map_err(Error::io("list", dir))?;
+    let name = |entry: fs::DirEntry| {
+        let slash = if entry.path().is_dir() { "/" } else { "" };
+        format!("{}{slash}", entry.file_name().to_string_lossy())
+    };
+    Ok(entries.filter_map(|entry| entry.ok()).map(name).collect())
 }

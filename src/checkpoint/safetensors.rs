@@ -4,6 +4,7 @@
 //! programs may disagree on which one counts.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use serde::Deserialize;
 
@@ -36,9 +37,13 @@ pub(super) fn read_table(source: &Source, index: usize) -> Result<Vec<Tensor>> {
     let prefix = source.read_at(0, PREFIX as usize)?;
     let header_len = u64::from_le_bytes(prefix[..].try_into().expect("8 bytes were read"));
     if header_len > MAX_HEADER {
-        let found = describe_foreign(&prefix)
-            .map_or_else(|| format!("{header_len} bytes"), |known| known.to_owned());
-        let expected = format!("a safetensors header of at most {MAX_HEADER} bytes");
+        let found = match &prefix[..] {
+            [0x89, b'H', b'D', b'F', ..] => "an HDF5 file (Keras?)".to_owned(),
+            _ => format!("{header_len} bytes"),
+        };
+        let expected = format!(
+            "a safetensors header of at most {MAX_HEADER} bytes (or a file of PyTorch or ONNX)"
+        );
         return Err(malformed("header length", expected, found));
     }
     let body = PREFIX + header_len;
@@ -56,17 +61,6 @@ pub(super) fn read_table(source: &Source, index: usize) -> Result<Vec<Tensor>> {
     }
     check_tiling(source, body, &tensors)?;
     Ok(tensors)
-}
-
-/// What a file that is not safetensors seems to be, from its first eight bytes.
-fn describe_foreign(prefix: &[u8]) -> Option<&'static str> {
-    match prefix {
-        [b'P', b'K', 3 | 5 | 7, ..] => Some("a zip archive (PyTorch?)"),
-        [0x80, 2..=5, ..] => Some("a Python pickle (PyTorch?)"),
-        [8, ..=20, 0x12 | 0x1a | 0x3a, ..] => Some("a protobuf message (ONNX?)"),
-        [0x89, b'H', b'D', b'F', ..] => Some("an HDF5 file (Keras?)"),
-        _ => None,
-    }
 }
 
 /// Tensors tile the data: sorted by offset, each begins where the one before ended.
@@ -111,6 +105,9 @@ struct Entry<'h> {
     dtype: Cow<'h, str>,
     shape: Vec<u64>,
     data_offsets: (u64, u64),
+    /// Read, so that what stands in it is checked as the reference reader checks it.
+    #[serde(flatten)]
+    _unknown: HashMap<String, serde_json::Value>,
 }
 
 impl Entry<'_> {
@@ -150,6 +147,8 @@ impl Entry<'_> {
             source: index,
             offset: body + start,
             len,
+            fixed: None,
+            place: None,
         })
     }
 }
@@ -162,9 +161,12 @@ fn byte_len(shape: &[u64], dtype: Dtype) -> Option<u64> {
 }
 
 /// The tensors of a header, in its order; `__metadata__` is none of them.
-fn parse(json: &[u8]) -> serde_json::Result<Vec<(String, Entry<'_>)>> {
-    let mut json = serde_json::Deserializer::from_slice(json);
-    let entries = unique_entries_except(&mut json, Some("__metadata__"))?;
-    json.end()?;
-    Ok(entries)
+fn parse(json: &[u8]) -> Result<Vec<(String, Entry<'_>)>, String> {
+    // As a whole: what is skipped must be text too.
+    let text = std::str::from_utf8(json).map_err(|err| err.to_string())?;
+    let mut json = serde_json::Deserializer::from_str(text);
+    let entries = unique_entries_except(&mut json, Some("__metadata__"));
+    entries
+        .and_then(|entries| json.end().map(|()| entries))
+        .map_err(|err| err.to_string())
 }

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
 
 use super::unique::unique_entries;
-use super::{Source, Tensor, safetensors};
+use super::{Checkpoint, Source};
 use crate::error::{Error, Result};
 
 /// An index with 10,000 tensors has about a megabyte; this bounds what a hostile one may cost.
@@ -18,11 +18,11 @@ pub(super) fn is_index(path: &Path) -> bool {
     path.to_string_lossy().ends_with(".index.json")
 }
 
-/// An opened shard set.
-pub(super) struct ShardSet {
-    pub(super) index: Source,
-    pub(super) sources: Vec<Source>,
-    pub(super) tensors: Vec<Tensor>,
+/// What an index says.
+pub(super) struct Shards {
+    /// The shard files, in order of their names.
+    pub(super) files: Vec<PathBuf>,
+    weight_map: Vec<(String, String)>,
 }
 
 #[derive(Deserialize)]
@@ -31,72 +31,77 @@ struct Index {
     weight_map: Vec<(String, String)>,
 }
 
-/// Opens an index and every shard it names, and checks that each tensor lies where it says.
-pub(super) fn open(path: &Path) -> Result<ShardSet> {
-    let index = Source::open(path)?;
+/// Reads an index; the shards it names lie beside it and are there.
+pub(super) fn read_index(index: &Source) -> Result<Shards> {
+    let path = index.path();
     if index.len() > MAX_INDEX {
         let expected = format!("at most {MAX_INDEX} bytes");
+        let found = format!("{} bytes", index.len());
+        return Err(Error::malformed(path, "shard index", expected, found));
+    }
+    let json = index.read_at(0, index.len() as usize)?;
+    let malformed = |found: &dyn std::fmt::Display| {
+        Error::malformed(path, "shard index", "JSON with a weight_map", found)
+    };
+    let text = std::str::from_utf8(&json).map_err(|err| malformed(&err))?;
+    let Index { weight_map } = serde_json::from_str(text).map_err(|err| malformed(&err))?;
+    let names: BTreeSet<&String> = weight_map.iter().map(|(_, file)| file).collect();
+    if names.is_empty() {
+        let found = "an empty weight_map";
         return Err(Error::malformed(
             path,
             "shard index",
-            expected,
-            format!("{} bytes", index.len()),
+            "at least one shard",
+            found,
         ));
     }
-    let json = index.read_at(0, index.len() as usize)?;
-    let Index { weight_map } = serde_json::from_slice(&json)
-        .map_err(|err| Error::malformed(path, "shard index", "JSON with a weight_map", err))?;
-    let files: BTreeSet<&String> = weight_map.iter().map(|(_, file)| file).collect();
-    let files: Vec<&String> = files.into_iter().collect();
     let dir = path.parent().unwrap_or(Path::new(""));
-    let mut sources = Vec::with_capacity(files.len());
-    let mut tensors = Vec::new();
-    let mut holder: HashMap<String, usize> = HashMap::new();
-    for file in &files {
-        check_inside(path, file)?;
-        let shard = dir.join(file);
+    let mut files = Vec::with_capacity(names.len());
+    for name in names {
+        check_inside(path, name)?;
+        let shard = dir.join(name);
         if !fs::exists(&shard).map_err(Error::io("open", &shard))? {
             let found = "no such file beside the index";
-            return Err(Error::malformed(
-                path,
-                "weight_map",
-                format!("the shard {file}"),
-                found,
-            ));
+            let expected = format!("the shard {name}");
+            return Err(Error::malformed(path, "weight_map", expected, found));
         }
-        let source = Source::open(&shard)?;
-        for tensor in safetensors::read_table(&source, sources.len())? {
-            if let Some(other) = holder.insert(tensor.name.clone(), sources.len()) {
-                let other = files[other];
-                let found = format!("it in {other} and in {file}");
+        files.push(shard);
+    }
+    Ok(Shards { files, weight_map })
+}
+
+impl Shards {
+    /// Checks that every tensor lies in one shard, and those of the index where it says.
+    pub(super) fn check(&self, path: &Path, checkpoint: &Checkpoint) -> Result<()> {
+        let dir = path.parent().unwrap_or(Path::new(""));
+        let name = |source: usize| {
+            let file = &self.files[source];
+            file.strip_prefix(dir).unwrap_or(file).display().to_string()
+        };
+        let mut holder: HashMap<&str, usize> = HashMap::new();
+        for tensor in checkpoint.dicts().iter().flat_map(|dict| &dict.tensors) {
+            if let Some(other) = holder.insert(&tensor.name, tensor.source) {
+                let found = format!("it in {} and in {}", name(other), name(tensor.source));
                 return Err(Error::malformed(
                     path,
-                    tensor.name,
+                    &tensor.name,
                     "a tensor in one shard",
                     found,
                 ));
             }
-            tensors.push(tensor);
         }
-        sources.push(source);
-    }
-    for (name, file) in &weight_map {
-        let found = holder.get(name).map(|n| files[*n]);
-        if found != Some(file) {
-            let found = found.map_or("no such tensor".to_owned(), |f| format!("it in {f}"));
-            return Err(Error::malformed(
-                path,
-                name,
-                format!("this tensor in {file}"),
-                found,
-            ));
+        for (tensor, file) in &self.weight_map {
+            let found = holder.get(&tensor[..]).copied();
+            if found.is_none_or(|source| self.files[source] != dir.join(file)) {
+                let found = found.map_or("no such tensor".to_owned(), |s| {
+                    format!("it in {}", name(s))
+                });
+                let expected = format!("this tensor in {file}");
+                return Err(Error::malformed(path, tensor, expected, found));
+            }
         }
+        Ok(())
     }
-    Ok(ShardSet {
-        index,
-        sources,
-        tensors,
-    })
 }
 
 /// A shard is named relative to its index, and lies in its directory or below.

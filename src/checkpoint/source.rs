@@ -18,6 +18,9 @@ pub struct Source {
 impl Source {
     /// Opens a regular file for reading.
     pub fn open(path: &Path) -> Result<Source> {
+        // Before it is opened: to open a pipe is to wait for its other end.
+        let metadata = std::fs::metadata(path).map_err(Error::io("open", path))?;
+        Self::check_regular(path, &metadata)?;
         let file = File::open(path).map_err(Error::io("open", path))?;
         let metadata = file
             .metadata()

@@ -1,12 +1,12 @@
 //! JSON objects in which a key that occurs twice is an error: two programs that read such a file
 //! may each take another value for the true one.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
 /// The entries of an object, in order.
 pub(super) fn unique_entries<'de, D, V>(deserializer: D) -> Result<Vec<(String, V)>, D::Error>
@@ -17,7 +17,8 @@ where
     unique_entries_except(deserializer, None)
 }
 
-/// As [`unique_entries`], without the entry of key `skipped`, whose value may be anything.
+/// As [`unique_entries`], without the entry of key `skipped`, whose value is a map of texts or
+/// null.
 pub(super) fn unique_entries_except<'de, D, V>(
     deserializer: D,
     skipped: Option<&'static str>,
@@ -50,7 +51,7 @@ impl<'de, V: Deserialize<'de>> Visitor<'de> for Entries<V> {
         while let Some(key) = map.next_key::<String>()? {
             if Some(&key[..]) == self.skipped {
                 skipped += 1;
-                map.next_value::<IgnoredAny>()?;
+                map.next_value::<Option<HashMap<String, String>>>()?;
                 continue;
             }
             let at = |err: A::Error| A::Error::custom(format!("{key:?}: {err}"));
@@ -58,7 +59,10 @@ impl<'de, V: Deserialize<'de>> Visitor<'de> for Entries<V> {
             entries.push((key, value));
         }
         let mut seen = HashSet::with_capacity(entries.len());
-        let twice = entries.iter().map(|(key, _)| &key[..]).find(|key| !seen.insert(*key));
+        let twice = entries
+            .iter()
+            .map(|(key, _)| &key[..])
+            .find(|key| !seen.insert(*key));
         match twice.or(self.skipped.filter(|_| skipped > 1)) {
             Some(key) => Err(A::Error::custom(format!("the key {key:?} twice"))),
             None => Ok(entries),

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::args::ApplyArgs;
+use super::args::{ApplyArgs, OptimizerState};
 use super::inspect::read_schema;
 use super::output;
 use super::progress::CopyProgress;
@@ -16,14 +16,14 @@ use crate::checkpoint::Checkpoint;
 use crate::edit::{self, Applied, Change, Destination, PlanFile, Planned, Request};
 use crate::error::{Error, Result};
 use crate::inspect::terminal::number;
-use crate::regen::{Due, LayerPlan, Options, Rule, Scope, To};
+use crate::regen::{Due, LayerPlan, Options, Rule, Schedule, Scope, To};
 use crate::storage::Syncs;
 
 pub(super) fn run(args: &ApplyArgs) -> Result<()> {
     let begin = Instant::now();
-    let due = due(args)?;
+    let cadence = cadence(args)?;
     let mut request = request(args)?;
-    if !due.now {
+    if !cadence.due.now {
         request.change = Change::Nothing;
     }
     let outcome = if args.dry_run {
@@ -44,9 +44,9 @@ pub(super) fn run(args: &ApplyArgs) -> Result<()> {
     }
     output::data(|out| {
         if args.json {
-            writeln!(out, "{}", to_json(args, due, &outcome, &warnings))
+            writeln!(out, "{}", to_json(args, cadence, &outcome, &warnings))
         } else {
-            summary(out, args, due, &outcome)
+            summary(out, args, cadence, &outcome)
         }
     })?;
     if args.verbose {
@@ -82,6 +82,7 @@ fn dry_run(args: &ApplyArgs, request: &Request) -> Result<Applied> {
         planned,
         output: checkpoint.anchor().to_owned(),
         record: None,
+        slots_reset: 0,
         recovery: None,
         warnings: Vec::new(),
         syncs: Syncs::default(),
@@ -99,7 +100,7 @@ fn save_plan(args: &ApplyArgs, checkpoint: &Checkpoint, request: &Request) -> Re
 
 fn request(args: &ApplyArgs) -> Result<Request> {
     let change = match &args.plan {
-        Some(file) => Change::Plan(PlanFile::read(file)?),
+        Some(file) => Change::Plan(Box::new(PlanFile::read(file)?)),
         None => Change::Rule(Options {
             rule: args.rule,
             below: args.below,
@@ -115,35 +116,62 @@ fn request(args: &ApplyArgs) -> Result<Request> {
             include: args.include.clone(),
             exclude: args.exclude.clone(),
         },
+        skip_shared: args.skip_shared,
+        reset_optimizer: args.optimizer == OptimizerState::Reset,
         change,
     })
 }
 
-/// Whether it is time; always, without `--every`.
-fn due(args: &ApplyArgs) -> Result<Due> {
+/// When it is, and whether it is time.
+#[derive(Debug, Clone, Copy)]
+struct Cadence {
+    /// Finished epochs, with `--every`.
+    epoch: Option<u64>,
+    due: Due,
+}
+
+/// Always time, without `--every`.
+fn cadence(args: &ApplyArgs) -> Result<Cadence> {
     let Some(every) = args.every else {
-        return Ok(Due {
-            now: true,
-            next: None,
+        return Ok(Cadence {
+            epoch: None,
+            due: Due {
+                now: true,
+                next: None,
+            },
         });
     };
-    let Some(epoch) = args.epoch else {
-        return Err(Error::Usage(format!(
-            "--every needs --epoch N: {} does not say how many epochs are finished",
-            args.path.display()
-        )));
+    let epoch = match args.epoch {
+        Some(epoch) => epoch,
+        None => Checkpoint::open(&args.path)?
+            .training()
+            .epoch
+            .ok_or_else(|| {
+                let path = args.path.display();
+                let message = format!(
+                    "--every needs --epoch N: {path} does not say how many epochs are finished"
+                );
+                Error::Usage(message)
+            })?,
     };
-    Ok(crate::regen::Schedule {
+    let schedule = Schedule {
         every,
         start: args.start.unwrap_or(every),
         until: args.until,
-    }
-    .at(epoch))
+    };
+    Ok(Cadence {
+        epoch: Some(epoch),
+        due: schedule.at(epoch),
+    })
 }
 
-fn summary(out: &mut dyn Write, args: &ApplyArgs, due: Due, done: &Applied) -> io::Result<()> {
-    if let Some(every) = args.every {
-        let epoch = args.epoch.unwrap_or_default();
+fn summary(
+    out: &mut dyn Write,
+    args: &ApplyArgs,
+    Cadence { epoch, due }: Cadence,
+    done: &Applied,
+) -> io::Result<()> {
+    if let (Some(every), Some(epoch)) = (args.every, epoch) {
         let state = if due.now {
             "due"
         } else {
@@ -194,6 +222,13 @@ fn summary(out: &mut dyn Write, args: &ApplyArgs, due: Due, done: &Applied) -> i
             .map(|l| format!("{} ({})", l.name, l.changes.len()));
         writeln!(out, "  most in  {}", most.collect::<Vec<_>>().join(", "))?;
     }
+    if done.slots_reset > 0 {
+        let slots = output::plural(done.slots_reset, "tensor");
+        writeln!(
+            out,
+            "  reset    the regenerated γ's state in {slots} of the optimizer"
+        )?;
+    }
     match &done.record {
         Some(record) => writeln!(out, "  record   {} (for ckpt-regen undo)", record.display()),
         None if args.dry_run => writeln!(out, "  nothing was written"),
@@ -242,7 +277,12 @@ fn precise(value: f64) -> String {
     }
 }
 
-fn to_json(args: &ApplyArgs, due: Due, done: &Applied, warnings: &[String]) -> Value {
+fn to_json(
+    args: &ApplyArgs,
+    Cadence { epoch, due }: Cadence,
+    done: &Applied,
+    warnings: &[String],
+) -> Value {
     let plan = done.planned.as_ref().map(|planned| &planned.plan);
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let layer = |layer: &LayerPlan| {
@@ -257,6 +297,7 @@ fn to_json(args: &ApplyArgs, due: Due, done: &Applied, warnings: &[String]) -> V
         "path": text(&args.path),
         "output": (!args.dry_run).then(|| text(&done.output)),
         "due": due.now,
+        "epoch": epoch,
         "next": due.next,
         "root": done.planned.as_ref().map(|planned| &planned.network.root),
         "rule": done.planned.as_ref().map_or(args.rule, |p| p.options.rule).to_string(),
@@ -266,6 +307,7 @@ fn to_json(args: &ApplyArgs, due: Due, done: &Applied, warnings: &[String]) -> V
         "regenerated": plan.map_or(0, |plan| plan.regenerated()),
         "layers_touched": plan.map_or(0, |plan| plan.layers_touched()),
         "layers": plan.map_or_else(Vec::new, |plan| plan.layers.iter().map(layer).collect()),
+        "optimizer_tensors_reset": done.slots_reset,
         "warnings": warnings,
         "record": done.record.as_deref().map(text),
     })

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use regex::Regex;
 
@@ -39,6 +39,13 @@ pub(super) enum Command {
         /// The shell it is for
         shell: Shell,
     },
+}
+
+/// What becomes of the optimizer's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum OptimizerState {
+    Keep,
+    Reset,
 }
 
 /// Show γ per layer: range, inhibited and weak channels, histogram
@@ -129,6 +136,15 @@ pub(super) struct ApplyArgs {
     /// Find γ as this file says (see `ckpt-regen schema`)
     #[arg(long, value_name = "FILE", help_heading = "What to regenerate")]
     pub(super) schema: Option<PathBuf>,
+    /// Leave layers alone whose γ cannot be edited (shared with another tensor, say), instead of
+    /// refusing
+    #[arg(long, help_heading = "What to regenerate")]
+    pub(super) skip_shared: bool,
+    /// What the optimizer keeps for the regenerated γ (momentum, Adam's averages): keep it, as in
+    /// the paper, or reset it to 0
+    #[arg(long, value_enum, default_value = "keep", value_name = "STATE")]
+    #[arg(help_heading = "What to regenerate")]
+    pub(super) optimizer: OptimizerState,
     /// Apply this saved plan instead of a rule; refused on any other γ than it was made for
     #[arg(long, value_name = "FILE", help_heading = "What to regenerate")]
     #[arg(conflicts_with_all = ["rule", "below", "to", "scope", "keep_zeros", "include", "exclude"])]
@@ -138,7 +154,7 @@ pub(super) struct ApplyArgs {
     #[arg(long, value_name = "E", help_heading = "When")]
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) every: Option<u64>,
-    /// How many epochs are finished
+    /// How many epochs are finished [default: what the checkpoint says]
     #[arg(long, value_name = "N", requires = "every", help_heading = "When")]
     pub(super) epoch: Option<u64>,
     /// The first epoch to regenerate at [default: E; the author's code starts at 1]

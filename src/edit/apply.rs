@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use super::optimizer;
 use super::plan::{Planned, plan};
 use super::record::{Edit, Record, record_path};
 use super::target::Target;
 use super::write::{RecordAfter, write};
 use super::{Change, Destination, Request};
-use crate::checkpoint::{Checkpoint, TensorAt};
+use crate::checkpoint::Checkpoint;
 use crate::error::Result;
 use crate::storage::{Progress, Recovery, Syncs, Transaction, pending};
 
@@ -20,6 +21,8 @@ pub struct Applied {
     pub output: PathBuf,
     /// The record that [`undo`](super::undo) needs; `None` when none was written.
     pub record: Option<PathBuf>,
+    /// How many tensors of the optimizer were reset in part.
+    pub slots_reset: usize,
     /// What became of an edit that a killed run had left behind.
     pub recovery: Option<Recovery>,
     /// Things that went otherwise than a user may expect, in sentences.
@@ -58,6 +61,7 @@ pub fn apply(
         planned,
         output: target.edited().to_owned(),
         record: None,
+        slots_reset: 0,
         recovery,
         warnings: Vec::new(),
         syncs: Syncs::default(),
@@ -70,22 +74,22 @@ pub fn apply(
     if new_bytes.is_empty() && target.output.is_none() {
         return Ok(applied);
     }
-    let changes: Vec<(TensorAt, &[u8])> = new_bytes
+    let resets = match &applied.planned {
+        Some(planned) if request.reset_optimizer => {
+            optimizer::reset(&checkpoint, planned, &new_bytes)?
+        }
+        _ => Vec::new(),
+    };
+    let gammas = new_bytes
         .iter()
-        .map(|(g, bytes)| {
-            (
-                TensorAt {
-                    dict: g.layer.dict,
-                    tensor: g.layer.gamma,
-                },
-                &bytes[..],
-            )
-        })
-        .collect();
-    let patches = checkpoint.patches(&changes)?;
+        .filter_map(|(gamma, bytes)| Some((gamma.layer.tensor(&checkpoint)?, &bytes[..])));
+    let slots = resets.iter().map(|reset| (&reset.tensor, &reset.new[..]));
+    let patches = checkpoint.patches(&gammas.chain(slots).collect::<Vec<_>>())?;
+    applied.warnings.extend(patches.notes.iter().cloned());
+    applied.slots_reset = resets.len();
     let record = match &applied.planned {
         Some(planned) if !new_bytes.is_empty() => {
-            let edit = Edit::new(&checkpoint, planned, &request.filter, &new_bytes);
+            let edit = Edit::new(&checkpoint, planned, &request.filter, &new_bytes, &resets);
             let (record, warning) = record_with(&target, &checkpoint, edit)?;
             applied.warnings.extend(warning);
             applied.record = Some(record_path(target.edited()));

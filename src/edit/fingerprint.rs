@@ -18,23 +18,21 @@ pub(super) struct GammaBytes {
 }
 
 impl GammaBytes {
-    pub(super) fn read(checkpoint: &Checkpoint, layer: &Layer) -> Result<GammaBytes> {
-        let tensor = layer.tensor(checkpoint);
-        Ok(GammaBytes {
-            layer: layer.clone(),
-            tensor: tensor.name.clone(),
-            dtype: tensor.dtype,
-            bytes: checkpoint.read(tensor)?,
-        })
-    }
-
-    /// All γ of a network.
+    /// All γ of a network that can be read.
     pub(super) fn of_network(checkpoint: &Checkpoint, network: &Network) -> Result<Vec<Self>> {
-        network
-            .layers
-            .iter()
-            .map(|layer| GammaBytes::read(checkpoint, layer))
-            .collect()
+        let mut gammas = Vec::with_capacity(network.layers.len());
+        for layer in &network.layers {
+            let Some(tensor) = layer.tensor(checkpoint) else {
+                continue;
+            };
+            gammas.push(GammaBytes {
+                layer: layer.clone(),
+                tensor: tensor.name.clone(),
+                dtype: tensor.dtype,
+                bytes: checkpoint.read(tensor)?,
+            });
+        }
+        Ok(gammas)
     }
 
     /// As numbers. The type is one that can be edited.

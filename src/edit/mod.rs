@@ -6,6 +6,7 @@
 mod apply;
 pub(crate) mod base64_bytes;
 mod fingerprint;
+mod optimizer;
 mod plan;
 mod plan_file;
 mod record;
@@ -33,6 +34,10 @@ pub struct Request {
     pub root: Option<String>,
     /// Which of its layers.
     pub filter: Filter,
+    /// Leave layers alone whose γ cannot be edited, instead of refusing.
+    pub skip_shared: bool,
+    /// Set to 0 what the optimizer keeps for the regenerated γ, instead of leaving it.
+    pub reset_optimizer: bool,
     /// What to do to them.
     pub change: Change,
 }
@@ -43,7 +48,7 @@ pub enum Change {
     /// Apply this rule.
     Rule(Options),
     /// Apply a plan made earlier, on the file that it was made for.
-    Plan(PlanFile),
+    Plan(Box<PlanFile>),
     /// Change nothing; only an output file is written.
     Nothing,
 }

@@ -5,7 +5,9 @@ use super::{Change, PlanFile, Request};
 use crate::batchnorm::{self, Network, Role};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
-use crate::regen::{self, Gamma, Options, Plan};
+use crate::regen::{self, Gamma, Options, Plan, PlanError};
+use std::collections::HashSet;
+use std::path::Path;
 
 /// A plan for one network of a checkpoint.
 #[derive(Debug)]
@@ -52,21 +54,39 @@ fn plan_rule(
     let path = checkpoint.path();
     let network = batchnorm::select(path, networks, request.root.as_deref())?;
     let layers = batchnorm::filter(path, network, &request.filter)?;
+    let (mut skipped, mut counted_layers) = (0, HashSet::new());
+    for layer in &layers {
+        match &layer.fixed {
+            None => {
+                counted_layers.insert(&layer.name[..]);
+            }
+            Some(_) if request.skip_shared => skipped += 1,
+            Some(reason) => {
+                let gamma = layer
+                    .tensor(checkpoint)
+                    .map_or(&layer.name, |tensor| &tensor.name);
+                let reason = format!(
+                    "{gamma} cannot be edited: {reason}. --skip-shared leaves such layers alone"
+                );
+                return Err(Error::refused(path, reason));
+            }
+        }
+    }
     let gammas = GammaBytes::of_network(checkpoint, network)?;
     let passing = gammas
         .iter()
-        .filter(|gamma| request.filter.passes(&gamma.layer.name));
-    let counted: Vec<Gamma> = passing
-        .map(|gamma| match &gamma.layer.fixed {
-            Some(reason) => Err(Error::refused(path, format!("{}: {reason}", gamma.tensor))),
-            None => Ok(gamma.decode()),
-        })
-        .collect::<Result<_>>()?;
-    let plan = regen::plan(&counted, options)
-        .map_err(|err| Error::refused(path, format!("cannot regenerate: {err}")))?;
+        .filter(|gamma| counted_layers.contains(&gamma.layer.name[..]));
+    let counted: Vec<Gamma> = passing.map(GammaBytes::decode).collect();
+    let plan = regen::plan(&counted, options).map_err(|err| refuse(path, &gammas, err))?;
     let mut warnings: Vec<String> = plan.cautions.iter().map(ToString::to_string).collect();
     warnings.extend(frozen(&layers));
     let mut notes = left_alone(networks, network);
+    notes.extend(checkpoint.notes().iter().cloned());
+    if skipped > 0 {
+        notes.push(format!(
+            "{skipped} layers whose γ cannot be edited were skipped"
+        ));
+    }
     let left = network
         .layers
         .iter()
@@ -87,6 +107,23 @@ fn plan_rule(
         notes,
         gammas,
     })
+}
+
+/// A rule's error, with the place where the user finds it.
+fn refuse(path: &Path, gammas: &[GammaBytes], err: PlanError) -> Error {
+    match err {
+        PlanError::NonFinite {
+            layer,
+            channel,
+            value,
+        } => {
+            let named = gammas.iter().find(|gamma| gamma.layer.name == layer);
+            let tensor = named.map_or(&layer, |gamma| &gamma.tensor);
+            let found = format!("{value} in channel {channel}");
+            Error::malformed(path, tensor, "finite γ", found)
+        }
+        err => Error::refused(path, format!("cannot regenerate: {err}")),
+    }
 }
 
 fn plan_saved(

@@ -1,8 +1,8 @@
 //! A plan as a file, with what it was made for.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,9 @@ pub struct PlanFile {
     counted: usize,
     regenerated: usize,
     layers: Vec<LayerPlan>,
+    /// Where it was read from.
+    #[serde(skip)]
+    path: PathBuf,
 }
 
 /// [`Options`] in the spelling of the command line.
@@ -80,6 +83,7 @@ impl PlanFile {
             counted: planned.plan.counted,
             regenerated: planned.plan.regenerated(),
             layers: planned.plan.layers.clone(),
+            path: PathBuf::new(),
         }
     }
 
@@ -88,7 +92,8 @@ impl PlanFile {
         let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
         let malformed =
             |found: &dyn std::fmt::Display| Error::malformed(path, "file", "a saved plan", found);
-        let plan: PlanFile = serde_json::from_str(&text).map_err(|err| malformed(&err))?;
+        let mut plan: PlanFile = serde_json::from_str(&text).map_err(|err| malformed(&err))?;
+        path.clone_into(&mut plan.path);
         if plan.version != VERSION {
             return Err(malformed(&format!("version {}", plan.version)));
         }
@@ -116,22 +121,29 @@ impl PlanFile {
     }
 
     /// The plan, if every change in it fits `gammas`, those of the network it was made for.
-    pub(super) fn checked(&self, path: &Path, gammas: &[Gamma]) -> Result<Plan> {
+    pub(super) fn checked(&self, checkpoint: &Path, gammas: &[Gamma]) -> Result<Plan> {
+        let mut seen = HashSet::new();
         let by_name: HashMap<&str, &Gamma> = gammas.iter().map(|g| (&g.layer[..], g)).collect();
         for layer in &self.layers {
             let damaged = |found: String| {
                 let place = format!("plan, layer {}", layer.name);
-                Error::malformed(path, place, "changes that fit this checkpoint", found)
+                {
+                    let expected = format!("changes that fit {}", checkpoint.display());
+                    Error::malformed(&self.path, place, expected, found)
+                }
             };
             let gamma = by_name
                 .get(&layer.name[..])
                 .ok_or_else(|| damaged("a layer that it has not".to_owned()))?;
+            if !seen.insert(&layer.name) {
+                return Err(damaged("it twice".to_owned()));
+            }
             let mut next = 0;
             for change in &layer.changes {
                 if change.channel < next {
                     return Err(damaged(format!("channel {} out of order", change.channel)));
                 }
-                next = change.channel + 1;
+                next = change.channel.saturating_add(1);
                 match gamma.values.get(change.channel) {
                     Some(old) if old.to_bits() == change.old.to_bits() => {}
                     Some(old) => {

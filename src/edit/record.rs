@@ -1,6 +1,6 @@
 //! The record beside an edited file: what was done, and the bytes that take it back.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,14 +8,18 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::fingerprint;
+use super::optimizer::SlotReset;
 use super::plan::Planned;
 use super::plan_file::{OptionsText, tool};
 use super::{Filter, base64_bytes};
-use crate::checkpoint::{Checkpoint, Tensor, TensorAt};
+use crate::checkpoint::{Checkpoint, Tensor};
 use crate::error::{Error, Result};
 use crate::storage::beside;
 
 const VERSION: u32 = 1;
+
+/// Stands for the state dict of what an optimizer keeps.
+const OPTIMIZER: &str = "(optimizer)";
 
 /// All edits that can be taken back, the last one last.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,7 +52,7 @@ pub(super) struct Edit {
 }
 
 /// A tensor by name, so that an edit can be taken back wherever in the file it lies.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct TensorName {
     /// The state dict, empty for a flat file.
     dict: String,
@@ -114,6 +118,7 @@ impl Edit {
         planned: &Planned,
         filter: &Filter,
         new_bytes: &[(&fingerprint::GammaBytes, Vec<u8>)],
+        reset: &[SlotReset],
     ) -> Edit {
         let name = |gamma: &fingerprint::GammaBytes| TensorName {
             dict: checkpoint.dicts()[gamma.layer.dict].root.clone(),
@@ -135,6 +140,13 @@ impl Edit {
             tensor: name(gamma),
             bytes: gamma.bytes.clone(),
         };
+        let slot = |reset: &SlotReset| OldBytes {
+            tensor: TensorName {
+                dict: OPTIMIZER.to_owned(),
+                name: reset.tensor.name.clone(),
+            },
+            bytes: reset.old.clone(),
+        };
         Edit {
             tool: tool(),
             root: planned.network.root.clone(),
@@ -147,46 +159,98 @@ impl Edit {
             sha256_before: fingerprint::of(&planned.gammas),
             sha256_after: fingerprint::fingerprint(after),
             gamma: planned.gammas.iter().map(name).collect(),
-            old: new_bytes.iter().map(old).collect(),
+            old: new_bytes
+                .iter()
+                .map(old)
+                .chain(reset.iter().map(slot))
+                .collect(),
         }
     }
 
     /// The fingerprint, now, of the tensors that this edit covers; `None` when one is missing.
     pub(super) fn fingerprint_now(&self, checkpoint: &Checkpoint) -> Result<Option<String>> {
+        self.fingerprint_with(checkpoint, &HashMap::new())
+    }
+
+    /// The fingerprint that they will have when the old bytes are back.
+    pub(super) fn fingerprint_restored(&self, checkpoint: &Checkpoint) -> Result<Option<String>> {
+        let old = self
+            .old
+            .iter()
+            .map(|old| (&old.tensor, &old.bytes[..]))
+            .collect();
+        self.fingerprint_with(checkpoint, &old)
+    }
+
+    fn fingerprint_with(
+        &self,
+        checkpoint: &Checkpoint,
+        instead: &HashMap<&TensorName, &[u8]>,
+    ) -> Result<Option<String>> {
         let index = Index::of(checkpoint);
         let mut gammas = Vec::with_capacity(self.gamma.len());
         for name in &self.gamma {
-            let Some((_, tensor)) = index.find(name) else {
+            let Some(tensor) = index.find(name) else {
                 return Ok(None);
             };
-            gammas.push((&name.name[..], tensor.dtype, checkpoint.read(tensor)?));
+            let bytes = match instead.get(name) {
+                Some(bytes) => bytes.to_vec(),
+                None => checkpoint.read(tensor)?,
+            };
+            gammas.push((&name.name[..], tensor.dtype, bytes));
         }
         let gammas = gammas
             .iter()
             .map(|(name, dtype, bytes)| (*name, *dtype, &bytes[..]));
         Ok(Some(fingerprint::fingerprint(gammas)))
     }
+
+    /// How many layers it changed.
+    pub(super) fn layers(&self) -> usize {
+        self.old
+            .iter()
+            .filter(|old| old.tensor.dict != OPTIMIZER)
+            .count()
+    }
+
+    /// The tensors to restore, with their old bytes; `None` when the record names one that this
+    /// edit cannot have changed.
+    pub(super) fn old_tensors<'c>(
+        &'c self,
+        checkpoint: &'c Checkpoint,
+    ) -> Option<Vec<(&'c Tensor, &'c [u8])>> {
+        let index = Index::of(checkpoint);
+        let gammas: HashSet<&TensorName> = self.gamma.iter().collect();
+        let mut seen = HashSet::new();
+        let old = self.old.iter().map(|old| {
+            let ours = gammas.contains(&old.tensor) || old.tensor.dict == OPTIMIZER;
+            let tensor = index
+                .find(&old.tensor)
+                .filter(|_| ours && seen.insert(&old.tensor))?;
+            (tensor.len == old.bytes.len() as u64).then_some((tensor, &old.bytes[..]))
+        });
+        old.collect()
+    }
 }
 
-/// The tensors of a checkpoint by name.
-pub(super) struct Index<'c>(HashMap<(&'c str, &'c str), (TensorAt, &'c Tensor)>);
+/// The tensors of a checkpoint, and of its optimizer, by name.
+struct Index<'c>(HashMap<(&'c str, &'c str), &'c Tensor>);
 
 impl<'c> Index<'c> {
-    pub(super) fn of(checkpoint: &'c Checkpoint) -> Index<'c> {
+    fn of(checkpoint: &'c Checkpoint) -> Index<'c> {
         let mut index = HashMap::new();
-        for (dict, state) in checkpoint.dicts().iter().enumerate() {
-            for (number, tensor) in state.tensors.iter().enumerate() {
-                let at = TensorAt {
-                    dict,
-                    tensor: number,
-                };
-                index.insert((&state.root[..], &tensor.name[..]), (at, tensor));
+        for dict in checkpoint.dicts() {
+            for tensor in &dict.tensors {
+                index.insert((&dict.root[..], &tensor.name[..]), tensor);
             }
+        }
+        for slot in checkpoint.training().slots() {
+            index.insert((OPTIMIZER, &slot.name[..]), slot);
         }
         Index(index)
     }
 
-    pub(super) fn find(&self, name: &TensorName) -> Option<(TensorAt, &'c Tensor)> {
+    fn find(&self, name: &TensorName) -> Option<&'c Tensor> {
         self.0.get(&(&name.dict[..], &name.name[..])).copied()
     }
 }

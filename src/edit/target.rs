@@ -18,6 +18,16 @@ pub(super) struct Target {
     /// The file or index to write instead of that.
     pub(super) output: Option<PathBuf>,
     pub(super) in_place: bool,
+    /// The output's directory: removed again if the edit leaves nothing in it.
+    made: Option<PathBuf>,
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        if let Some(directory) = &self.made {
+            let _ = fs::remove_dir(directory);
+        }
+    }
 }
 
 impl Target {
@@ -42,18 +52,17 @@ impl Target {
                 anchor,
                 output: None,
                 in_place: destination.in_place,
+                made: None,
             });
         };
-        let mut output = Self::output_file(&anchor, output)?;
+        let (mut output, made) = Self::output_file(&anchor, output)?;
         if is_link(&output) {
             if !destination.follow_symlinks {
                 return Err(refuse_link(&output));
             }
             output = fs::canonicalize(&output).map_err(Error::io("follow", &output))?;
         }
-        if let (Ok(from), Ok(to)) = (fs::canonicalize(&anchor), fs::canonicalize(&output))
-            && from == to
-        {
+        if same_file(&anchor, &output) {
             let message = format!("--output {} is the checkpoint itself", output.display());
             return Err(Error::Usage(message));
         }
@@ -62,11 +71,12 @@ impl Target {
             anchor,
             output: Some(output),
             in_place: false,
+            made,
         })
     }
 
-    /// The file, or shard index, that `output` means.
-    fn output_file(anchor: &Path, output: &Path) -> Result<PathBuf> {
+    /// The file, or shard index, that `output` means, and the directory that was made for it.
+    fn output_file(anchor: &Path, output: &Path) -> Result<(PathBuf, Option<PathBuf>)> {
         let name = anchor.file_name().unwrap_or_default();
         let slash = output
             .as_os_str()
@@ -74,10 +84,11 @@ impl Target {
             .ends_with(std::path::is_separator);
         let sharded = is_shard_index(anchor);
         if output.is_dir() || slash || (sharded && !is_shard_index(output)) {
+            let made = (!output.is_dir()).then(|| output.to_owned());
             fs::create_dir_all(output).map_err(Error::io("create the directory", output))?;
-            return Ok(output.join(name));
+            return Ok((output.join(name), made));
         }
-        Ok(output.to_owned())
+        Ok((output.to_owned(), None))
     }
 
     /// The file beside which lock, journal and record of this edit stand.
@@ -87,24 +98,37 @@ impl Target {
 
     /// Where each file of the checkpoint goes.
     pub(super) fn files(&self, checkpoint: &Checkpoint) -> Result<Vec<PathBuf>> {
-        let from = self.anchor.parent().unwrap_or(Path::new(""));
-        let to = self.edited().parent().unwrap_or(Path::new(""));
-        let moved = |source: &Source| {
-            if source.path() == self.anchor {
-                return Ok(self.edited().to_owned());
-            }
-            let name = source.path().strip_prefix(from).unwrap_or(source.path());
-            let file = to.join(name);
-            let same = fs::canonicalize(&file).is_ok_and(|file| {
-                fs::canonicalize(source.path()).is_ok_and(|source| source == file)
-            });
-            if self.output.is_some() && same {
-                let message = format!("--output would overwrite {}", source.path().display());
+        let place = |source: &Source| {
+            let file = self.moved(source.path());
+            if self.output.is_some() && same_file(&file, source.path()) {
+                let message = format!(
+                    "--output would overwrite {}; an output in another directory would not",
+                    source.path().display()
+                );
                 return Err(Error::Usage(message));
             }
             Ok(file)
         };
-        checkpoint.sources().iter().map(moved).collect()
+        checkpoint.sources().iter().map(place).collect()
+    }
+
+    /// Files without γ that an output needs beside it, and where they go.
+    pub(super) fn other_files(&self, checkpoint: &Checkpoint) -> Vec<(PathBuf, PathBuf)> {
+        let others = checkpoint
+            .other_files()
+            .iter()
+            .filter(|_| self.output.is_some());
+        let moved = others.map(|other| (other.clone(), self.moved(other)));
+        moved.filter(|(from, to)| !same_file(from, to)).collect()
+    }
+
+    fn moved(&self, file: &Path) -> PathBuf {
+        if file == self.anchor {
+            return self.edited().to_owned();
+        }
+        let from = self.anchor.parent().unwrap_or(Path::new(""));
+        let to = self.edited().parent().unwrap_or(Path::new(""));
+        to.join(file.strip_prefix(from).unwrap_or(file))
     }
 
     /// Refuses to edit a file that goes by other names as well, where that would change them too
@@ -130,6 +154,10 @@ impl Target {
         }
         Ok(())
     }
+}
+
+fn same_file(a: &Path, b: &Path) -> bool {
+    matches!((fs::canonicalize(a), fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
 }
 
 fn is_shard_index(path: &Path) -> bool {

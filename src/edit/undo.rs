@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::Destination;
-use super::record::{Index, Record, record_path};
+use super::record::{Record, record_path};
 use super::target::Target;
 use super::write::{RecordAfter, write};
-use crate::checkpoint::{Checkpoint, TensorAt};
+use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::storage::{Progress, Recovery, Syncs, Transaction};
 
@@ -61,20 +61,17 @@ pub fn undo(path: &Path, destination: &Destination, progress: Progress<'_>) -> R
         };
         return Err(Error::refused(path, reason));
     }
-    let index = Index::of(&checkpoint);
-    let mut changes: Vec<(TensorAt, &[u8])> = Vec::with_capacity(edit.old.len());
-    for old in &edit.old {
-        match index.find(&old.tensor) {
-            Some((at, tensor)) if tensor.len == old.bytes.len() as u64 => {
-                changes.push((at, &old.bytes));
-            }
-            _ => {
-                let expected = "bytes for the γ of this checkpoint";
-                return Err(Error::malformed(&file, "record", expected, "others"));
-            }
-        }
+    let damaged = |found: &str| {
+        let expected = "the bytes that the recorded edit replaced";
+        Error::malformed(&file, "record", expected, found)
+    };
+    let old = edit
+        .old_tensors(&checkpoint)
+        .ok_or_else(|| damaged("others"))?;
+    if edit.fingerprint_restored(&checkpoint)?.as_ref() != Some(&edit.sha256_before) {
+        return Err(damaged("bytes that do not fit its checksum"));
     }
-    let patches = checkpoint.patches(&changes)?;
+    let patches = checkpoint.patches(&old)?;
     let left = record.edits.len();
     let after = if left == 0 {
         RecordAfter::Remove
@@ -85,7 +82,7 @@ pub fn undo(path: &Path, destination: &Destination, progress: Progress<'_>) -> R
     Ok(Undone {
         path: target.edited().to_owned(),
         restored: edit.regenerated,
-        layers: edit.old.len(),
+        layers: edit.layers(),
         left,
         recovery,
         warnings,

@@ -1,12 +1,12 @@
 //! Patches and a record → the disk, as one transaction, checked before it is decided.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::record::{Record, record_path};
 use super::target::Target;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Patches, Source};
 use crate::error::{Error, Result};
-use crate::storage::{Patch, Progress, Syncs, Transaction};
+use crate::storage::{Progress, Syncs, Transaction};
 
 /// What becomes of the record.
 pub(super) enum RecordAfter {
@@ -14,18 +14,24 @@ pub(super) enum RecordAfter {
     Remove,
 }
 
-/// Writes `patches` (one list for each file of `checkpoint`) and the record. With an output, files
-/// without patches are written too.
+/// Writes `patches` and the record. With an output, files of the model without patches are written
+/// too.
 pub(super) fn write(
     mut transaction: Transaction,
     target: &Target,
     checkpoint: &Checkpoint,
-    patches: &[Vec<Patch>],
+    patches: &Patches,
     record: RecordAfter,
     progress: Progress<'_>,
 ) -> Result<(Syncs, Vec<String>)> {
     let files = target.files(checkpoint)?;
-    let written = |i: usize| target.output.is_some() || !patches[i].is_empty();
+    let copied = |i: usize| target.output.is_some() && i < checkpoint.model_sources();
+    let written = |i: usize| copied(i) || !patches.files[i].is_empty();
+    if target.in_place && patches.resizes {
+        let reason = "some γ take more or fewer bytes after this edit, so that the file cannot be \
+                      patched in place; without --in-place it can be edited";
+        return Err(Error::refused(checkpoint.path(), reason));
+    }
     let sources = checkpoint.sources();
     let total = (0..files.len())
         .filter(|i| written(*i))
@@ -41,13 +47,16 @@ pub(super) fn write(
         }
         target.check_links(source)?;
         if target.in_place {
-            transaction.patch_in_place(source, &patches[i])?;
+            transaction.patch_in_place(source, &patches.files[i])?;
             staged.push(source.path().to_owned());
         } else {
             let report = |copied: u64, _| progress(done + copied, total);
-            staged.push(transaction.replace(source, &files[i], &patches[i], &report)?);
+            staged.push(transaction.replace(source, &files[i], &patches.files[i], &report)?);
             done += source.len();
         }
+    }
+    for (other, file) in target.other_files(checkpoint) {
+        transaction.replace(&Source::open(&other)?, &file, &[], &|_, _| {})?;
     }
     if let Some(index) = checkpoint.index() {
         transaction.depends_on(index);
@@ -74,20 +83,26 @@ pub(super) fn write(
 }
 
 /// Reads back what was written: lengths, table of tensors, and every range of the plan.
-fn verify(checkpoint: &Checkpoint, files: &[PathBuf], patches: &[Vec<Patch>]) -> Result<()> {
-    let read = checkpoint.reread(files)?;
-    let differs = |path: &std::path::Path, what: &str| {
+fn verify(checkpoint: &Checkpoint, files: &[PathBuf], patches: &Patches) -> Result<()> {
+    let differs = |path: &Path, what: &str| {
         let found = "something else when it was read back: is the disk failing?";
         Err(Error::malformed(path, what, "what was just written", found))
     };
-    if !checkpoint.same_table(&read) {
+    if !checkpoint.same_table(&checkpoint.reread(files)?, patches.resizes) {
         return differs(checkpoint.path(), "table of tensors");
     }
-    for (source, patches) in read.sources().iter().zip(patches) {
+    for (file, patches) in files.iter().zip(&patches.files) {
+        if patches.is_empty() {
+            continue;
+        }
+        let source = Source::open(file)?;
+        let mut shift = 0_i64;
         for patch in patches {
-            if source.read_at(patch.offset, patch.new.len())? != patch.new {
-                return differs(source.path(), &format!("bytes at {}", patch.offset));
+            let offset = patch.offset.wrapping_add_signed(shift);
+            if source.read_at(offset, patch.new.len())? != patch.new {
+                return differs(file, &format!("bytes at {offset}"));
             }
+            shift += patch.new.len() as i64 - patch.old.len() as i64;
         }
     }
     Ok(())

@@ -10,6 +10,11 @@ pub fn to_json(report: &Report, shown: &dyn Fn(&str) -> bool) -> Value {
         "path": report.path.to_string_lossy(),
         "format": report.format.name(),
         "pending": report.pending,
+        "training": {
+            "layout": report.training.0,
+            "epoch": report.training.1,
+            "optimizer": report.training.2,
+        },
         "networks": report.networks.iter().map(|n| network(n, shown)).collect::<Vec<_>>(),
     })
 }
@@ -35,7 +40,10 @@ fn network(network: &NetworkReport, shown: &dyn Fn(&str) -> bool) -> Value {
 fn layer(layer: &LayerReport) -> Value {
     let mut object = Map::new();
     object.insert("name".into(), json!(layer.name));
-    object.insert("dtype".into(), json!(layer.dtype.to_string()));
+    object.insert(
+        "dtype".into(),
+        json!(layer.dtype.map(|dtype| dtype.to_string())),
+    );
     insert_statistics(&mut object, &layer.statistics);
     object.insert("editable".into(), json!(layer.fixed.is_none()));
     if let Some(reason) = &layer.fixed {

@@ -27,6 +27,9 @@ pub struct Report {
     pub format: Format,
     /// Whether an interrupted edit waits to be completed.
     pub pending: bool,
+    /// Who laid the training run's files out, finished epochs, and the optimizer's kind, as far as
+    /// that is known.
+    pub training: (Option<&'static str>, Option<u64>, Option<&'static str>),
     /// The networks, raw ones first; at least one.
     pub networks: Vec<NetworkReport>,
 }
@@ -51,8 +54,8 @@ pub struct NetworkReport {
 pub struct LayerReport {
     /// The layer's name.
     pub name: String,
-    /// The type of its γ.
-    pub dtype: Dtype,
+    /// The type of its γ, where there is one.
+    pub dtype: Option<Dtype>,
     /// Its statistics.
     pub statistics: Statistics,
     /// Why its γ cannot be edited, if it cannot.
@@ -117,18 +120,23 @@ pub fn inspect(checkpoint: &Checkpoint, schema: &Schema) -> Result<Report> {
         path: checkpoint.path().to_owned(),
         format: checkpoint.format(),
         pending: pending(checkpoint.anchor()),
+        training: {
+            let training = checkpoint.training();
+            (training.layout, training.epoch, training.optimizer())
+        },
         networks: networks.collect::<Result<_>>()?,
     })
 }
 
 fn inspect_network(checkpoint: &Checkpoint, network: &Network) -> Result<NetworkReport> {
     let read = |layer: &Layer| -> Result<Vec<f64>> {
-        let tensor = layer.tensor(checkpoint);
-        // Types that cannot be edited are listed, not decoded.
-        if !tensor.dtype.is_editable_float() {
-            return Ok(Vec::new());
+        // What cannot be read as a plain γ is listed, not decoded.
+        match layer.tensor(checkpoint) {
+            Some(tensor) if tensor.dtype.is_editable_float() && tensor.fixed.is_none() => {
+                Ok(tensor.dtype.decode(&checkpoint.read(tensor)?))
+            }
+            _ => Ok(Vec::new()),
         }
-        Ok(tensor.dtype.decode(&checkpoint.read(tensor)?))
     };
     let values = network
         .layers
@@ -163,7 +171,7 @@ fn inspect_network(checkpoint: &Checkpoint, network: &Network) -> Result<Network
         .zip(&values)
         .map(|(layer, values)| LayerReport {
             name: layer.name.clone(),
-            dtype: layer.tensor(checkpoint).dtype,
+            dtype: layer.tensor(checkpoint).map(|tensor| tensor.dtype),
             statistics: statistics(values, layer.channels),
             fixed: layer.fixed.clone(),
         });

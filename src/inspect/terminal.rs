@@ -22,6 +22,16 @@ const NUMBERS: usize = 3 * 7 + 3 * 5;
 /// escape sequences, `width` columns wide.
 pub fn render(report: &Report, width: usize, shown: &dyn Fn(&str) -> bool) -> String {
     let mut out = String::new();
+    let (layout, epoch, optimizer) = report.training;
+    let facts = [
+        layout.map(|layout| format!("written by {layout}")),
+        epoch.map(|epoch| format!("{epoch} epochs finished")),
+        optimizer.map(|optimizer| format!("optimizer {optimizer}")),
+    ];
+    let facts: Vec<String> = facts.into_iter().flatten().collect();
+    if !facts.is_empty() {
+        let _ = writeln!(out, "{}", facts.join(", "));
+    }
     for network in &report.networks {
         render_network(&mut out, report, network, width.max(MIN_WIDTH), shown);
     }

@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::{Progress, directory, platform};
+use super::{Patch, Progress, directory, platform};
 use crate::error::{Error, Result};
 
 /// What syncing cost: its share of a run's time is the disk's, not the program's.
@@ -103,6 +103,39 @@ impl Disk {
             Ok(())
         };
         copy().map_err(Error::io(format!("write a copy of {len} bytes to"), path))
+    }
+
+    /// Writes `len` bytes of `source` into the empty `target` with the patches applied, which may
+    /// change lengths.
+    pub(super) fn splice(
+        &self,
+        source: &File,
+        target: &File,
+        path: &Path,
+        len: u64,
+        patches: &[Patch],
+        progress: Progress<'_>,
+    ) -> Result<()> {
+        let (mut from, mut to) = (0, 0);
+        let end = Patch {
+            offset: len,
+            old: Vec::new(),
+            new: Vec::new(),
+        };
+        for patch in patches.iter().chain([&end]) {
+            while from < patch.offset {
+                let piece = (patch.offset - from).min(BUFFER as u64);
+                let mut buffer = vec![0; piece as usize];
+                platform::read_exact_at(source, &mut buffer, from)
+                    .map_err(Error::io("copy to", path))?;
+                self.write_at(target, path, &buffer, to)?;
+                (from, to) = (from + piece, to + piece);
+                progress(from, len);
+            }
+            self.write_at(target, path, &patch.new, to)?;
+            (from, to) = (from + patch.old.len() as u64, to + patch.new.len() as u64);
+        }
+        Ok(())
     }
 
     /// Waits until the file's contents are durable.

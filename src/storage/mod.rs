@@ -35,7 +35,8 @@ pub(crate) use transaction::Transaction;
 /// Called with the bytes copied so far and the bytes to copy in all.
 pub type Progress<'a> = &'a dyn Fn(u64, u64);
 
-/// A change of a byte range: `new` takes the place of `old`, which has the same length.
+/// A change of a byte range: `new` takes the place of `old`. Only a copy can be given bytes of
+/// another length.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Patch {
     /// Offset of the range in its file.

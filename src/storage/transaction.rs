@@ -66,8 +66,8 @@ impl Transaction {
             .push((source.path().to_owned(), source.identity()));
     }
 
-    /// Stages `target` as a copy of `source` with `patches` applied, and returns the staged file.
-    /// `target` is `source` itself, or any other name.
+    /// Stages `target` as a copy of `source` with `patches` applied, which are disjoint and in
+    /// order, and returns the staged file. `target` is `source` itself, or any other name.
     pub(crate) fn replace(
         &mut self,
         source: &Source,
@@ -77,11 +77,25 @@ impl Transaction {
     ) -> Result<PathBuf> {
         self.depends_on(source);
         let (file, staged) = self.stage(target)?;
-        self.disk
-            .copy(source.file(), &file, &staged, source.len(), progress)?;
-        for patch in patches {
+        if patches
+            .iter()
+            .all(|patch| patch.old.len() == patch.new.len())
+        {
             self.disk
-                .write_at(&file, &staged, &patch.new, patch.offset)?;
+                .copy(source.file(), &file, &staged, source.len(), progress)?;
+            for patch in patches {
+                self.disk
+                    .write_at(&file, &staged, &patch.new, patch.offset)?;
+            }
+        } else {
+            self.disk.splice(
+                source.file(),
+                &file,
+                &staged,
+                source.len(),
+                patches,
+                progress,
+            )?;
         }
         let lost = platform::copy_attributes(source.file(), &file)
             .map_err(Error::io("set the attributes of", &staged))?;
@@ -206,6 +220,8 @@ impl Transaction {
         let to = journal::relative(&self.anchor, target)?;
         let was = Identity::at(target).map_err(Error::io("look at", target))?;
         let (from, staged) = self.temporary(target)?;
+        let directory = directory(target);
+        fs::create_dir_all(directory).map_err(Error::io("create the directory", directory))?;
         self.disk.remove(&staged)?;
         let file = self.disk.create(&staged)?;
         self.staged.push(staged.clone());

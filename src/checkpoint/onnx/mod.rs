@@ -1,0 +1,208 @@
+//! ONNX models: the BatchNorm layers that the graph declares, and where their γ lie.
+//!
+//! The protobuf is walked and never decoded as a whole: names, types and byte ranges are kept,
+//! elements are read when asked for. An edit patches ranges, so that everything this module does
+//! not know stays what it was.
+
+mod consumers;
+mod data;
+mod element;
+mod external;
+mod gamma;
+mod model;
+mod names;
+mod parser;
+mod patch;
+mod read_model;
+mod read_node;
+mod read_tensor;
+mod values;
+mod walk;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+use std::collections::hash_map::{Entry, HashMap};
+use std::path::PathBuf;
+
+pub(crate) use data::Place;
+pub(crate) use gamma::DeclaredNorm;
+pub(crate) use patch::{Checksum, patches};
+
+use super::{Source, Tensor};
+use crate::error::{Error, Result};
+use external::DataFiles;
+use model::{Data, Model, Run};
+use values::Values;
+
+/// Whether a file seems to hold an ONNX model, complete or not, by its content.
+pub(crate) fn detect(source: &Source) -> bool {
+    read_model::detect(source)
+}
+
+/// An opened model.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    /// The model file, then each data file that holds a γ.
+    pub(crate) sources: Vec<Source>,
+    /// Initializers and values of Constant nodes, in the file's order: those of the types of
+    /// [`Dtype`](super::Dtype) whose elements lie in one of the sources and not in varints
+    /// (16-bit floats excepted). Names are made unique.
+    pub(crate) tensors: Vec<Tensor>,
+    /// The BatchNorm layers, in graph order.
+    pub(crate) norms: Vec<DeclaredNorm>,
+    /// Whether there are convolutions and no BatchNormalization: an export that folded them.
+    pub(crate) folded: bool,
+    /// Facts that a user should hear of before an edit.
+    pub(crate) notes: Vec<String>,
+    /// The paths of the other data files.
+    pub(crate) others: Vec<PathBuf>,
+    /// Checksums of the data files among the sources; [`patches`] wants them.
+    pub(crate) checksums: Vec<Checksum>,
+}
+
+/// Reads a model and finds its layers.
+///
+/// # Errors
+/// A file that is not ONNX, a damaged one, a data file that is missing or lies outside the model's
+/// directory, names defined twice, running statistics of another length than γ.
+pub(crate) fn open(source: Source) -> Result<Opened> {
+    let model = read_model::read_model(&source)?;
+    let files = DataFiles::find(&source, &model)?;
+    let norms = gamma::norms(&Values::new(&model, source.path())?, &files)?;
+    let folded = norms.is_empty() && has_convolution(&model);
+    let mut opened = Opened {
+        sources: vec![source],
+        tensors: Vec::new(),
+        norms,
+        folded,
+        notes: Vec::new(),
+        others: Vec::new(),
+        checksums: Vec::new(),
+    };
+    opened.open_files(&model, &files)?;
+    Ok(opened)
+}
+
+impl Opened {
+    /// Opens the data files that hold a γ, and fills the table.
+    fn open_files(&mut self, model: &Model, files: &DataFiles) -> Result<()> {
+        let mut sources = HashMap::new();
+        for gamma in self.norms.iter().filter_map(|norm| norm.gamma) {
+            let Some((file, _)) = files.range(gamma) else {
+                continue;
+            };
+            if let Entry::Vacant(entry) = sources.entry(file) {
+                entry.insert(self.sources.len());
+                self.sources.push(files.open(file)?);
+                self.notes.extend(files.note(file)?);
+            }
+        }
+        self.others = files.paths_except(|file| sources.contains_key(&file));
+        let source = |tensor| match files.range(tensor) {
+            None => Some(0),
+            Some((file, _)) => sources.get(&file).copied(),
+        };
+        for (index, tensor) in model.tensors.iter().enumerate() {
+            if let (Data::External(external), Some(source)) = (&tensor.data, source(index))
+                && let Some(at) = external.checksum
+            {
+                self.checksums.push(Checksum { source, at });
+            }
+        }
+        let mut position = HashMap::new();
+        let mut unique = names::Unique::default();
+        for index in stored(model) {
+            let Some(source) = source(index) else {
+                continue;
+            };
+            let Some(mut tensor) = entry(model, files, index, source) else {
+                continue;
+            };
+            self.check_end(&tensor)?;
+            tensor.name = unique.take(tensor.name);
+            position.insert(index, self.tensors.len());
+            self.tensors.push(tensor);
+        }
+        for norm in &mut self.norms {
+            norm.gamma = norm.gamma.and_then(|gamma| position.get(&gamma).copied());
+        }
+        Ok(())
+    }
+
+    /// The file may have become shorter between the look at its length and the opening.
+    fn check_end(&self, tensor: &Tensor) -> Result<()> {
+        let source = &self.sources[tensor.source];
+        if tensor.place.is_none() && tensor.offset + tensor.len > source.len() {
+            let expected = format!("its {} bytes at {}", tensor.len, tensor.offset);
+            let found = format!("a file of {} bytes", source.len());
+            return Err(Error::malformed(
+                source.path(),
+                &tensor.name,
+                expected,
+                found,
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Initializers and values of Constant nodes, in the file's order.
+fn stored(model: &Model) -> Vec<usize> {
+    let initializers = model.graphs.iter().flat_map(|graph| &graph.initializers);
+    let nodes = model.graphs.iter().flat_map(|graph| &graph.nodes);
+    let unique: HashSet<usize> = initializers
+        .copied()
+        .chain(nodes.filter_map(|node| node.constant))
+        .collect();
+    let mut stored: Vec<usize> = unique.into_iter().collect();
+    stored.sort_unstable();
+    stored
+}
+
+/// The table's line for a tensor, where it can have one.
+fn entry(model: &Model, files: &DataFiles, index: usize, source: usize) -> Option<Tensor> {
+    let tensor = &model.tensors[index];
+    let dtype = element::dtype(tensor.data_type)?;
+    let len = element::byte_len(&tensor.dims, tensor.data_type)?;
+    let (offset, place) = match &tensor.data {
+        Data::External(_) => (files.range(index)?.1.start, None),
+        Data::Fixed(runs) => match runs[..] {
+            [] => (0, None),
+            [
+                Run {
+                    start, count: 1, ..
+                },
+            ] => (start, None),
+            [first, ..] => (first.start, Some(Place::Runs(runs.clone()))),
+        },
+        Data::Varints(varints) => {
+            let message = varints.lengths.last()?;
+            (message.body.start, Some(Place::Varints(varints.clone())))
+        }
+        Data::None | Data::Strings => return None,
+    };
+    let (name, shape) = (tensor.name.clone(), tensor.dims.clone());
+    Some(Tensor {
+        name,
+        dtype,
+        shape,
+        source,
+        offset,
+        len,
+        fixed: None,
+        place,
+    })
+}
+
+fn has_convolution(model: &Model) -> bool {
+    let nodes = model.graphs.iter().flat_map(|graph| &graph.nodes);
+    nodes.map(|node| &node.operator.name[..]).any(|name| {
+        matches!(
+            name,
+            "Conv" | "ConvTranspose" | "ConvInteger" | "QLinearConv" | "FusedConv"
+        )
+    })
+}

@@ -1,0 +1,184 @@
+//! Opening: which format a file has, and its table of tensors.
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    Checkpoint, Format, OnnxParts, Parts, Role, Source, StateDict, Tensor, TorchParts, Training,
+    onnx, resolve, safetensors, shards, torch, training,
+};
+use crate::error::{Error, Result};
+
+impl Checkpoint {
+    /// Opens a file, a shard index or a directory and reads its table of tensors.
+    ///
+    /// In a directory the model is the first of `model.safetensors.index.json`,
+    /// `model.safetensors`, `pytorch_model.bin.index.json`, `pytorch_model.bin`; a directory that
+    /// holds both safetensors and `.bin`, or none of the four, is an error that lists what is there.
+    pub fn open(path: impl AsRef<Path>) -> Result<Checkpoint> {
+        let path = path.as_ref();
+        let anchor = resolve::model_file(path)?;
+        let mut checkpoint = if shards::is_index(&anchor) {
+            let index = Source::open(&anchor)?;
+            let shards = shards::read_index(&index)?;
+            let mut checkpoint = open_shards(path, &anchor, &shards.files)?;
+            shards.check(&anchor, &checkpoint)?;
+            checkpoint.index = Some(index);
+            checkpoint
+        } else {
+            open_file(path, &anchor, Source::open(&anchor)?)?
+        };
+        if path.is_dir() {
+            training::read_directory(path, &mut checkpoint)?;
+        }
+        Ok(checkpoint)
+    }
+
+    /// Reads the tables of `paths`, which stand for [`sources`](Self::sources), as this checkpoint
+    /// was read: what was staged for it, say.
+    pub(crate) fn reread(&self, paths: &[PathBuf]) -> Result<Checkpoint> {
+        let (model, companions) = paths.split_at(self.model_sources);
+        let mut read = match self.format {
+            Format::ShardedSafetensors | Format::ShardedPytorch => {
+                open_shards(&self.path, &self.anchor, model)?
+            }
+            // The data files of an ONNX model go by their old names in what was staged.
+            _ => open_file(&self.path, &self.anchor, Source::open(&model[0])?)?,
+        };
+        for path in companions {
+            training::add_optimizer(&mut read, Source::open(path)?)?;
+        }
+        Ok(read)
+    }
+
+    fn new(path: &Path, anchor: &Path, format: Format) -> Checkpoint {
+        Checkpoint {
+            path: path.to_owned(),
+            anchor: anchor.to_owned(),
+            format,
+            index: None,
+            sources: Vec::new(),
+            model_sources: 0,
+            dicts: Vec::new(),
+            training: Training::default(),
+            notes: Vec::new(),
+            parts: Parts::default(),
+        }
+    }
+}
+
+/// A whole model in one file, as far as its tensors do not lie in data files.
+fn open_file(path: &Path, anchor: &Path, source: Source) -> Result<Checkpoint> {
+    if is_torch(&source)? {
+        let opened = torch::open(&source, 0)?;
+        let format = match opened.zip {
+            Some(_) => Format::PytorchZip,
+            None => Format::PytorchLegacy,
+        };
+        let mut checkpoint = Checkpoint::new(path, anchor, format);
+        checkpoint.training = Training::of_file(&opened);
+        if let Some(first) = opened.unread.first() {
+            let count = opened.unread.len();
+            checkpoint.notes.push(format!(
+                "{count} tensors are of kinds that are not read, such as {first}"
+            ));
+        }
+        checkpoint.training.set_optimizers(opened.optimizers);
+        checkpoint.dicts = opened.dicts;
+        checkpoint.add_source(
+            source,
+            Some(TorchParts {
+                zip: opened.zip,
+                uses: opened.uses,
+            }),
+        );
+        return Ok(checkpoint);
+    }
+    if onnx::detect(&source) {
+        let mut checkpoint = Checkpoint::new(path, anchor, Format::Onnx);
+        let opened = onnx::open(source)?;
+        checkpoint.dicts.push(flat(opened.tensors, true));
+        for source in opened.sources {
+            checkpoint.add_source(source, None);
+        }
+        checkpoint.notes = opened.notes;
+        checkpoint.parts.onnx = Some(OnnxParts {
+            norms: opened.norms,
+            folded: opened.folded,
+            checksums: opened.checksums,
+            others: opened.others,
+        });
+        return Ok(checkpoint);
+    }
+    let mut checkpoint = Checkpoint::new(path, anchor, Format::Safetensors);
+    checkpoint
+        .dicts
+        .push(flat(safetensors::read_table(&source, 0)?, false));
+    checkpoint.add_source(source, None);
+    Ok(checkpoint)
+}
+
+/// The table of all shards together; they are of one format.
+fn open_shards(path: &Path, anchor: &Path, files: &[PathBuf]) -> Result<Checkpoint> {
+    let mut checkpoint = Checkpoint::new(path, anchor, Format::ShardedSafetensors);
+    let mut tensors = Vec::new();
+    for (number, file) in files.iter().enumerate() {
+        let source = Source::open(file)?;
+        if !is_torch(&source)? {
+            tensors.extend(safetensors::read_table(&source, number)?);
+            checkpoint.add_source(source, None);
+            continue;
+        }
+        checkpoint.format = Format::ShardedPytorch;
+        let opened = torch::open(&source, number)?;
+        let count = opened.dicts.len();
+        match <[StateDict; 1]>::try_from(opened.dicts) {
+            Ok([dict]) if dict.root.is_empty() => tensors.extend(dict.tensors),
+            _ => {
+                let found = format!("{count} state dicts under keys of their own");
+                return Err(Error::malformed(
+                    file,
+                    "shard",
+                    "one flat state dict",
+                    found,
+                ));
+            }
+        }
+        checkpoint.add_source(
+            source,
+            Some(TorchParts {
+                zip: opened.zip,
+                uses: opened.uses,
+            }),
+        );
+    }
+    checkpoint.dicts.push(flat(tensors, false));
+    Ok(checkpoint)
+}
+
+impl Checkpoint {
+    fn add_source(&mut self, source: Source, parts: Option<TorchParts>) {
+        self.sources.push(source);
+        self.parts.torch.push(parts);
+        self.model_sources += 1;
+    }
+
+    /// Adds a file that belongs to the checkpoint and is none of the model's.
+    pub(super) fn add_companion(&mut self, source: Source, parts: TorchParts) {
+        self.sources.push(source);
+        self.parts.torch.push(Some(parts));
+    }
+}
+
+fn flat(tensors: Vec<Tensor>, ordered: bool) -> StateDict {
+    StateDict {
+        root: String::new(),
+        tensors,
+        ordered,
+        role: Role::Raw,
+    }
+}
+
+pub(super) fn is_torch(source: &Source) -> Result<bool> {
+    let prefix = source.read_at(0, source.len().min(262) as usize)?;
+    Ok(torch::is_torch(&prefix))
+}

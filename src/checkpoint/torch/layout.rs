@@ -1,0 +1,110 @@
+//! Who wrote a training file, by the keys at its top: what its epoch counts, and which of its
+//! state dicts are the weights in training.
+
+use super::super::{Role, StateDict};
+use super::value::{Saved, Value};
+
+/// The program family that laid out a saved object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// torchvision's references: `model`, `optimizer`, `lr_scheduler`, `epoch`.
+    Torchvision,
+    /// timm: `state_dict`, `state_dict_ema`, `arch`, `epoch`.
+    Timm,
+    /// mmengine: `meta`, `state_dict`; with `ema_state_dict` the two are swapped.
+    Mmengine,
+    /// PyTorch Lightning: `state_dict`, `optimizer_states`.
+    Lightning,
+    /// A state dict and nothing else.
+    Plain,
+    /// A pickled module.
+    Module,
+    /// Something else: state dicts under keys of its own.
+    Other,
+}
+
+impl Layout {
+    /// The layout of a saved object in which `dicts` were found.
+    pub(super) fn of(saved: &Saved, dicts: &[StateDict], has_module: bool) -> Layout {
+        let root = saved.root();
+        if matches!(dicts, [only] if only.root.is_empty()) {
+            return if has_module {
+                Layout::Module
+            } else {
+                Layout::Plain
+            };
+        }
+        let has = |keys: &[&str]| keys.iter().all(|key| root.get(key).is_some());
+        if has(&["pytorch-lightning_version"]) || has(&["state_dict", "optimizer_states"]) {
+            Layout::Lightning
+        } else if has(&["state_dict"]) && root.get("meta").is_some_and(|m| m.entries().is_some()) {
+            Layout::Mmengine
+        } else if has(&["state_dict", "arch"])
+            && ["version", "args", "metric", "state_dict_ema"]
+                .iter()
+                .any(|key| has(&[key]))
+        {
+            Layout::Timm
+        } else if has(&["model", "optimizer", "lr_scheduler", "epoch"]) {
+            Layout::Torchvision
+        } else {
+            Layout::Other
+        }
+    }
+
+    /// The number of finished epochs, where this layout says it. torchvision, timm and Lightning
+    /// store the index of the last one, mmengine (and timm before its version 2) the count.
+    pub(super) fn finished_epochs(self, saved: &Saved) -> Option<u64> {
+        let root = saved.root();
+        let epoch = match self {
+            Layout::Mmengine => root.get("meta")?.get("epoch"),
+            Layout::Torchvision | Layout::Timm | Layout::Lightning => root.get("epoch"),
+            Layout::Plain | Layout::Module | Layout::Other => None,
+        };
+        let epoch = u64::try_from(epoch?.as_i64()?).ok()?;
+        let old_timm = || {
+            root.get("version")
+                .and_then(Value::as_i64)
+                .is_some_and(|v| v < 2)
+        };
+        match self {
+            Layout::Mmengine => Some(epoch),
+            Layout::Timm if old_timm() => Some(epoch),
+            _ => epoch.checked_add(1),
+        }
+    }
+
+    /// Gives each state dict its role.
+    pub(super) fn set_roles(self, dicts: &mut [StateDict]) {
+        let ends_with = |key: &str| dicts.iter().any(|dict| last_key(&dict.root) == key);
+        let swapped = self == Layout::Mmengine && ends_with("ema_state_dict");
+        // Lightning's weight averaging saves the average as the state dict, the weights aside.
+        let aside = ends_with("current_model_state");
+        let role = |dict: &StateDict| match &dict.root[..] {
+            "state_dict" if swapped || aside => Role::Ema,
+            "ema_state_dict" if swapped => Role::Raw,
+            root if last_key(root) == "current_model_state" => Role::Raw,
+            root => by_words(root),
+        };
+        let roles: Vec<Role> = dicts.iter().map(role).collect();
+        for (dict, role) in dicts.iter_mut().zip(roles) {
+            dict.role = role;
+        }
+    }
+}
+
+/// The role that the words of a path give: `model_ema`, `state_dict_ema`, `teacher.backbone`.
+fn by_words(root: &str) -> Role {
+    let mut words = root.split(['.', '_']).map(str::to_ascii_lowercase);
+    words
+        .find_map(|word| match &word[..] {
+            "ema" | "swa" | "averaged" => Some(Role::Ema),
+            "teacher" => Some(Role::Teacher),
+            _ => None,
+        })
+        .unwrap_or(Role::Raw)
+}
+
+fn last_key(root: &str) -> &str {
+    root.rsplit('.').next().unwrap_or(root)
+}

@@ -1,0 +1,255 @@
+//! PyTorch checkpoints: what `torch.save` wrote, as zip archive (1.6 and later) or in the legacy
+//! format → state dicts with the place of every tensor's bytes.
+//!
+//! Nothing of the pickle is executed. What torch would compute on loading is understood for plain
+//! tensors and parameters, and left as an opaque record for everything else.
+
+mod bytes;
+pub(super) mod checksum;
+mod input;
+mod layout;
+mod legacy;
+mod literal;
+mod mapping;
+mod node;
+mod opcode;
+mod optimizer;
+mod pickle;
+mod state;
+mod storage;
+mod tensor;
+#[cfg(test)]
+mod tests;
+mod uses;
+mod value;
+mod zip;
+mod zip_end;
+
+pub(crate) use layout::Layout;
+pub(crate) use mapping::{map_optimizer, parameters};
+pub(crate) use optimizer::{Kind, Optimizer};
+pub(crate) use uses::{Conflict, Uses};
+use value::{Saved, Value};
+pub(crate) use zip::Directory;
+
+use std::borrow::Cow;
+
+use super::{Source, StateDict};
+use crate::error::{Error, Result};
+use legacy::MAX_PICKLE;
+use storage::{Extent, Storages};
+use tensor::Reader;
+
+/// An opened PyTorch file.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    /// The state dicts, in the object's order; those without a BatchNorm too.
+    pub(crate) dicts: Vec<StateDict>,
+    pub(crate) layout: Layout,
+    /// Number of finished epochs, where the layout says it.
+    pub(crate) epochs: Option<u64>,
+    /// The optimizers' states, or why one cannot be read.
+    pub(crate) optimizers: Vec<Result<Optimizer>>,
+    /// Tensors of kinds that are not read (sparse, quantized, distributed), as `name (function)`.
+    pub(crate) unread: Vec<String>,
+    /// Who else uses which bytes.
+    pub(crate) uses: Uses,
+    /// The archive's directory; `None` in the legacy format, which has no checksums.
+    pub(crate) zip: Option<Directory>,
+}
+
+/// Whether a file that begins with `prefix` (eight bytes, or 262 to know tar) is one for [`open`].
+pub(crate) fn is_torch(prefix: &[u8]) -> bool {
+    is_zip(prefix) || is_pickle(prefix) || is_tar(prefix)
+}
+
+fn is_zip(prefix: &[u8]) -> bool {
+    prefix.starts_with(b"PK\x03\x04") || prefix.starts_with(b"PK\x05\x06")
+}
+
+fn is_pickle(prefix: &[u8]) -> bool {
+    matches!(prefix, [0x80, 2..=5, ..])
+}
+
+fn is_tar(prefix: &[u8]) -> bool {
+    prefix.get(257..262) == Some(b"ustar")
+}
+
+/// Reads the table of a PyTorch file, the `index`th source of its checkpoint.
+///
+/// # Errors
+/// If the file is damaged, or of a kind whose tensors cannot be edited in place: TorchScript, big
+/// endian, compressed or encrypted, the tar form of the first PyTorch
+/// versions, FSDP's flat parameters.
+pub(crate) fn open(source: &Source, index: usize) -> Result<Opened> {
+    let prefix = source.read_at(0, source.len().min(262) as usize)?;
+    let (saved, storages, zip) = if is_zip(&prefix) {
+        let zip = Directory::read(source, |names| refuse_script(source, names))?;
+        let (saved, storages) = read_archive(source, &zip)?;
+        (saved, storages, Some(zip))
+    } else if is_pickle(&prefix) {
+        let (saved, storages) = legacy::read(source)?;
+        (saved, storages, None)
+    } else if is_tar(&prefix) {
+        let reason = "is a tar archive, as the first versions of PyTorch wrote them: load it with torch.load \
+                      and save it again with torch.save";
+        return Err(Error::refused(source.path(), reason));
+    } else {
+        let expected = "a zip archive or a pickle by torch.save";
+        return Err(Error::malformed(
+            source.path(),
+            "first bytes",
+            expected,
+            "neither",
+        ));
+    };
+    let reader = Reader {
+        path: source.path(),
+        source: index,
+        storages: &storages,
+    };
+    let mut found = state::find(&saved, reader)?;
+    refuse_flat(source, &found.dicts)?;
+    let uses = Uses::find(&saved, reader, &found.listed)?;
+    let layout = Layout::of(&saved, &found.dicts, found.has_module);
+    layout.set_roles(&mut found.dicts);
+    let optimizers = found.optimizers.iter().map(|(root, id)| {
+        Optimizer::read(
+            root,
+            Value {
+                arena: &saved.arena,
+                id: *id,
+            },
+            reader,
+        )
+    });
+    Ok(Opened {
+        layout,
+        epochs: layout.finished_epochs(&saved),
+        optimizers: optimizers.collect(),
+        unread: found.unread,
+        uses,
+        dicts: found.dicts,
+        zip,
+    })
+}
+
+/// Refuses an archive that holds code beside tensors.
+fn refuse_script(source: &Source, names: &[Cow<'_, str>]) -> Result<()> {
+    let is_script = |name: &str| {
+        let (_, inside) = name.split_once('/').unwrap_or(("", name));
+        inside == "constants.pkl" || inside.starts_with("code/")
+    };
+    if !names.iter().any(|name| is_script(name)) {
+        return Ok(());
+    }
+    let reason = "is a TorchScript archive: save the module's state_dict() with torch.save and \
+                  edit that";
+    Err(Error::refused(source.path(), reason))
+}
+
+/// Reads the object of an archive and finds its storages.
+fn read_archive(source: &Source, zip: &Directory) -> Result<(Saved, Storages)> {
+    let path = source.path();
+    let names = || zip.entries().iter().map(|entry| &entry.name[..]);
+    let mut roots = names().filter_map(|name| {
+        let folder = name.strip_suffix("data.pkl")?;
+        let top = folder.is_empty() || folder.find('/') == Some(folder.len() - 1);
+        top.then_some(folder)
+    });
+    let (Some(folder), None) = (roots.next(), roots.next()) else {
+        let found = names().take(3).collect::<Vec<_>>().join(", ");
+        let found = if found.is_empty() {
+            "an empty archive".to_owned()
+        } else {
+            found
+        };
+        return Err(Error::malformed(
+            path,
+            "zip archive",
+            "one data.pkl of torch.save",
+            found,
+        ));
+    };
+    let in_folder = |name: &str| zip.find(&format!("{folder}{name}"));
+    if let Some(entry) = in_folder("byteorder") {
+        let order = source.read_at(entry.offset, entry.len.min(16) as usize)?;
+        if order.trim_ascii() != b"little" {
+            let order = String::from_utf8_lossy(&order).into_owned();
+            let reason = format!(
+                "has byte order {order:?}: load it and save it again on a \
+                                  little-endian machine"
+            );
+            return Err(Error::refused(path, reason));
+        }
+    }
+    let Some(pickle) = in_folder("data.pkl") else {
+        return Err(Error::malformed(path, "zip archive", "data.pkl", "none"));
+    };
+    if pickle.len > MAX_PICKLE {
+        let expected = format!("at most {MAX_PICKLE} bytes");
+        return Err(Error::malformed(
+            path,
+            "data.pkl",
+            expected,
+            format!("{} bytes", pickle.len),
+        ));
+    }
+    let bytes = source.read_at(pickle.offset, pickle.len as usize)?;
+    let parsed =
+        pickle::parse(&bytes).map_err(|fault| fault.into_error(path, "data.pkl", pickle.offset))?;
+    let mut storages = Storages::default();
+    let data = format!("{folder}data/");
+    for entry in zip.entries() {
+        if let Some(key) = entry.name.strip_prefix(&data) {
+            storages.insert(
+                key.to_owned(),
+                Extent {
+                    offset: entry.offset,
+                    len: entry.len,
+                },
+            );
+        }
+    }
+    Ok((
+        Saved {
+            arena: parsed.arena,
+            root: parsed.root,
+        },
+        storages,
+    ))
+}
+
+/// Refuses parameters that FSDP flattened into one: where a γ lies in them is not written down.
+fn refuse_flat(source: &Source, dicts: &[StateDict]) -> Result<()> {
+    let is_flat = |name: &str| {
+        let leaf = name.rsplit('.').next().unwrap_or(name);
+        leaf == "_flat_param" || leaf == "flat_param" || leaf.starts_with("flat_param_")
+    };
+    let flat = dicts
+        .iter()
+        .flat_map(|dict| &dict.tensors)
+        .find(|tensor| is_flat(&tensor.name));
+    match flat {
+        None => Ok(()),
+        Some(tensor) => Err(Error::refused(
+            source.path(),
+            format!(
+                "holds parameters that FSDP flattened ({}): save a full state dict \
+                 (StateDictType.FULL_STATE_DICT)",
+                tensor.name
+            ),
+        )),
+    }
+}
+
+/// Why a directory with these names in it is no checkpoint for this program: a distributed
+/// checkpoint (`.metadata`, `*.distcp`). `None` when it is not one.
+pub(crate) fn refuse_directory<S: AsRef<str>>(names: &[S]) -> Option<String> {
+    let is_part = |name: &str| name == ".metadata" || name.ends_with(".distcp");
+    let part = names.iter().map(AsRef::as_ref).find(|name| is_part(name))?;
+    Some(format!(
+        "is a distributed checkpoint (it holds {part}): convert it to one file with \
+         python -m torch.distributed.checkpoint.format_utils dcp_to_torch"
+    ))
+}

@@ -1,0 +1,198 @@
+//! The training run around a checkpoint: who wrote it, how many epochs are finished, and what its
+//! optimizer keeps for each γ.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+use super::{Checkpoint, Source, StateDict, Tensor, TorchParts, torch};
+use crate::error::{Error, Result};
+
+/// Names of an optimizer's file beside a model: HF Trainer's and accelerate's.
+const OPTIMIZERS: [&str; 2] = ["optimizer.pt", "optimizer.bin"];
+const TRAINER_STATE: &str = "trainer_state.json";
+
+/// What is known about the training run.
+#[derive(Debug, Default)]
+pub struct Training {
+    /// Who laid the checkpoint out, where that is recognised.
+    pub layout: Option<&'static str>,
+    /// The number of finished epochs, where the checkpoint says it.
+    pub epoch: Option<u64>,
+    optimizers: Vec<Result<torch::Optimizer>>,
+}
+
+/// What an optimizer keeps for one γ.
+#[derive(Debug, Clone)]
+pub(crate) struct SlotTensor {
+    /// The γ, by its name in the state dict.
+    pub(crate) gamma: String,
+    pub(crate) tensor: Tensor,
+}
+
+#[derive(serde::Deserialize)]
+struct TrainerState {
+    epoch: Option<f64>,
+}
+
+impl Training {
+    /// What a file that PyTorch wrote says.
+    pub(super) fn of_file(opened: &torch::Opened) -> Training {
+        let layout = match opened.layout {
+            torch::Layout::Torchvision => Some("torchvision"),
+            torch::Layout::Timm => Some("timm"),
+            torch::Layout::Mmengine => Some("mmengine"),
+            torch::Layout::Lightning => Some("Lightning"),
+            torch::Layout::Module => Some("pickled module"),
+            torch::Layout::Plain | torch::Layout::Other => None,
+        };
+        Training {
+            layout,
+            epoch: opened.epochs,
+            optimizers: Vec::new(),
+        }
+    }
+
+    /// The family of the optimizer, where there is one.
+    pub fn optimizer(&self) -> Option<&'static str> {
+        let kind = match &self.optimizers[..] {
+            [] => return None,
+            [Ok(optimizer)] => optimizer.kind,
+            [Err(_)] => return Some("unreadable"),
+            _ => return Some("several"),
+        };
+        Some(match kind {
+            torch::Kind::Sgd => "SGD",
+            torch::Kind::Adam => "Adam",
+            torch::Kind::Other => "of a kind that is not known here",
+        })
+    }
+
+    pub(super) fn set_optimizers(&mut self, optimizers: Vec<Result<torch::Optimizer>>) {
+        self.optimizers = optimizers;
+    }
+
+    /// All that optimizers keep, by the name that it has in its file.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = &Tensor> {
+        let optimizers = self
+            .optimizers
+            .iter()
+            .filter_map(|optimizer| optimizer.as_ref().ok());
+        let parameters = optimizers.flat_map(|optimizer| &optimizer.parameters);
+        parameters.flat_map(|parameter| parameter.slots.iter().map(|(_, tensor)| tensor))
+    }
+}
+
+impl Checkpoint {
+    /// What the optimizer keeps for the parameters of a state dict.
+    ///
+    /// # Errors
+    /// Why it cannot be told: a mapping is never guessed.
+    pub(crate) fn optimizer_slots(&self, dict: &StateDict) -> Result<Vec<SlotTensor>, String> {
+        let optimizer = match &self.training.optimizers[..] {
+            [] => return Err("there is no optimizer state beside the weights".to_owned()),
+            [Ok(optimizer)] => optimizer,
+            [Err(err)] => return Err(err.to_string()),
+            several => {
+                let roots = several
+                    .iter()
+                    .flatten()
+                    .map(|optimizer| &optimizer.root[..]);
+                let roots = roots.collect::<Vec<_>>().join(", ");
+                return Err(format!("there are several optimizers ({roots})"));
+            }
+        };
+        if optimizer.kind == torch::Kind::Other {
+            return Err("the optimizer keeps tensors that this program does not know".to_owned());
+        }
+        let named = optimizer
+            .parameters
+            .iter()
+            .all(|parameter| parameter.name.is_some());
+        if !dict.ordered && !named {
+            return Err(
+                "the optimizer knows its parameters by position, and the file of the \
+                        weights does not keep their order"
+                    .to_owned(),
+            );
+        }
+        let mapped = torch::map_optimizer(optimizer, &torch::parameters(dict))?;
+        let mut slots = Vec::new();
+        for parameter in mapped {
+            for (_, tensor) in parameter.slots {
+                slots.push(SlotTensor {
+                    gamma: parameter.name.clone(),
+                    tensor,
+                });
+            }
+        }
+        self.check_alone(&slots)?;
+        Ok(slots)
+    }
+
+    /// No slot may lie on the bytes of another tensor.
+    fn check_alone(&self, slots: &[SlotTensor]) -> Result<(), String> {
+        let tensors = self.dicts.iter().flat_map(|dict| &dict.tensors);
+        let all = tensors.chain(slots.iter().map(|slot| &slot.tensor));
+        let mut by_source: HashMap<usize, Vec<&Tensor>> = HashMap::new();
+        for tensor in all.filter(|tensor| tensor.len > 0) {
+            by_source.entry(tensor.source).or_default().push(tensor);
+        }
+        let is_slot = |tensor: &Tensor| slots.iter().any(|slot| std::ptr::eq(&slot.tensor, tensor));
+        for tensors in by_source.values_mut() {
+            tensors.sort_by_key(|tensor| (tensor.offset, tensor.len));
+            for pair in tensors.windows(2) {
+                let overlap = pair[0].offset + pair[0].len > pair[1].offset;
+                if overlap && (is_slot(pair[0]) || is_slot(pair[1])) {
+                    return Err(format!(
+                        "{} shares its bytes with {}",
+                        pair[0].name, pair[1].name
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads what lies beside the model in the directory of a training run.
+pub(super) fn read_directory(directory: &Path, checkpoint: &mut Checkpoint) -> Result<()> {
+    let state = directory.join(TRAINER_STATE);
+    if state.is_file() {
+        let text = fs::read(&state).map_err(Error::io("read", &state))?;
+        let read: TrainerState = serde_json::from_slice(&text).map_err(|err| {
+            Error::malformed(&state, "file", "the JSON of transformers' Trainer", err)
+        })?;
+        checkpoint.training.layout = Some("HF Trainer");
+        // A float: Trainer also saves in the middle of an epoch.
+        let finished = read
+            .epoch
+            .filter(|epoch| epoch.is_finite() && *epoch >= 0.0);
+        checkpoint.training.epoch = finished.map(|epoch| epoch.floor() as u64);
+    }
+    for name in OPTIMIZERS {
+        let file = directory.join(name);
+        if file.is_file() {
+            checkpoint.training.layout.get_or_insert("accelerate");
+            if let Err(err) = Source::open(&file).and_then(|file| add_optimizer(checkpoint, file)) {
+                checkpoint.training.set_optimizers(vec![Err(err)]);
+            }
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Adds an optimizer's file as a companion.
+pub(super) fn add_optimizer(checkpoint: &mut Checkpoint, source: Source) -> Result<()> {
+    let opened = torch::open(&source, checkpoint.sources.len())?;
+    checkpoint.training.set_optimizers(opened.optimizers);
+    checkpoint.add_companion(
+        source,
+        TorchParts {
+            zip: opened.zip,
+            uses: opened.uses,
+        },
+    );
+    Ok(())
+}
