@@ -1,7 +1,8 @@
-//! `kill -9` at random moments, over edits of one file, of a shard set, in place, and their undo.
+//! `kill -9` at random moments, over edits of one file, of a shard set, of a model with data files or
+//! with its optimizer, in place, and their undo.
 //!
 //! After each kill the files are the old or the new state of the whole set, or a journal is there
-//! and the next run completes it. `CKPT_REGEN_KILLS` sets the number of kills (default 210).
+//! and the next run completes it. `CKPT_REGEN_KILLS` sets the number of kills (default 240).
 
 mod common;
 
@@ -103,16 +104,20 @@ fn settle(dir: &Path, path: &Path, before: &State, after: &State, args: &[&str],
 
 #[test]
 fn nothing_is_lost_by_a_kill_at_any_moment() {
-    let kills: u64 = std::env::var("CKPT_REGEN_KILLS").map_or(210, |n| n.parse().unwrap());
-    let single = {
-        let (dir, _) = copy_of(&repository(FIXTURE).join("model.safetensors"));
-        state(dir.path())
-    };
-    let sharded = state(&repository(FIXTURE).join("sharded"));
+    let kills: u64 = std::env::var("CKPT_REGEN_KILLS").map_or(240, |n| n.parse().unwrap());
+    let file = |name: &str| state(copy_of(&repository(FIXTURE).join(name)).0.path());
+    let folder = |name: &str| state(&repository(name));
+    let checkpoints: [(State, &str, &[&str]); 5] = [
+        (file("model.safetensors"), "model.safetensors", &[]),
+        (folder(&format!("{FIXTURE}/sharded")), "", &[]),
+        (file("model.pth"), "model.pth", &[]),
+        (folder(&format!("{FIXTURE}/external")), "model.onnx", &[]),
+        (folder("fixtures/trainer"), "", &["--optimizer", "reset"]),
+    ];
     let mut edits: Vec<(State, State, &str, Vec<&str>, Duration)> = Vec::new();
-    for (files, name) in [(single, "model.safetensors"), (sharded, "")] {
+    for (files, name, options) in checkpoints {
         for flags in [&[][..], &["--in-place"]] {
-            let apply = [&["apply"], flags].concat();
+            let apply = [&["apply"], flags, options].concat();
             let undo = [&["undo"], flags].concat();
             let (edited, time) = undisturbed(&files, name, &apply);
             edits.push((files.clone(), edited.clone(), name, apply, time));

@@ -7,6 +7,7 @@ use super::{
     onnx, resolve, safetensors, shards, torch, training,
 };
 use crate::error::{Error, Result};
+use crate::storage::directory;
 
 impl Checkpoint {
     /// Opens a file, a shard index or a directory and reads its table of tensors.
@@ -25,7 +26,7 @@ impl Checkpoint {
             checkpoint.index = Some(index);
             checkpoint
         } else {
-            open_file(path, &anchor, Source::open(&anchor)?)?
+            open_file(path, &anchor, Source::open(&anchor)?, directory(&anchor))?
         };
         if path.is_dir() {
             training::read_directory(path, &mut checkpoint)?;
@@ -41,8 +42,11 @@ impl Checkpoint {
             Format::ShardedSafetensors | Format::ShardedPytorch => {
                 open_shards(&self.path, &self.anchor, model)?
             }
-            // The data files of an ONNX model go by their old names in what was staged.
-            _ => open_file(&self.path, &self.anchor, Source::open(&model[0])?)?,
+            // The data files of a staged model are those that it was made from.
+            _ => {
+                let home = directory(self.sources[0].path());
+                open_file(&self.path, &self.anchor, Source::open(&model[0])?, home)?
+            }
         };
         for path in companions {
             training::add_optimizer(&mut read, Source::open(path)?)?;
@@ -66,8 +70,8 @@ impl Checkpoint {
     }
 }
 
-/// A whole model in one file, as far as its tensors do not lie in data files.
-fn open_file(path: &Path, anchor: &Path, source: Source) -> Result<Checkpoint> {
+/// A whole model in one file, as far as its tensors do not lie in data files below `home`.
+fn open_file(path: &Path, anchor: &Path, source: Source, home: &Path) -> Result<Checkpoint> {
     if is_torch(&source)? {
         let opened = torch::open(&source, 0)?;
         let format = match opened.zip {
@@ -95,7 +99,7 @@ fn open_file(path: &Path, anchor: &Path, source: Source) -> Result<Checkpoint> {
     }
     if onnx::detect(&source) {
         let mut checkpoint = Checkpoint::new(path, anchor, Format::Onnx);
-        let opened = onnx::open(source)?;
+        let opened = onnx::open(source, home)?;
         checkpoint.dicts.push(flat(opened.tensors, true));
         for source in opened.sources {
             checkpoint.add_source(source, None);

@@ -25,8 +25,9 @@ struct DataFile {
 }
 
 impl DataFiles {
-    /// Finds the file and the range of every tensor with external data, and opens none.
-    pub(super) fn find(model_file: &Source, model: &Model) -> Result<DataFiles> {
+    /// Finds the file and the range of every tensor with external data, and opens none. They lie
+    /// in the directory `home` or below.
+    pub(super) fn find(model_file: &Source, home: &Path, model: &Model) -> Result<DataFiles> {
         let mut files = Vec::new();
         let (mut by_location, mut by_path) = (HashMap::new(), HashMap::new());
         let mut ranges = HashMap::new();
@@ -37,8 +38,8 @@ impl DataFiles {
             let file = match by_location.get(&external.location) {
                 Some(file) => *file,
                 None => {
-                    let path = locate(model_file, tensor, &external.location)?;
-                    let (canonical, len) = examine(model_file, tensor, &path)?;
+                    let path = locate(model_file, home, tensor, &external.location)?;
+                    let (canonical, len) = examine(model_file, home, tensor, &path)?;
                     let file = *by_path.entry(canonical).or_insert(files.len());
                     if file == files.len() {
                         files.push(DataFile { path, len });
@@ -123,7 +124,12 @@ fn place(tensor: &TensorProto) -> String {
 }
 
 /// The path of a data file, which lies in the model's directory or below.
-fn locate(model_file: &Source, tensor: &TensorProto, location: &str) -> Result<PathBuf> {
+fn locate(
+    model_file: &Source,
+    home: &Path,
+    tensor: &TensorProto,
+    location: &str,
+) -> Result<PathBuf> {
     let inside = |c: Component<'_>| matches!(c, Component::Normal(_) | Component::CurDir);
     if location.is_empty() || !Path::new(location).components().all(inside) {
         let expected = "data inside the directory of the model";
@@ -135,11 +141,16 @@ fn locate(model_file: &Source, tensor: &TensorProto, location: &str) -> Result<P
             found,
         ));
     }
-    Ok(directory(model_file.path()).join(location))
+    Ok(home.join(location))
 }
 
 /// The canonical path of a data file, and its length.
-fn examine(model_file: &Source, tensor: &TensorProto, path: &Path) -> Result<(PathBuf, u64)> {
+fn examine(
+    model_file: &Source,
+    home: &Path,
+    tensor: &TensorProto,
+    path: &Path,
+) -> Result<(PathBuf, u64)> {
     let malformed = |expected: &str, found: &str| {
         let expected = format!("{expected} {}", path.display());
         Error::malformed(model_file.path(), place(tensor), expected, found)
@@ -152,7 +163,7 @@ fn examine(model_file: &Source, tensor: &TensorProto, path: &Path) -> Result<(Pa
         return Err(malformed("a regular file", "something else"));
     }
     let canonical = |path: &Path| fs::canonicalize(path).map_err(Error::io("find", path));
-    let root = canonical(directory(model_file.path()))?;
+    let root = canonical(home)?;
     // The file itself may be a link, as in a Hugging Face cache; the directories may not lead out.
     if !canonical(directory(path))?.starts_with(root) {
         return Err(malformed(

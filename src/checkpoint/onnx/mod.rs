@@ -25,7 +25,7 @@ mod tests;
 
 use std::collections::HashSet;
 use std::collections::hash_map::{Entry, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub(crate) use data::Place;
 pub(crate) use gamma::DeclaredNorm;
@@ -63,14 +63,14 @@ pub(crate) struct Opened {
     pub(crate) checksums: Vec<Checksum>,
 }
 
-/// Reads a model and finds its layers.
+/// Reads a model, whose data files lie in the directory `home` or below, and finds its layers.
 ///
 /// # Errors
 /// A file that is not ONNX, a damaged one, a data file that is missing or lies outside the model's
 /// directory, names defined twice, running statistics of another length than γ.
-pub(crate) fn open(source: Source) -> Result<Opened> {
+pub(crate) fn open(source: Source, home: &Path) -> Result<Opened> {
     let model = read_model::read_model(&source)?;
-    let files = DataFiles::find(&source, &model)?;
+    let files = DataFiles::find(&source, home, &model)?;
     let norms = gamma::norms(&Values::new(&model, source.path())?, &files)?;
     let folded = norms.is_empty() && has_convolution(&model);
     let mut opened = Opened {

@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::patch::Edits;
-use super::{Opened, open, patches};
+use super::{Opened, patches};
 use crate::checkpoint::{Dtype, Source, Tensor};
 use crate::error::Result;
 use crate::storage::Patch;
@@ -22,7 +22,8 @@ fn models() -> PathBuf {
 }
 
 fn try_open(path: impl AsRef<Path>) -> Result<Opened> {
-    open(Source::open(path.as_ref())?)
+    let path = path.as_ref();
+    super::open(Source::open(path)?, crate::storage::directory(path))
 }
 
 /// A model of the folder.

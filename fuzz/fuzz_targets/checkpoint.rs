@@ -1,4 +1,5 @@
-//! Any bytes as a safetensors file: the readers answer, they never panic or hang.
+//! Any bytes as a checkpoint: the readers of every format answer, they never panic or hang. The
+//! corpus decides which of them is reached.
 
 #![no_main]
 
@@ -19,7 +20,7 @@ static DIRECTORY: LazyLock<TempDir> = LazyLock::new(|| {
 });
 
 fuzz_target!(|bytes: &[u8]| {
-    let path = DIRECTORY.path().join("model.safetensors");
+    let path = DIRECTORY.path().join("checkpoint");
     fs::write(&path, bytes).expect("the file can be written");
     let Ok(checkpoint) = Checkpoint::open(&path) else {
         return;
