@@ -48,35 +48,31 @@ fn pieces(run: Run) -> impl Iterator<Item = Span> {
     })
 }
 
-/// Patches of the elements, each of `width` bytes, in which `old` and `new` differ; neighbours
-/// share one.
+/// Patches of the pieces in which `old` and `new` differ: of each, from its first to its last
+/// element of `width` bytes that differs.
 pub(super) fn patch_runs(runs: &[Run], width: usize, old: &[u8], new: &[u8]) -> Vec<Patch> {
-    let mut patches: Vec<Patch> = Vec::new();
+    let mut patches = Vec::new();
     let (mut old, mut new) = (old, new);
     for piece in runs.iter().flat_map(|run| pieces(*run)) {
         let len = usize::try_from(piece.len())
             .unwrap_or(usize::MAX)
             .min(old.len())
             .min(new.len());
-        let (was, shall) = (old.split_off(..len), new.split_off(..len));
-        let pairs = was
-            .unwrap_or_default()
-            .chunks(width)
-            .zip(shall.unwrap_or_default().chunks(width));
-        let offsets = (piece.start..).step_by(width);
-        for (offset, (was, shall)) in offsets.zip(pairs).filter(|(_, (was, shall))| was != shall) {
-            match patches.last_mut() {
-                Some(last) if last.offset + last.old.len() as u64 == offset => {
-                    last.old.extend(was);
-                    last.new.extend(shall);
-                }
-                _ => patches.push(Patch {
-                    offset,
-                    old: was.to_vec(),
-                    new: shall.to_vec(),
-                }),
-            }
-        }
+        let (was, shall);
+        (was, old) = old.split_at(len);
+        (shall, new) = new.split_at(len);
+        let differs = |(was, shall): (&[u8], &[u8])| was != shall;
+        let mut elements = was.chunks(width).zip(shall.chunks(width));
+        let Some(first) = elements.clone().position(differs) else {
+            continue;
+        };
+        let last = elements.rposition(differs).unwrap_or(first);
+        let range = first * width..((last + 1) * width).min(len);
+        patches.push(Patch {
+            offset: piece.start + range.start as u64,
+            old: was[range.clone()].to_vec(),
+            new: shall[range].to_vec(),
+        });
     }
     patches
 }

@@ -157,8 +157,14 @@ impl<'a> Reader<'a> {
         Err(self.malformed(at, "a varint of at most 10 bytes", "a longer one"))
     }
 
-    /// The bytes of a range, all at once.
+    /// The bytes of a range, all at once: from the window where they lie in it.
     pub(super) fn bytes(&self, span: Span) -> Result<Vec<u8>> {
+        let index = |at: u64| usize::try_from(at.checked_sub(self.start)?).ok();
+        if let (Some(start), Some(end)) = (index(span.start), index(span.end))
+            && let Some(bytes) = self.window.get(start..end)
+        {
+            return Ok(bytes.to_vec());
+        }
         let len = usize::try_from(span.len()).map_err(|_| {
             self.malformed(
                 span.start,
