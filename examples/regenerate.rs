@@ -59,10 +59,11 @@ pub(crate) fn regenerate_and_undo(path: &Path) -> Result<()> {
 
     // Apply, atomically, and take it back.
     let destination = Destination::default();
-    let applied = edit::apply(path, &request, &destination, &|_done, _total| {})?;
+    let applied = edit::apply(path, &request, &destination, &|_event| {})?;
     if applied.record.is_some() {
-        let undone = edit::undo(path, &destination, &|_done, _total| {})?;
-        println!("{} channels changed and were restored", undone.restored);
+        let undone = edit::undo(path, &destination, &|_event| {})?;
+        let (channels, _layers) = undone.restored.unwrap_or_default();
+        println!("{channels} channels changed and were restored");
     }
     Ok(())
 }

@@ -25,9 +25,9 @@
 //! let planned = edit::plan(&Checkpoint::open(&path)?, &request)?;
 //! println!("{} channels would change", planned.plan.regenerated());
 //!
-//! let applied = edit::apply(&path, &request, &edit::Destination::default(), &|_, _| {})?;
+//! let applied = edit::apply(&path, &request, &edit::Destination::default(), &|_| {})?;
 //! println!("taken back with {}", applied.record.expect("something changed").display());
-//! edit::undo(&path, &edit::Destination::default(), &|_, _| {})?;
+//! edit::undo(&path, &edit::Destination::default(), &|_| {})?;
 //! # Ok(())
 //! # }
 //! ```

@@ -584,3 +584,108 @@ fn completions_are_printed_for_every_shell() {
         );
     }
 }
+
+#[test]
+fn a_dry_run_refuses_what_the_run_would_refuse() {
+    let (dir, file) = small();
+    let before = state(dir.path());
+    for flags in [
+        &["--optimizer", "reset"][..],
+        &["-o", text(&file)],
+        &["-o", "/dev/null"],
+    ] {
+        let run_code = run(&[&["apply", text(&file)], flags].concat())
+            .status
+            .code();
+        let dry = run(&[&["apply", text(&file), "--dry-run"], flags].concat())
+            .status
+            .code();
+        assert_ne!(dry, Some(0), "{flags:?}");
+        assert_eq!(dry, run_code, "{flags:?}");
+    }
+    let out = dir.path().join("new/");
+    ok(&[
+        "apply",
+        text(&file),
+        "--dry-run",
+        "-o",
+        &format!("{}/", text(&out)),
+    ]);
+    assert!(!out.exists());
+    assert_eq!(state(dir.path()), before);
+}
+
+#[test]
+fn a_plan_goes_to_the_network_that_it_was_made_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("m.safetensors");
+    let plan = dir.path().join("plan.json");
+    // A wrapper puts the names of both under prefixes, and the average was just made.
+    fs::write(
+        &file,
+        network(&[("bn", &[0.1, 0.2, 0.3]), ("ema.bn", &[0.1, 0.2, 0.3])]),
+    )
+    .unwrap();
+    ok(&[
+        "apply",
+        text(&file),
+        "--root",
+        "ema",
+        "--dry-run",
+        "--plan-out",
+        text(&plan),
+    ]);
+    assert_eq!(
+        ok_json(&["apply", text(&file), "--plan", text(&plan), "--json"])["root"],
+        "ema"
+    );
+}
+
+#[test]
+fn shards_of_another_output_are_not_overwritten() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = repository(FIXTURE).join("sharded");
+    let out = |name: &str| dir.path().join(name);
+    ok(&["apply", text(&source), "-o", text(&out("a.index.json"))]);
+    let before = state(dir.path());
+    let err = fails(
+        2,
+        &["apply", text(&source), "-o", text(&out("b.index.json"))],
+    );
+    assert!(err.contains("which another checkpoint may need"), "{err}");
+    assert!(state(dir.path()) == before);
+    // The same output again is another matter.
+    ok(&["apply", text(&source), "-o", text(&out("a.index.json"))]);
+}
+
+#[test]
+fn of_several_paths_the_readable_ones_are_shown() {
+    let (_dir, file) = small();
+    let output = run(&["inspect", "nowhere", text(&file), "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("nowhere: cannot open"));
+    assert_eq!(String::from_utf8(output.stdout).unwrap().lines().count(), 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn pipes_in_the_place_of_our_files_are_refused() {
+    let (_dir, file) = small();
+    ok(&["apply", text(&file)]);
+    for suffix in ["lock", "journal", "json"] {
+        let (dir, file) = small();
+        let pipe = dir.path().join(format!("m.safetensors.regen.{suffix}"));
+        assert!(
+            std::process::Command::new("mkfifo")
+                .arg(&pipe)
+                .status()
+                .unwrap()
+                .success()
+        );
+        let err = fails(1, &["apply", text(&file)]);
+        assert!(
+            err.contains(suffix) && err.contains("no regular file"),
+            "{err}"
+        );
+    }
+}

@@ -196,7 +196,9 @@ fn a_trainer_directory_says_its_epoch() {
     .unwrap();
     let path = text(dir.path());
     assert!(ok(&["apply", path, "--every", "5"]).starts_with("epoch 9, every 5: not due"));
-    fs::write(dir.path().join("trainer_state.json"), r#"{"epoch": 10.0}"#).unwrap();
+    // Python writes what JSON has no word for.
+    let state = r#"{"epoch": 10.0, "log": [{"grad_norm": NaN, "x": -Infinity, "n": "NaN"}]}"#;
+    fs::write(dir.path().join("trainer_state.json"), state).unwrap();
     assert!(ok(&["apply", path, "--every", "5"]).starts_with("epoch 10, every 5: due"));
 }
 

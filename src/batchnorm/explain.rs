@@ -2,7 +2,7 @@
 
 use super::find::{Finder, Finding};
 use super::{Schema, find};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Tensor};
 
 /// What was decided about one tensor.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +28,18 @@ pub fn explain(checkpoint: &Checkpoint, schema: &Schema) -> Vec<Verdict> {
             if tensor.shape.len() != 1 {
                 continue;
             }
+            if let Some(norms) = checkpoint.declared_norms() {
+                let norm = norms.iter().find(|norm| norm.gamma == Some(number));
+                let reason = match norm {
+                    None => "no BatchNormalization takes it for its γ".to_owned(),
+                    Some(norm) => match &norm.editable {
+                        Ok(()) => format!("γ of the node {}", norm.node),
+                        Err(why) => format!("γ of the node {}; {why}", norm.node),
+                    },
+                };
+                verdicts.push(verdict(&dict.root, tensor, norm.is_some(), reason));
+                continue;
+            }
             let excluded = schema.excludes(find::layer_name(&tensor.name));
             let (gamma, reason) = match finder.judge(number) {
                 _ if excluded => (false, "excluded by the schema".to_owned()),
@@ -38,16 +50,21 @@ pub fn explain(checkpoint: &Checkpoint, schema: &Schema) -> Vec<Verdict> {
                 ),
                 Finding::Left(reason) => (false, reason.unwrap_or_else(|| finder.part_of(tensor))),
             };
-            verdicts.push(Verdict {
-                root: dict.root.clone(),
-                tensor: tensor.name.clone(),
-                shape: format!("{} {:?}", tensor.dtype, tensor.shape),
-                gamma,
-                reason,
-            });
+            verdicts.push(verdict(&dict.root, tensor, gamma, reason));
         }
     }
     verdicts
+}
+
+fn verdict(root: &str, tensor: &Tensor, gamma: bool, reason: String) -> Verdict {
+    let shape = format!("{} {:?}", tensor.dtype, tensor.shape);
+    Verdict {
+        root: root.to_owned(),
+        tensor: tensor.name.clone(),
+        shape,
+        gamma,
+        reason,
+    }
 }
 
 fn taken(fixed: &Option<String>, schema: &Schema) -> String {

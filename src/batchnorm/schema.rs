@@ -189,6 +189,12 @@ pub fn template(checkpoint: &Checkpoint) -> Result<String> {
          # Layers to leave alone, as regular expressions on their names.\n\
          exclude = []\n",
     );
+    if checkpoint.declared_norms().is_some() {
+        out.push_str(
+            "\n# The layers of an ONNX model are those of its graph: only `exclude` counts here.\n",
+        );
+        return Ok(out);
+    }
     let mut candidates = Vec::new();
     let mut used = vec![false; schema.patterns.len()];
     for (index, dict) in checkpoint.dicts().iter().enumerate() {

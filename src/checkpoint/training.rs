@@ -2,15 +2,18 @@
 //! optimizer keeps for each γ.
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::Path;
 
 use super::{Checkpoint, Source, StateDict, Tensor, TorchParts, torch};
 use crate::error::{Error, Result};
+use crate::storage;
+use regex::{Captures, Regex};
 
 /// Names of an optimizer's file beside a model: HF Trainer's and accelerate's.
 const OPTIMIZERS: [&str; 2] = ["optimizer.pt", "optimizer.bin"];
 const TRAINER_STATE: &str = "trainer_state.json";
+/// It holds the log of a whole run.
+const MAX_STATE: u64 = 256 << 20;
 
 /// What is known about the training run.
 #[derive(Debug, Default)]
@@ -141,13 +144,17 @@ impl Checkpoint {
         let is_slot = |tensor: &Tensor| slots.iter().any(|slot| std::ptr::eq(&slot.tensor, tensor));
         for tensors in by_source.values_mut() {
             tensors.sort_by_key(|tensor| (tensor.offset, tensor.len));
-            for pair in tensors.windows(2) {
-                let overlap = pair[0].offset + pair[0].len > pair[1].offset;
-                if overlap && (is_slot(pair[0]) || is_slot(pair[1])) {
-                    return Err(format!(
-                        "{} shares its bytes with {}",
-                        pair[0].name, pair[1].name
-                    ));
+            let end = |tensor: &Tensor| tensor.offset + tensor.len;
+            let mut farthest: Option<&Tensor> = None;
+            for tensor in tensors.iter().copied() {
+                if let Some(other) = farthest.filter(|other| end(other) > tensor.offset)
+                    && (is_slot(other) || is_slot(tensor))
+                {
+                    let (a, b) = (&other.name, &tensor.name);
+                    return Err(format!("{a} shares its bytes with {b}"));
+                }
+                if farthest.is_none_or(|other| end(other) < end(tensor)) {
+                    farthest = Some(tensor);
                 }
             }
         }
@@ -159,16 +166,13 @@ impl Checkpoint {
 pub(super) fn read_directory(directory: &Path, checkpoint: &mut Checkpoint) -> Result<()> {
     let state = directory.join(TRAINER_STATE);
     if state.is_file() {
-        let text = fs::read(&state).map_err(Error::io("read", &state))?;
-        let read: TrainerState = serde_json::from_slice(&text).map_err(|err| {
-            Error::malformed(&state, "file", "the JSON of transformers' Trainer", err)
-        })?;
         checkpoint.training.layout = Some("HF Trainer");
-        // A float: Trainer also saves in the middle of an epoch.
-        let finished = read
-            .epoch
-            .filter(|epoch| epoch.is_finite() && *epoch >= 0.0);
-        checkpoint.training.epoch = finished.map(|epoch| epoch.floor() as u64);
+        match read_trainer_state(&state) {
+            Ok(epoch) => checkpoint.training.epoch = epoch,
+            Err(err) => checkpoint
+                .notes
+                .push(format!("the epoch is not known: {err}")),
+        }
     }
     for name in OPTIMIZERS {
         let file = directory.join(name);
@@ -181,6 +185,25 @@ pub(super) fn read_directory(directory: &Path, checkpoint: &mut Checkpoint) -> R
         }
     }
     Ok(())
+}
+
+/// The finished epochs in the state of transformers' Trainer, which is Python's JSON: with NaN.
+fn read_trainer_state(path: &Path) -> Result<Option<u64>> {
+    let malformed = |found: &dyn std::fmt::Display| {
+        Error::malformed(path, "file", "the JSON of transformers' Trainer", found)
+    };
+    let text = storage::read_small_file(path, MAX_STATE).map_err(|err| malformed(&err))?;
+    let numbers = Regex::new(r#""(?:[^"\\]|\\.)*"|-?\b(?:NaN|Infinity)\b"#).expect("it is valid");
+    let text = numbers.replace_all(&text, |found: &Captures<'_>| match &found[0] {
+        string if string.starts_with('"') => string.to_owned(),
+        _ => "null".to_owned(),
+    });
+    let state: TrainerState = serde_json::from_str(&text).map_err(|err| malformed(&err))?;
+    // A float: Trainer also saves in the middle of an epoch.
+    let finished = state
+        .epoch
+        .filter(|epoch| epoch.is_finite() && *epoch >= 0.0);
+    Ok(finished.map(|epoch| epoch.floor() as u64))
 }
 
 /// Adds an optimizer's file as a companion.

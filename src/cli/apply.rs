@@ -7,7 +7,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::args::{ApplyArgs, OptimizerState};
-use super::inspect::read_schema;
+use super::inspect::{self, read_schema};
 use super::output;
 use super::progress::CopyProgress;
 use super::{BOLD, undo};
@@ -17,7 +17,6 @@ use crate::edit::{self, Applied, Change, Destination, PlanFile, Planned, Request
 use crate::error::{Error, Result};
 use crate::inspect::terminal::number;
 use crate::regen::{Due, LayerPlan, Options, Rule, Schedule, Scope, To};
-use crate::storage::Syncs;
 
 pub(super) fn run(args: &ApplyArgs) -> Result<()> {
     let begin = Instant::now();
@@ -26,12 +25,21 @@ pub(super) fn run(args: &ApplyArgs) -> Result<()> {
     if !cadence.due.now {
         request.change = Change::Nothing;
     }
-    let outcome = if args.dry_run {
-        dry_run(args, &request)?
-    } else {
-        write(args, &request)?
+    let destination = Destination {
+        output: args.output.clone(),
+        in_place: args.in_place,
+        follow_symlinks: args.follow_symlinks,
+        plan_out: args.plan_out.clone(),
+        dry_run: args.dry_run,
     };
-    output::note_recovery(outcome.recovery.as_ref());
+    if args.dry_run {
+        inspect::warn_if_pending(&args.path)?;
+    }
+    let progress = CopyProgress::new();
+    let outcome = edit::apply(&args.path, &request, &destination, &|event| {
+        progress.on(event)
+    })?;
+    drop(progress);
     let planned = outcome.planned.as_ref();
     let mut warnings: Vec<String> = planned.map_or_else(Vec::new, |p| p.warnings.clone());
     warnings.extend(outcome.warnings.iter().cloned());
@@ -53,49 +61,6 @@ pub(super) fn run(args: &ApplyArgs) -> Result<()> {
         undo::note_time(begin, outcome.syncs);
     }
     Ok(())
-}
-
-/// What was done, or with `--dry-run` would have been.
-fn write(args: &ApplyArgs, request: &Request) -> Result<Applied> {
-    let destination = Destination {
-        output: args.output.clone(),
-        in_place: args.in_place,
-        follow_symlinks: args.follow_symlinks,
-    };
-    if args.plan_out.is_some() {
-        save_plan(args, &Checkpoint::open(&args.path)?, request)?;
-    }
-    let progress = CopyProgress::new();
-    edit::apply(&args.path, request, &destination, &|done, total| {
-        progress.update(done, total)
-    })
-}
-
-fn dry_run(args: &ApplyArgs, request: &Request) -> Result<Applied> {
-    let checkpoint = Checkpoint::open(&args.path)?;
-    let planned = match request.change {
-        Change::Nothing => None,
-        _ => Some(edit::plan(&checkpoint, request)?),
-    };
-    save_plan(args, &checkpoint, request)?;
-    Ok(Applied {
-        planned,
-        output: checkpoint.anchor().to_owned(),
-        record: None,
-        slots_reset: 0,
-        recovery: None,
-        warnings: Vec::new(),
-        syncs: Syncs::default(),
-    })
-}
-
-fn save_plan(args: &ApplyArgs, checkpoint: &Checkpoint, request: &Request) -> Result<()> {
-    match (&args.plan_out, &request.change) {
-        (Some(file), Change::Rule(_)) => {
-            PlanFile::new(&edit::plan(checkpoint, request)?).write(file)
-        }
-        _ => Ok(()),
-    }
 }
 
 fn request(args: &ApplyArgs) -> Result<Request> {

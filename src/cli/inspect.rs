@@ -2,53 +2,74 @@
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::process::ExitCode;
 
 use super::args::InspectArgs;
 use super::{BOLD, output};
 use crate::batchnorm::{self, Schema};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, model_file};
 use crate::error::{Error, Result};
 use crate::inspect::{self, terminal, to_json};
-use crate::storage::journal_path;
+use crate::storage::{journal_path, pending};
 
-pub(super) fn run(args: &InspectArgs) -> Result<()> {
+pub(super) fn run(args: &InspectArgs) -> Result<ExitCode> {
     let schema = read_schema(args.schema.as_deref())?;
+    let [path] = &args.paths[..] else {
+        let mut code = ExitCode::SUCCESS;
+        for (number, path) in args.paths.iter().enumerate() {
+            if number > 0 && !args.json {
+                output::data(|out| writeln!(out))?;
+            }
+            match run_one(args, &schema, path) {
+                Ok(()) => {}
+                Err(err) if super::is_closed_pipe(&err) => return Err(err),
+                // The others can still be shown.
+                Err(err) => {
+                    super::report(&err);
+                    code = ExitCode::from(err.exit_code());
+                }
+            }
+        }
+        return Ok(code);
+    };
+    run_one(args, &schema, path).map(|()| ExitCode::SUCCESS)
+}
+
+fn run_one(args: &InspectArgs, schema: &Schema, path: &Path) -> Result<()> {
     let shown = |layer: &str| {
         args.layer
             .as_ref()
             .is_none_or(|regex| regex.is_match(layer))
     };
-    for (number, path) in args.paths.iter().enumerate() {
-        let checkpoint = Checkpoint::open(path)?;
-        if args.explain {
-            explain(&checkpoint, &schema, &shown)?;
-            continue;
-        }
-        let report = inspect::inspect(&checkpoint, &schema)?;
-        if report.pending {
-            output::warn(&format!(
-                "an interrupted edit waits in {}; the next apply or undo completes it",
-                journal_path(checkpoint.anchor()).display()
-            ));
-        }
-        let layers = report.networks.iter().flat_map(|network| &network.layers);
-        if args.layer.is_some() && !layers.into_iter().any(|layer| shown(&layer.name)) {
-            let found = "none whose name matches";
-            return Err(Error::malformed(path, "--layer", "BatchNorm layers", found));
-        }
-        output::data(|out| {
-            if args.json {
-                return writeln!(out, "{}", to_json(&report, &shown));
-            }
-            if number > 0 {
-                writeln!(out)?;
-            }
-            write!(
-                out,
-                "{}",
-                terminal::render(&report, output::width(), &shown)
-            )
-        })?;
+    let checkpoint = Checkpoint::open(path)?;
+    if args.explain {
+        return explain(&checkpoint, schema, &shown);
+    }
+    let report = inspect::inspect(&checkpoint, schema)?;
+    warn_if_pending(path)?;
+    let mut layers = report.networks.iter().flat_map(|network| &network.layers);
+    if args.layer.is_some() && !layers.any(|layer| shown(&layer.name)) {
+        let found = "none whose name matches";
+        return Err(Error::malformed(path, "--layer", "BatchNorm layers", found));
+    }
+    output::data(|out| match args.json {
+        true => writeln!(out, "{}", to_json(&report, &shown)),
+        false => write!(
+            out,
+            "{}",
+            terminal::render(&report, output::width(), &shown)
+        ),
+    })
+}
+
+/// Says so when an interrupted edit waits to be completed.
+pub(super) fn warn_if_pending(path: &Path) -> Result<()> {
+    let anchor = model_file(path)?;
+    if pending(&anchor) {
+        output::warn(&format!(
+            "an interrupted edit waits in {}; the next apply or undo completes it",
+            journal_path(&anchor).display()
+        ));
     }
     Ok(())
 }
@@ -80,7 +101,9 @@ fn explain(checkpoint: &Checkpoint, schema: &Schema, shown: &dyn Fn(&str) -> boo
             writeln!(
                 out,
                 "{mark} {style}{root}{}{style:#} {}: {}",
-                verdict.tensor, verdict.shape, verdict.reason
+                terminal::printable(&verdict.tensor),
+                verdict.shape,
+                verdict.reason
             )?;
         }
         Ok(())

@@ -26,7 +26,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(code) => code,
         Err(err) if is_closed_pipe(&err) => ExitCode::SUCCESS,
         Err(err) => {
-            output::talk("error", AnsiColor::Red, &chain(&err));
+            report(&err);
             ExitCode::from(err.exit_code())
         }
     }
@@ -42,7 +42,7 @@ fn run(args: impl IntoIterator<Item = OsString>) -> Result<ExitCode> {
         }
     };
     match cli.command {
-        Command::Inspect(args) => inspect::run(&args)?,
+        Command::Inspect(args) => return inspect::run(&args),
         Command::Apply(args) => apply::run(&args)?,
         Command::Undo(args) => undo::run(&args)?,
         Command::Schema(args) => schema::run(&args)?,
@@ -54,6 +54,11 @@ fn run(args: impl IntoIterator<Item = OsString>) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints an error for a person.
+fn report(err: &Error) {
+    output::talk("error", AnsiColor::Red, &chain(err));
 }
 
 /// An error with what caused it.

@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use anstyle::AnsiColor;
 
 use crate::error::{Error, Result};
-use crate::storage::Recovery;
+use crate::inspect::terminal::printable;
+use crate::storage::{Purpose, Recovery};
 
 /// Writes data to stdout, without colours where they are not wanted.
 pub(super) fn data(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
@@ -20,7 +21,7 @@ pub(super) fn talk(label: &str, color: AnsiColor, text: &str) {
     let style = color.on_default().bold();
     let mut out = anstream::AutoStream::auto(io::stderr()).lock();
     // With stderr gone there is nobody to tell.
-    let _ = writeln!(out, "{style}{label}{style:#}: {text}");
+    let _ = writeln!(out, "{style}{label}{style:#}: {}", printable(text));
 }
 
 /// Points something out that may be a mistake.
@@ -33,13 +34,17 @@ pub(super) fn note(text: &str) {
     talk("note", AnsiColor::Cyan, text);
 }
 
-/// What became of an interrupted edit, as a note.
-pub(super) fn note_recovery(recovery: Option<&Recovery>) {
+/// Says what became of an interrupted edit.
+pub(super) fn note_recovery(recovery: &Recovery) {
     match recovery {
-        None => {}
-        Some(Recovery::Completed) => note("an interrupted earlier edit was completed first"),
-        Some(Recovery::GivenUp(file)) => warn(&format!(
-            "an interrupted earlier edit was given up: {} was rewritten since, and is left as it is",
+        Recovery::Completed(Purpose::Apply) => {
+            note("an interrupted earlier apply was completed first");
+        }
+        Recovery::Completed(Purpose::Undo) => note("an interrupted undo was completed first"),
+        Recovery::GivenUp(file) => warn(&format!(
+            "an interrupted earlier edit was given up: {} was rewritten since and is left as it \
+             is. What had been replaced by then stays so; the record beside the checkpoint has its old \
+             bytes",
             file.display()
         )),
     }

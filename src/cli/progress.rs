@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::output::note_recovery;
+use crate::edit::Event;
+
 /// Work shorter than this shows no bar.
 const QUIET: Duration = Duration::from_secs(1);
 
@@ -23,7 +26,15 @@ impl CopyProgress {
         }
     }
 
-    pub(super) fn update(&self, done: u64, total: u64) {
+    /// Listens to an edit.
+    pub(super) fn on(&self, event: Event) {
+        match event {
+            Event::Recovered(recovery) => note_recovery(&recovery),
+            Event::Copied { done, total } => self.update(done, total),
+        }
+    }
+
+    fn update(&self, done: u64, total: u64) {
         if self.begin.elapsed() < QUIET || !std::io::stderr().is_terminal() {
             return;
         }

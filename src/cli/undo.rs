@@ -15,16 +15,13 @@ use crate::storage::Syncs;
 pub(super) fn run(args: &UndoArgs) -> Result<()> {
     let begin = Instant::now();
     let destination = Destination {
-        output: None,
         in_place: args.in_place,
         follow_symlinks: args.follow_symlinks,
+        ..Destination::default()
     };
     let progress = CopyProgress::new();
-    let undone = edit::undo(&args.path, &destination, &|done, total| {
-        progress.update(done, total)
-    })?;
+    let undone = edit::undo(&args.path, &destination, &|event| progress.on(event))?;
     drop(progress);
-    output::note_recovery(undone.recovery.as_ref());
     if !args.json {
         undone
             .warnings
@@ -35,8 +32,8 @@ pub(super) fn run(args: &UndoArgs) -> Result<()> {
         if args.json {
             let object = json!({
                 "path": args.path.to_string_lossy(),
-                "restored": undone.restored,
-                "layers": undone.layers,
+                "restored": undone.restored.map(|(channels, _)| channels),
+                "layers": undone.restored.map(|(_, layers)| layers),
                 "edits_left": undone.left,
                 "warnings": undone.warnings,
             });
@@ -46,13 +43,17 @@ pub(super) fn run(args: &UndoArgs) -> Result<()> {
             0 => "as before the first edit".to_owned(),
             left => format!("{} can still be taken back", plural(left, "earlier edit")),
         };
-        writeln!(
-            out,
-            "{BOLD}{}{BOLD:#}: {} in {} restored; {left}",
-            args.path.display(),
-            plural(undone.restored, "channel"),
-            plural(undone.layers, "layer")
-        )
+        let what = match undone.restored {
+            Some((channels, layers)) => {
+                format!(
+                    "{} in {} restored",
+                    plural(channels, "channel"),
+                    plural(layers, "layer")
+                )
+            }
+            None => "the interrupted undo is complete".to_owned(),
+        };
+        writeln!(out, "{BOLD}{}{BOLD:#}: {what}; {left}", args.path.display())
     })?;
     if args.verbose {
         note_time(begin, undone.syncs);

@@ -7,10 +7,10 @@ use super::plan::{Planned, plan};
 use super::record::{Edit, Record, record_path};
 use super::target::Target;
 use super::write::{RecordAfter, write};
-use super::{Change, Destination, Request};
+use super::{Change, Destination, Event, Events, PlanFile, Request};
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
-use crate::storage::{Progress, Recovery, Syncs, Transaction, pending};
+use crate::storage::{Purpose, Syncs, Transaction, pending};
 
 /// What an edit did.
 #[derive(Debug)]
@@ -23,8 +23,6 @@ pub struct Applied {
     pub record: Option<PathBuf>,
     /// How many tensors of the optimizer were reset in part.
     pub slots_reset: usize,
-    /// What became of an edit that a killed run had left behind.
-    pub recovery: Option<Recovery>,
     /// Things that went otherwise than a user may expect, in sentences.
     pub warnings: Vec<String>,
     /// What waiting for the disk cost.
@@ -40,29 +38,23 @@ pub fn apply(
     path: &Path,
     request: &Request,
     destination: &Destination,
-    progress: Progress<'_>,
+    events: Events<'_>,
 ) -> Result<Applied> {
     let target = Target::resolve(path, destination)?;
-    // A checkpoint that is only read needs no lock, unless an edit of it waits to be completed.
-    let recovered_source = match target.output {
-        Some(_) if pending(&target.anchor) => {
-            Transaction::begin(&target.anchor)?.recovery().cloned()
-        }
-        _ => None,
-    };
-    let transaction = Transaction::begin(target.edited())?;
-    let recovery = transaction.recovery().cloned().or(recovered_source);
+    let transaction = begin(&target, request, destination, events)?;
     let checkpoint = Checkpoint::open(&target.path)?;
     let planned = match request.change {
         Change::Nothing => None,
         _ => Some(plan(&checkpoint, request)?),
     };
+    if let (Some(file), Some(planned)) = (&destination.plan_out, &planned) {
+        PlanFile::new(planned).write(file)?;
+    }
     let mut applied = Applied {
         planned,
         output: target.edited().to_owned(),
         record: None,
         slots_reset: 0,
-        recovery,
         warnings: Vec::new(),
         syncs: Syncs::default(),
     };
@@ -87,6 +79,10 @@ pub fn apply(
     let patches = checkpoint.patches(&gammas.chain(slots).collect::<Vec<_>>())?;
     applied.warnings.extend(patches.notes.iter().cloned());
     applied.slots_reset = resets.len();
+    let Some(transaction) = transaction else {
+        target.check(&checkpoint, &patches)?;
+        return Ok(applied);
+    };
     let record = match &applied.planned {
         Some(planned) if !new_bytes.is_empty() => {
             let edit = Edit::new(&checkpoint, planned, &request.filter, &new_bytes, &resets);
@@ -104,11 +100,43 @@ pub fn apply(
         &checkpoint,
         &patches,
         record,
-        progress,
+        Purpose::Apply,
+        events,
     )?;
     applied.syncs = syncs;
     applied.warnings.extend(warnings);
     Ok(applied)
+}
+
+/// Takes the lock and completes what a killed run has left; `None` where nothing will be written.
+fn begin(
+    target: &Target,
+    request: &Request,
+    destination: &Destination,
+    events: Events<'_>,
+) -> Result<Option<Transaction>> {
+    let begin = |anchor: &Path| -> Result<Transaction> {
+        let transaction = Transaction::begin(anchor)?;
+        transaction
+            .recovery()
+            .cloned()
+            .map(Event::Recovered)
+            .into_iter()
+            .for_each(events);
+        Ok(transaction)
+    };
+    if destination.dry_run {
+        return Ok(None);
+    }
+    // A checkpoint that is only read needs no lock, unless an edit of it waits to be completed.
+    if target.output.is_some() && pending(&target.anchor) {
+        begin(&target.anchor)?;
+    }
+    let idle = matches!(request.change, Change::Nothing) && target.output.is_none();
+    if idle && !pending(&target.anchor) {
+        return Ok(None);
+    }
+    begin(target.edited()).map(Some)
 }
 
 /// The record after `edit`: it goes behind the earlier ones when γ are what they left.

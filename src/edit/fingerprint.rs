@@ -22,7 +22,8 @@ impl GammaBytes {
     pub(super) fn of_network(checkpoint: &Checkpoint, network: &Network) -> Result<Vec<Self>> {
         let mut gammas = Vec::with_capacity(network.layers.len());
         for layer in &network.layers {
-            let Some(tensor) = layer.tensor(checkpoint) else {
+            // A strided γ is spread over any number of bytes.
+            let Some(tensor) = layer.tensor(checkpoint).filter(|t| t.fixed.is_none()) else {
                 continue;
             };
             gammas.push(GammaBytes {

@@ -24,6 +24,7 @@ pub use undo::{Undone, undo};
 
 use crate::batchnorm::{Filter, Schema};
 use crate::regen::Options;
+use crate::storage::Recovery;
 
 /// What to change, and in which part of a checkpoint.
 #[derive(Debug, Clone, Default)]
@@ -70,4 +71,25 @@ pub struct Destination {
     pub in_place: bool,
     /// Edit the file that a symbolic link leads to.
     pub follow_symlinks: bool,
+    /// Save the plan here, before anything else is written.
+    pub plan_out: Option<PathBuf>,
+    /// Do everything but write the result.
+    pub dry_run: bool,
 }
+
+/// What happens while an edit is carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// An edit that a killed run had left behind was dealt with first.
+    Recovered(Recovery),
+    /// Bytes were copied.
+    Copied {
+        /// So far.
+        done: u64,
+        /// In all.
+        total: u64,
+    },
+}
+
+/// Is told of every [`Event`]; `&|_| {}` does not listen.
+pub type Events<'a> = &'a dyn Fn(Event);

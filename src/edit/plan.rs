@@ -137,26 +137,38 @@ fn plan_saved(
         Some(_) => vec![batchnorm::select(path, networks, request.root.as_deref())?],
         None => networks.iter().collect(),
     };
+    let mut fitting = Vec::new();
     for network in candidates {
         let gammas = GammaBytes::of_network(checkpoint, network)?;
         if fingerprint::of(&gammas) == file.gamma_sha256 {
-            let values: Vec<Gamma> = gammas
-                .iter()
-                .filter(|g| g.layer.fixed.is_none())
-                .map(GammaBytes::decode)
-                .collect();
-            let plan = file.checked(path, &values)?;
-            let notes = left_alone(networks, network);
-            let (network, options) = (network.clone(), file.options()?);
-            return Ok(Planned {
-                network,
-                plan,
-                options,
-                warnings: Vec::new(),
-                notes,
-                gammas,
-            });
+            fitting.push((network, gammas));
         }
+    }
+    // A network and its average may hold the same γ.
+    if fitting.len() > 1 {
+        fitting.retain(|(network, _)| network.root == file.root || request.root.is_some());
+        if fitting.is_empty() {
+            let reason = "has several networks that the plan fits: name one with --root";
+            return Err(Error::refused(path, reason));
+        }
+    }
+    if let Some((network, gammas)) = fitting.pop() {
+        let values: Vec<Gamma> = gammas
+            .iter()
+            .filter(|g| g.layer.fixed.is_none())
+            .map(GammaBytes::decode)
+            .collect();
+        let plan = file.checked(path, &values)?;
+        let notes = left_alone(networks, network);
+        let (network, options) = (network.clone(), file.options()?);
+        return Ok(Planned {
+            network,
+            plan,
+            options,
+            warnings: Vec::new(),
+            notes,
+            gammas,
+        });
     }
     Err(Error::refused(
         path,

@@ -18,6 +18,8 @@ const VERSION: u32 = 1;
 pub struct PlanFile {
     version: u32,
     tool: String,
+    /// The network it was made for; another of the same γ will do where there is no such root.
+    pub(super) root: String,
     pub(super) gamma_sha256: String,
     #[serde(flatten)]
     options: OptionsText,
@@ -76,6 +78,7 @@ impl PlanFile {
         PlanFile {
             version: VERSION,
             tool: tool(),
+            root: planned.network.root.clone(),
             gamma_sha256: fingerprint::of(&planned.gammas),
             options: OptionsText::from(&planned.options),
             threshold: planned.plan.threshold,
@@ -150,6 +153,9 @@ impl PlanFile {
                         return Err(damaged(format!("{} for a γ of {old}", change.old)));
                     }
                     None => return Err(damaged(format!("channel {}", change.channel))),
+                }
+                if change.new.to_bits() == change.old.to_bits() {
+                    return Err(damaged(format!("no change of channel {}", change.channel)));
                 }
                 let rounded = gamma.dtype.round(change.new);
                 if !rounded.is_finite() || rounded.to_bits() != change.new.to_bits() {

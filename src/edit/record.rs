@@ -1,7 +1,6 @@
 //! The record beside an edited file: what was done, and the bytes that take it back.
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -14,9 +13,12 @@ use super::plan_file::{OptionsText, tool};
 use super::{Filter, base64_bytes};
 use crate::checkpoint::{Checkpoint, Tensor};
 use crate::error::{Error, Result};
-use crate::storage::beside;
+use crate::storage::{self, beside};
 
 const VERSION: u32 = 1;
+
+/// Old bytes of the γ of the largest networks, many times over.
+const MAX_LEN: u64 = 1 << 30;
 
 /// Stands for the state dict of what an optimizer keeps.
 const OPTIMIZER: &str = "(optimizer)";
@@ -47,6 +49,9 @@ pub(super) struct Edit {
     pub(super) sha256_after: String,
     /// The tensors that these cover.
     gamma: Vec<TensorName>,
+    /// Of what the optimizer keeps for the γ that changed, after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    optimizer_sha256_after: Option<String>,
     /// The bytes of those that changed, before.
     pub(super) old: Vec<OldBytes>,
 }
@@ -69,24 +74,26 @@ pub(super) struct OldBytes {
 
 /// Where the record of an edit of `anchor` stands.
 pub fn record_path(anchor: &Path) -> PathBuf {
-    beside(anchor, ".regen.json")
+    beside(anchor, storage::RECORD)
 }
 
 impl Record {
     /// The record beside `anchor`, if there is one.
     pub(super) fn read(anchor: &Path) -> Result<Option<Record>> {
         let path = record_path(anchor);
-        let text = match fs::read_to_string(&path) {
+        let expected = "a record of ckpt-regen (if it is none, move it away)";
+        let damaged =
+            |found: &dyn std::fmt::Display| Error::malformed(&path, "record", expected, found);
+        let text = match storage::read_small_file(&path, MAX_LEN) {
             Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(err) if err.kind() == io::ErrorKind::InvalidData => return Err(damaged(&err)),
             Err(err) => return Err(Error::io("read", &path)(err)),
             Ok(text) => text,
         };
-        let expected = "a record of ckpt-regen (if it is none, move it away)";
-        let record: Record = serde_json::from_str(&text)
-            .map_err(|err| Error::malformed(&path, "record", expected, err))?;
+        let record: Record = serde_json::from_str(&text).map_err(|err| damaged(&err))?;
         if record.version != VERSION || record.edits.is_empty() {
             let found = format!("version {}, {} edits", record.version, record.edits.len());
-            return Err(Error::malformed(&path, "record", expected, found));
+            return Err(damaged(&found));
         }
         Ok(Some(record))
     }
@@ -113,12 +120,12 @@ impl Record {
 }
 
 impl Edit {
-    pub(super) fn new(
+    pub(super) fn new<'r>(
         checkpoint: &Checkpoint,
         planned: &Planned,
         filter: &Filter,
         new_bytes: &[(&fingerprint::GammaBytes, Vec<u8>)],
-        reset: &[SlotReset],
+        reset: &'r [SlotReset],
     ) -> Edit {
         let name = |gamma: &fingerprint::GammaBytes| TensorName {
             dict: checkpoint.dicts()[gamma.layer.dict].root.clone(),
@@ -159,6 +166,10 @@ impl Edit {
             sha256_before: fingerprint::of(&planned.gammas),
             sha256_after: fingerprint::fingerprint(after),
             gamma: planned.gammas.iter().map(name).collect(),
+            optimizer_sha256_after: (!reset.is_empty()).then(|| {
+                let after = |r: &'r SlotReset| (&r.tensor.name[..], r.tensor.dtype, &r.new[..]);
+                fingerprint::fingerprint(reset.iter().map(after))
+            }),
             old: new_bytes
                 .iter()
                 .map(old)
@@ -203,6 +214,30 @@ impl Edit {
             .iter()
             .map(|(name, dtype, bytes)| (*name, *dtype, &bytes[..]));
         Ok(Some(fingerprint::fingerprint(gammas)))
+    }
+
+    /// Whether it reset a part of the optimizer's state.
+    pub(super) fn changed_optimizer(&self) -> bool {
+        self.optimizer_sha256_after.is_some()
+    }
+
+    /// Whether the optimizer's state, as far as it was changed, is what this edit left.
+    pub(super) fn slots_as_left(&self, checkpoint: &Checkpoint) -> Result<bool> {
+        let Some(expected) = &self.optimizer_sha256_after else {
+            return Ok(true);
+        };
+        let index = Index::of(checkpoint);
+        let mut slots = Vec::new();
+        for old in self.old.iter().filter(|old| old.tensor.dict == OPTIMIZER) {
+            let Some(tensor) = index.find(&old.tensor) else {
+                return Ok(false);
+            };
+            slots.push((&old.tensor.name[..], tensor.dtype, checkpoint.read(tensor)?));
+        }
+        let slots = slots
+            .iter()
+            .map(|(name, dtype, bytes)| (*name, *dtype, &bytes[..]));
+        Ok(fingerprint::fingerprint(slots) == *expected)
     }
 
     /// How many layers it changed.

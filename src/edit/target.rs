@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Destination;
-use crate::checkpoint::{Checkpoint, Source, model_file};
+use crate::checkpoint::{Checkpoint, Patches, Source, model_file};
 use crate::error::{Error, Result};
 use crate::storage::link_count;
 
@@ -44,6 +44,10 @@ impl Target {
                 if !destination.follow_symlinks {
                     return Err(refuse_link(&anchor));
                 }
+                if is_shard_index(&anchor) {
+                    let reason = "is a shard index behind a symbolic link: --output writes a copy";
+                    return Err(Error::refused(&anchor, reason));
+                }
                 anchor = fs::canonicalize(&anchor).map_err(Error::io("follow", &anchor))?;
                 path.clone_from(&anchor);
             }
@@ -55,12 +59,19 @@ impl Target {
                 made: None,
             });
         };
-        let (mut output, made) = Self::output_file(&anchor, output)?;
+        let (mut output, made) = Self::output_file(&anchor, output, destination.dry_run)?;
         if is_link(&output) {
             if !destination.follow_symlinks {
                 return Err(refuse_link(&output));
             }
             output = fs::canonicalize(&output).map_err(Error::io("follow", &output))?;
+        }
+        if output
+            .symlink_metadata()
+            .is_ok_and(|metadata| !metadata.is_file())
+        {
+            let reason = "is no regular file, and would be replaced by one";
+            return Err(Error::refused(&output, reason));
         }
         if same_file(&anchor, &output) {
             let message = format!("--output {} is the checkpoint itself", output.display());
@@ -76,7 +87,11 @@ impl Target {
     }
 
     /// The file, or shard index, that `output` means, and the directory that was made for it.
-    fn output_file(anchor: &Path, output: &Path) -> Result<(PathBuf, Option<PathBuf>)> {
+    fn output_file(
+        anchor: &Path,
+        output: &Path,
+        dry_run: bool,
+    ) -> Result<(PathBuf, Option<PathBuf>)> {
         let name = anchor.file_name().unwrap_or_default();
         let slash = output
             .as_os_str()
@@ -84,7 +99,10 @@ impl Target {
             .ends_with(std::path::is_separator);
         let sharded = is_shard_index(anchor);
         if output.is_dir() || slash || (sharded && !is_shard_index(output)) {
-            let made = (!output.is_dir()).then(|| output.to_owned());
+            let made = (!output.is_dir() && !dry_run).then(|| output.to_owned());
+            if dry_run {
+                return Ok((output.join(name), made));
+            }
             fs::create_dir_all(output).map_err(Error::io("create the directory", output))?;
             return Ok((output.join(name), made));
         }
@@ -96,20 +114,45 @@ impl Target {
         self.output.as_ref().unwrap_or(&self.anchor)
     }
 
-    /// Where each file of the checkpoint goes.
-    pub(super) fn files(&self, checkpoint: &Checkpoint) -> Result<Vec<PathBuf>> {
-        let place = |source: &Source| {
+    /// Where each file of the checkpoint goes, of those that are `written`.
+    pub(super) fn files(
+        &self,
+        checkpoint: &Checkpoint,
+        written: &dyn Fn(usize) -> bool,
+    ) -> Result<Vec<PathBuf>> {
+        let fresh = self.output.as_ref().is_some_and(|output| !output.exists());
+        let mut files = Vec::new();
+        for (i, source) in checkpoint.sources().iter().enumerate() {
             let file = self.moved(source.path());
-            if self.output.is_some() && same_file(&file, source.path()) {
-                let message = format!(
-                    "--output would overwrite {}; an output in another directory would not",
-                    source.path().display()
-                );
-                return Err(Error::Usage(message));
+            if self.output.is_some() && written(i) {
+                let overwritten = if same_file(&file, source.path()) {
+                    source.path().display().to_string()
+                } else if fresh && file != self.edited() && file.exists() {
+                    format!("{}, which another checkpoint may need", file.display())
+                } else {
+                    files.push(file);
+                    continue;
+                };
+                return Err(Error::Usage(format!(
+                    "--output would overwrite {overwritten}; an output in another directory \
+                     would not"
+                )));
             }
-            Ok(file)
-        };
-        checkpoint.sources().iter().map(place).collect()
+            files.push(file);
+        }
+        Ok(files)
+    }
+
+    /// Whether these patches could be written: what [`files`](Self::files) and
+    /// [`check_links`](Self::check_links) have against it, without writing anything.
+    pub(super) fn check(&self, checkpoint: &Checkpoint, patches: &Patches) -> Result<()> {
+        let copied = |i: usize| self.output.is_some() && i < checkpoint.model_sources();
+        let written = |i: usize| copied(i) || !patches.files[i].is_empty();
+        self.files(checkpoint, &written)?;
+        let sources = checkpoint.sources().iter().enumerate();
+        sources
+            .filter(|(i, _)| written(*i))
+            .try_for_each(|(_, source)| self.check_links(source))
     }
 
     /// Files without γ that an output needs beside it, and where they go.

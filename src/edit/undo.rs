@@ -2,45 +2,62 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Destination;
 use super::record::{Record, record_path};
 use super::target::Target;
 use super::write::{RecordAfter, write};
+use super::{Destination, Event, Events};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
-use crate::storage::{Progress, Recovery, Syncs, Transaction};
+use crate::storage::{Purpose, Recovery, Syncs, Transaction};
 
 /// What was taken back.
 #[derive(Debug)]
 pub struct Undone {
     /// The file or shard index that was edited.
     pub path: PathBuf,
-    /// How many γ that edit had changed.
-    pub restored: usize,
-    /// In how many layers.
-    pub layers: usize,
+    /// How many γ that edit had changed, in how many layers; `None` when an interrupted undo was
+    /// completed.
+    pub restored: Option<(usize, usize)>,
     /// How many earlier edits the record still holds.
     pub left: usize,
-    /// What became of an edit that a killed run had left behind.
-    pub recovery: Option<Recovery>,
     /// Things that went otherwise than a user may expect, in sentences.
     pub warnings: Vec<String>,
     /// What waiting for the disk cost.
     pub syncs: Syncs,
 }
 
-/// Takes back the last edit of the checkpoint at `path`, bit for bit.
+/// Takes back the last edit of the checkpoint at `path`, bit for bit. An undo that was interrupted
+/// is completed, and that is all.
 ///
 /// # Errors
-/// No record, or γ other than those it left. [`Destination::output`] has no meaning here.
-pub fn undo(path: &Path, destination: &Destination, progress: Progress<'_>) -> Result<Undone> {
-    let destination = Destination {
-        output: None,
-        ..destination.clone()
-    };
-    let target = Target::resolve(path, &destination)?;
+/// No record, or γ other than those it left. Of [`Destination`], only `in_place` and
+/// `follow_symlinks` have a meaning here.
+pub fn undo(path: &Path, destination: &Destination, events: Events<'_>) -> Result<Undone> {
+    let target = Target::resolve(
+        path,
+        &Destination {
+            in_place: destination.in_place,
+            follow_symlinks: destination.follow_symlinks,
+            ..Destination::default()
+        },
+    )?;
     let transaction = Transaction::begin(target.edited())?;
     let recovery = transaction.recovery().cloned();
+    recovery
+        .clone()
+        .map(Event::Recovered)
+        .into_iter()
+        .for_each(events);
+    if recovery == Some(Recovery::Completed(Purpose::Undo)) {
+        let left = Record::read(target.edited())?.map_or(0, |record| record.edits.len());
+        return Ok(Undone {
+            path: target.edited().to_owned(),
+            restored: None,
+            left,
+            warnings: Vec::new(),
+            syncs: Syncs::default(),
+        });
+    }
     let file = record_path(target.edited());
     let Some(mut record) = Record::read(target.edited())? else {
         let reason = format!("has no record of an edit ({} is not there)", file.display());
@@ -65,9 +82,18 @@ pub fn undo(path: &Path, destination: &Destination, progress: Progress<'_>) -> R
         let expected = "the bytes that the recorded edit replaced";
         Error::malformed(&file, "record", expected, found)
     };
+    if edit.changed_optimizer() && checkpoint.training().slots().next().is_none() {
+        let reason = "the edit changed the optimizer's file too: name the directory of both";
+        return Err(Error::refused(path, reason));
+    }
     let old = edit
         .old_tensors(&checkpoint)
         .ok_or_else(|| damaged("others"))?;
+    if !edit.slots_as_left(&checkpoint)? {
+        let reason =
+            "the optimizer's state is not what the recorded edit left; nothing was changed";
+        return Err(Error::refused(path, reason));
+    }
     if edit.fingerprint_restored(&checkpoint)?.as_ref() != Some(&edit.sha256_before) {
         return Err(damaged("bytes that do not fit its checksum"));
     }
@@ -78,13 +104,19 @@ pub fn undo(path: &Path, destination: &Destination, progress: Progress<'_>) -> R
     } else {
         RecordAfter::Write(record)
     };
-    let (syncs, warnings) = write(transaction, &target, &checkpoint, &patches, after, progress)?;
+    let (syncs, warnings) = write(
+        transaction,
+        &target,
+        &checkpoint,
+        &patches,
+        after,
+        Purpose::Undo,
+        events,
+    )?;
     Ok(Undone {
         path: target.edited().to_owned(),
-        restored: edit.regenerated,
-        layers: edit.layers(),
+        restored: Some((edit.regenerated, edit.layers())),
         left,
-        recovery,
         warnings,
         syncs,
     })

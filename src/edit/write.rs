@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use super::record::{Record, record_path};
 use super::target::Target;
+use super::{Event, Events};
 use crate::checkpoint::{Checkpoint, Patches, Source};
 use crate::error::{Error, Result};
-use crate::storage::{Progress, Syncs, Transaction};
+use crate::storage::{Purpose, Syncs, Transaction};
 
 /// What becomes of the record.
 pub(super) enum RecordAfter {
@@ -22,17 +23,19 @@ pub(super) fn write(
     checkpoint: &Checkpoint,
     patches: &Patches,
     record: RecordAfter,
-    progress: Progress<'_>,
+    purpose: Purpose,
+    events: Events<'_>,
 ) -> Result<(Syncs, Vec<String>)> {
-    let files = target.files(checkpoint)?;
+    let sources = checkpoint.sources();
+    transaction.clear_beside(sources.iter().map(Source::path))?;
     let copied = |i: usize| target.output.is_some() && i < checkpoint.model_sources();
     let written = |i: usize| copied(i) || !patches.files[i].is_empty();
+    let files = target.files(checkpoint, &written)?;
     if target.in_place && patches.resizes {
         let reason = "some γ take more or fewer bytes after this edit, so that the file cannot be \
                       patched in place; without --in-place it can be edited";
         return Err(Error::refused(checkpoint.path(), reason));
     }
-    let sources = checkpoint.sources();
     let total = (0..files.len())
         .filter(|i| written(*i))
         .map(|i| sources[i].len())
@@ -50,7 +53,12 @@ pub(super) fn write(
             transaction.patch_in_place(source, &patches.files[i])?;
             staged.push(source.path().to_owned());
         } else {
-            let report = |copied: u64, _| progress(done + copied, total);
+            let report = |copied: u64, _| {
+                events(Event::Copied {
+                    done: done + copied,
+                    total,
+                })
+            };
             staged.push(transaction.replace(source, &files[i], &patches.files[i], &report)?);
             done += source.len();
         }
@@ -73,12 +81,12 @@ pub(super) fn write(
         RecordAfter::Remove => transaction.remove(&record_file)?,
     }
     if target.in_place {
-        let committed = transaction.commit()?;
+        let committed = transaction.commit(purpose)?;
         verify(checkpoint, &staged, patches)?;
         committed.finish()
     } else {
         verify(checkpoint, &staged, patches)?;
-        transaction.commit()?.finish()
+        transaction.commit(purpose)?.finish()
     }
 }
 

@@ -14,7 +14,7 @@ const ALARM: Style = AnsiColor::Red.on_default();
 const BAR: Style = AnsiColor::Cyan.on_default();
 
 /// Narrower than this, lines wrap rather than lose columns.
-const MIN_WIDTH: usize = 60;
+const MIN_WIDTH: usize = 70;
 /// Columns of numbers behind name and channels: min, median, max, three shares, each with a space.
 const NUMBERS: usize = 3 * 7 + 3 * 5;
 
@@ -48,7 +48,9 @@ fn render_network(
     let channels = network.total.channels.to_string().len().max(4);
     // Two bins a character where the line is short.
     let cells = if width >= 120 { 32 } else { 16 };
-    let room = width - channels - NUMBERS - cells - 2;
+    let room = width
+        .saturating_sub(channels + NUMBERS + cells + 2)
+        .max("network".len());
     let layers: Vec<_> = network
         .layers
         .iter()
@@ -168,8 +170,14 @@ fn bars(counts: &[u64], cells: usize) -> String {
     bars.trim_end().to_owned()
 }
 
+/// Text without control characters, which could do anything to a terminal.
+pub(crate) fn printable(text: &str) -> String {
+    text.replace(|c: char| c.is_control() && c != '\n', "\u{fffd}")
+}
+
 /// A name in exactly `width` columns; a longer one loses its middle.
 fn fit(name: &str, width: usize) -> String {
+    let name = &printable(name)[..];
     let own = name.width();
     if own <= width {
         return format!("{name}{}", " ".repeat(width - own));
@@ -213,6 +221,44 @@ mod tests {
     #[test]
     fn a_bin_with_one_value_is_seen_beside_one_with_thousands() {
         assert_eq!(bars(&[1, 0, 0, 0, 5000, 5000, 0, 0], 4), "▁ █");
+    }
+
+    #[test]
+    fn a_narrow_terminal_and_many_channels_do_not_panic() {
+        let statistics = Statistics {
+            channels: 10_000_000,
+            range: None,
+            inhibited: 0,
+            at_or_below_median: 0,
+            negative: 0,
+            non_finite: 0,
+            counts: vec![0; 32],
+        };
+        let report = Report {
+            path: "m".into(),
+            format: crate::checkpoint::Format::Safetensors,
+            pending: false,
+            training: (None, None, None),
+            networks: vec![NetworkReport {
+                root: String::new(),
+                role: crate::batchnorm::Role::Raw,
+                layers: vec![super::super::LayerReport {
+                    name: "a.long\u{1b}]0;title\u{7}.name.of.a.layer".into(),
+                    dtype: None,
+                    statistics: statistics.clone(),
+                    fixed: None,
+                }],
+                total: statistics,
+                edges: vec![0.0, 1.0],
+            }],
+        };
+        for width in [0, 1, 60, 64, 80, 200] {
+            let shown = render(&report, width, &|_| true);
+            assert!(
+                !shown.contains("\u{1b}]") && shown.lines().count() == 4,
+                "{shown}"
+            );
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Gamma, LayerPlan, Options, Plan, Rule};
+use super::{Change, Gamma, LayerPlan, Options, Plan, Rule};
 
 /// Something to think about; [`Display`](fmt::Display) gives it as a sentence with its numbers.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,8 +25,11 @@ pub(super) fn cautions(gammas: &[Gamma], plan: &Plan, options: &Options) -> Vec<
     let mut cautions = Vec::new();
     if options.rule == Rule::Paper {
         let changes = plan.layers.iter().flat_map(|layer| {
-            let strong = |change: &f64| *change < 0.0 && change.abs() > layer.threshold.abs();
-            layer.changes.iter().map(|change| change.old).filter(strong)
+            let strong = |change: &&Change| {
+                let flips = change.old < 0.0 && change.new >= 0.0;
+                flips && change.old.abs() > layer.threshold.abs()
+            };
+            layer.changes.iter().filter(strong).map(|change| change.old)
         });
         let strong: Vec<f64> = changes.collect();
         if !strong.is_empty() {
@@ -48,7 +51,17 @@ pub(super) fn cautions(gammas: &[Gamma], plan: &Plan, options: &Options) -> Vec<
     }
     if plan.threshold.is_some() {
         let whole = |(gamma, layer): &(&Gamma, &LayerPlan)| {
-            let below = gamma.values.iter().all(|value| *value <= layer.threshold);
+            let selected = |value: &f64| match options.rule {
+                Rule::Paper => *value <= layer.threshold,
+                Rule::Reference => value.abs() < layer.threshold,
+                // The signs stay, so that channels do not become equal.
+                Rule::KeepSign => false,
+            };
+            let kept = |value: &f64| options.keep_zeros && *value == 0.0;
+            let below = gamma
+                .values
+                .iter()
+                .all(|value| selected(value) && !kept(value));
             below && !layer.changes.is_empty() && !zero(gamma)
         };
         let both = gammas.iter().zip(&plan.layers);

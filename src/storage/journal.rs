@@ -4,7 +4,6 @@
 //! and stay inside it, so that a journal that came with a downloaded folder can do no more than
 //! the folder itself.
 
-use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
@@ -12,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::disk::Disk;
-use super::{Identity, beside, directory};
+use super::{Identity, beside, directory, read_small_file};
 use crate::error::{Error, Result};
 
 const VERSION: u32 = 1;
@@ -50,11 +49,32 @@ pub(super) struct Range {
     pub(super) new: Vec<u8>,
 }
 
+/// What an edit was for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// To change γ.
+    Apply,
+    /// To take a change back.
+    Undo,
+}
+
+/// A decided edit.
+#[derive(Debug)]
+pub(super) struct Journal {
+    pub(super) purpose: Purpose,
+    pub(super) actions: Vec<Action>,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 struct Body {
     version: u32,
+    purpose: Purpose,
     actions: Vec<Action>,
 }
+
+/// Old and new bytes of the γ of the largest networks, many times over.
+const MAX_LEN: u64 = 1 << 30;
 
 impl Action {
     /// The file it changes, relative to the journal.
@@ -85,10 +105,18 @@ pub fn pending(anchor: &Path) -> bool {
 }
 
 /// Makes the decision durable: once this returns, the edit will be completed.
-pub(super) fn write(disk: &Disk, anchor: &Path, staged: &Path, actions: Vec<Action>) -> Result<()> {
+pub(super) fn write(
+    disk: &Disk,
+    anchor: &Path,
+    staged: &Path,
+    purpose: Purpose,
+    actions: &[Action],
+) -> Result<()> {
     let path = journal_path(anchor);
+    let actions = actions.to_vec();
     let json = serde_json::to_string(&Body {
         version: VERSION,
+        purpose,
         actions,
     })
     .map_err(|err| Error::refused(anchor, format!("its name cannot be noted: {err}")))?;
@@ -100,17 +128,18 @@ pub(super) fn write(disk: &Disk, anchor: &Path, staged: &Path, actions: Vec<Acti
     disk.sync_directory_of(&path)
 }
 
-/// The actions of the journal beside `anchor`, if there is one.
-pub(super) fn read(anchor: &Path) -> Result<Option<Vec<Action>>> {
+/// The journal beside `anchor`, if there is one.
+pub(super) fn read(anchor: &Path) -> Result<Option<Journal>> {
     let path = journal_path(anchor);
-    let text = match fs::read_to_string(&path) {
-        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(err) => return Err(Error::io("read", &path)(err)),
-        Ok(text) => text,
-    };
     let damaged = |found: &dyn std::fmt::Display| {
         let expected = "a journal of ckpt-regen (if you know that it is none, move it away)";
         Error::malformed(&path, "journal", expected, found)
+    };
+    let text = match read_small_file(&path, MAX_LEN) {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(err) if err.kind() == io::ErrorKind::InvalidData => return Err(damaged(&err)),
+        Err(err) => return Err(Error::io("read", &path)(err)),
+        Ok(text) => text,
     };
     let (sum, json) = text.split_once('\n').ok_or_else(|| damaged(&"one line"))?;
     if sum != digest(json.trim_end()) {
@@ -120,28 +149,60 @@ pub(super) fn read(anchor: &Path) -> Result<Option<Vec<Action>>> {
     if body.version != VERSION {
         return Err(damaged(&format!("version {}", body.version)));
     }
-    let plain = |path: &PathBuf| path.components().all(|c| matches!(c, Component::Normal(_)));
-    if let Some(outside) = body
-        .actions
-        .iter()
-        .flat_map(Action::paths)
-        .find(|path| !plain(path))
-    {
-        return Err(damaged(&format!("the path {}", outside.display())));
+    for path in body.actions.iter().flat_map(Action::paths) {
+        if !is_inside(directory(anchor), path) {
+            return Err(damaged(&format!("the path {}", path.display())));
+        }
     }
-    Ok(Some(body.actions))
+    for action in &body.actions {
+        let Action::Patch { path, len, ranges } = action else {
+            continue;
+        };
+        let fits = |range: &Range| {
+            let end = range.offset.checked_add(range.new.len() as u64);
+            range.old.len() == range.new.len() && end.is_some_and(|end| end <= *len)
+        };
+        if !ranges.iter().all(fits) {
+            return Err(damaged(&format!(
+                "a range that does not fit {}",
+                path.display()
+            )));
+        }
+    }
+    Ok(Some(Journal {
+        purpose: body.purpose,
+        actions: body.actions,
+    }))
+}
+
+/// Whether a relative path stays in `directory`: plain names, none of them a symbolic link.
+fn is_inside(directory: &Path, path: &Path) -> bool {
+    let mut place = directory.to_owned();
+    let plain = |component: Component<'_>| {
+        place.push(component);
+        let link = place
+            .symlink_metadata()
+            .is_ok_and(|metadata| metadata.is_symlink());
+        matches!(component, Component::Normal(_)) && !link
+    };
+    path.components().next().is_some() && path.components().all(plain)
 }
 
 /// `path` as a journal beside `anchor` names it.
 pub(super) fn relative(anchor: &Path, path: &Path) -> Result<PathBuf> {
-    path.strip_prefix(anchor.parent().unwrap_or(Path::new("")))
-        .map(Path::to_owned)
-        .map_err(|_| {
+    let home = anchor.parent().unwrap_or(Path::new(""));
+    let inside = path.strip_prefix(home).ok().map(|path| -> PathBuf {
+        path.components()
+            .filter(|component| *component != Component::CurDir)
+            .collect()
+    });
+    inside
+        .filter(|path| is_inside(directory(anchor), path))
+        .ok_or_else(|| {
             let place = directory(anchor).display();
-            Error::refused(
-                path,
-                format!("lies outside of {place}, where this edit is journaled"),
-            )
+            let reason =
+                format!("lies outside of {place}, or behind a link, where no edit is journaled");
+            Error::refused(path, reason)
         })
 }
 

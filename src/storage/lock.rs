@@ -22,6 +22,12 @@ impl Lock {
     pub(super) fn take(anchor: &Path) -> Result<Lock> {
         let path = beside(anchor, ".regen.lock");
         loop {
+            if let Ok(metadata) = path.symlink_metadata()
+                && !metadata.is_file()
+            {
+                let found = "something that is no regular file";
+                return Err(Error::malformed(&path, "lock", "a lock file", found));
+            }
             let file = OpenOptions::new()
                 .create(true)
                 .truncate(false)

@@ -27,10 +27,13 @@ mod tests;
 
 pub use disk::Syncs;
 pub(crate) use identity::Identity;
-pub use journal::{journal_path, pending};
+pub use journal::{Purpose, journal_path, pending};
 pub(crate) use platform::{link_count, read_exact_at};
 pub use recover::Recovery;
 pub(crate) use transaction::Transaction;
+
+/// How the name of a record ends.
+pub(crate) const RECORD: &str = ".regen.json";
 
 /// Called with the bytes copied so far and the bytes to copy in all.
 pub type Progress<'a> = &'a dyn Fn(u64, u64);
@@ -60,4 +63,20 @@ pub(crate) fn directory(path: &std::path::Path) -> &std::path::Path {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
         _ => std::path::Path::new("."),
     }
+}
+
+/// The text of a file of at most `max` bytes.
+///
+/// # Errors
+/// `InvalidData` when it is longer, no text, or no regular file (to read a pipe is to wait).
+pub(crate) fn read_small_file(path: &std::path::Path, max: u64) -> std::io::Result<String> {
+    let metadata = std::fs::metadata(path)?;
+    let invalid = |what: String| Err(std::io::Error::new(std::io::ErrorKind::InvalidData, what));
+    if !metadata.is_file() {
+        return invalid("something that is no regular file".to_owned());
+    }
+    if metadata.len() > max {
+        return invalid(format!("{} bytes", metadata.len()));
+    }
+    std::fs::read_to_string(path)
 }

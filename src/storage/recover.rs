@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::disk::Disk;
-use super::journal::{self, Action, Range, journal_path};
+use super::journal::{self, Action, Journal, Purpose, Range, journal_path};
 use super::{Identity, directory, platform};
 use crate::error::{Error, Result};
 
@@ -12,37 +12,66 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Recovery {
     /// It was completed.
-    Completed,
+    Completed(Purpose),
     /// It was given up, since another program had meanwhile rewritten this file; that program's
-    /// contents stand, and what the edit had not yet changed is as before it.
+    /// contents stand. What had been replaced by then stays so, and the record says how it was;
+    /// everything else is as before the edit.
     GivenUp(PathBuf),
 }
 
 /// Completes the pending edit of `anchor`, if there is one. The caller holds the lock.
 pub(super) fn recover(disk: &Disk, anchor: &Path) -> Result<Option<Recovery>> {
-    let Some(actions) = journal::read(anchor)? else {
+    let Some(Journal { purpose, actions }) = journal::read(anchor)? else {
         return Ok(None);
     };
     let directory = directory(anchor);
-    let foreign = actions.iter().map(|action| rewritten(directory, action));
-    let recovery = match foreign
-        .collect::<Result<Vec<bool>>>()?
-        .iter()
-        .position(|f| *f)
-    {
+    let mut foreign = None;
+    for action in &actions {
+        if foreign.is_none() && rewritten(directory, action)? {
+            foreign = Some(directory.join(action.target()));
+        }
+    }
+    let recovery = match foreign {
         None => {
             perform(disk, directory, &actions).map_err(|(_, err)| err)?;
-            Recovery::Completed
+            Recovery::Completed(purpose)
         }
-        Some(at) => {
-            for action in &actions {
-                give_up(disk, directory, action)?;
-            }
-            Recovery::GivenUp(directory.join(actions[at].target()))
+        Some(file) => {
+            give_up_all(disk, directory, &actions)?;
+            Recovery::GivenUp(file)
         }
     };
     finish(disk, anchor)?;
     Ok(Some(recovery))
+}
+
+/// Gives an edit up. Where files had been replaced already, its record is all that is left of
+/// their old bytes, and takes its place.
+fn give_up_all(disk: &Disk, directory: &Path, actions: &[Action]) -> Result<()> {
+    let mut replaced = false;
+    for action in actions {
+        match action {
+            Action::Rename { from, to, .. } if is_record(to) && replaced => {
+                perform_one(disk, directory, action)?;
+                disk.sync_directory_of(&directory.join(from))?;
+            }
+            Action::Rename { from, .. } => {
+                let staged = directory.join(from);
+                replaced |= !exists(&staged)?;
+                disk.remove(&staged)?;
+            }
+            Action::Remove { .. } => {}
+            Action::Patch { .. } if rewritten(directory, action)? => {}
+            Action::Patch { path, ranges, .. } => {
+                write_ranges(disk, &directory.join(path), ranges, |range| &range.old)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_record(path: &Path) -> bool {
+    path.to_string_lossy().ends_with(super::RECORD)
 }
 
 /// Carries the actions out, in order. An error comes with the number of actions done before it.
@@ -95,7 +124,9 @@ fn rewritten(directory: &Path, action: &Action) -> Result<bool> {
     let target = directory.join(action.target());
     let now = Identity::at(&target).map_err(Error::io("look at", &target))?;
     Ok(match action {
-        Action::Rename { from, was, .. } => exists(&directory.join(from))? && now != *was,
+        // Without the staged file it was renamed, or lost with the power.
+        Action::Rename { from, was, .. } if exists(&directory.join(from))? => now != *was,
+        Action::Rename { was, .. } => now == *was,
         Action::Remove { was, .. } => now.is_some() && now != *was,
         Action::Patch { len, ranges, .. } => {
             now.is_none_or(|now| now.len != *len) || !holds_old_or_new(&target, ranges)?
@@ -115,18 +146,6 @@ fn holds_old_or_new(path: &Path, ranges: &[Range]) -> Result<bool> {
         }
     }
     Ok(true)
-}
-
-/// Takes back what can be taken back of one action.
-fn give_up(disk: &Disk, directory: &Path, action: &Action) -> Result<()> {
-    match action {
-        Action::Rename { from, .. } => disk.remove(&directory.join(from)),
-        Action::Remove { .. } => Ok(()),
-        Action::Patch { .. } if rewritten(directory, action)? => Ok(()),
-        Action::Patch { path, ranges, .. } => {
-            write_ranges(disk, &directory.join(path), ranges, |range| &range.old)
-        }
-    }
 }
 
 fn write_ranges(

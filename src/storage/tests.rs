@@ -9,6 +9,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use super::disk::Disk;
+use super::journal::{self, Action, Range};
 use super::*;
 use crate::checkpoint::Source;
 use crate::error::Result;
@@ -167,7 +168,7 @@ fn cases() -> [(&'static str, Case); 4] {
 fn run(disk: Disk, dir: &Path, case: &Case) -> Result<()> {
     let mut transaction = Transaction::begin_on(disk, &dir.join("a"))?;
     (case.stage)(&mut transaction, dir)?;
-    transaction.commit()?.finish()?;
+    transaction.commit(Purpose::Apply)?.finish()?;
     Ok(())
 }
 
@@ -289,6 +290,65 @@ fn a_file_that_another_program_rewrote_after_the_crash_is_left_as_it_is() {
 }
 
 #[test]
+fn an_edit_that_is_given_up_half_way_leaves_the_record_of_what_it_replaced() {
+    let (_, case) = &cases()[1];
+    let mut kept = 0;
+    for step in 0..steps_of(case) {
+        let dir = tempfile::tempdir().unwrap();
+        lay_out(dir.path(), &case.before);
+        run(disk(Some(step), true), dir.path(), case).unwrap_err();
+        fs::write(dir.path().join("3"), "a fresh shard").unwrap();
+        let transaction = Transaction::begin(&dir.path().join("a")).unwrap();
+        let given_up = matches!(transaction.recovery(), Some(Recovery::GivenUp(_)));
+        drop(transaction);
+        let found = state(dir.path());
+        if given_up && found["1"] == case.after["1"] {
+            assert_eq!(found["a.regen.json"], b"two", "step {step}");
+            kept += 1;
+        } else if given_up {
+            assert_eq!(found["a.regen.json"], b"one", "step {step}");
+        }
+    }
+    assert!(kept > 0);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_journal_reaches_nothing_through_a_link_and_nothing_beyond_what_it_checks() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("elsewhere");
+    fs::write(&target, "precious").unwrap();
+    let home = dir.path().join("download");
+    fs::create_dir(&home).unwrap();
+    fs::write(home.join("a"), "precious").unwrap();
+    std::os::unix::fs::symlink(&target, home.join("link")).unwrap();
+    let patch = |path: &str, old: &[u8]| Action::Patch {
+        path: path.into(),
+        len: 8,
+        ranges: vec![Range {
+            offset: 0,
+            old: old.to_vec(),
+            new: b"stolen".to_vec(),
+        }],
+    };
+    for action in [patch("link", b"precio"), patch("a", b"")] {
+        let plain = Disk::default();
+        journal::write(
+            &plain,
+            &home.join("a"),
+            &home.join("t"),
+            Purpose::Apply,
+            &[action],
+        )
+        .unwrap();
+        let err = Transaction::begin(&home.join("a")).unwrap_err();
+        assert!(err.to_string().contains("expected a journal"), "{err}");
+    }
+    assert_eq!(fs::read(&target).unwrap(), b"precious");
+    assert_eq!(fs::read(home.join("a")).unwrap(), b"precious");
+}
+
+#[test]
 fn two_runs_at_once_exclude_each_other_and_the_lock_leaves_no_file() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("a"), "x").unwrap();
@@ -335,7 +395,7 @@ fn a_source_that_changed_since_it_was_read_stops_the_edit() {
         .unwrap();
     fs::write(dir.path().join("b"), "headold-old-oldtail").unwrap();
     fs::rename(dir.path().join("b"), &path).unwrap();
-    let err = transaction.commit().unwrap_err();
+    let err = transaction.commit(Purpose::Apply).unwrap_err();
     assert!(err.to_string().contains("changed it meanwhile"), "{err}");
     assert_eq!(state(dir.path()), files(&[("a", "headold-old-oldtail")]));
 }
@@ -345,7 +405,7 @@ fn a_journal_that_names_a_path_elsewhere_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     for path in ["../x", "/etc/x"] {
         let json = format!(
-            r#"{{"version":1,"actions":[{{"patch":{{"path":"{path}","len":1,"ranges":[]}}}}]}}"#
+            r#"{{"version":1,"purpose":"apply","actions":[{{"patch":{{"path":"{path}","len":1,"ranges":[]}}}}]}}"#
         );
         let sum: String = {
             use sha2::{Digest, Sha256};

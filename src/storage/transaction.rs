@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use super::disk::{Disk, Syncs};
-use super::journal::{self, Action, Range};
+use super::journal::{self, Action, Purpose, Range};
 use super::lock::Lock;
 use super::recover::{self, Recovery};
 use super::{Identity, Patch, Progress, directory, platform};
@@ -51,7 +51,7 @@ impl Transaction {
             warnings: lock.unsupported.iter().cloned().collect(),
             _lock: lock,
         };
-        transaction.remove_leftovers()?;
+        transaction.remove_leftovers(directory(anchor))?;
         Ok(transaction)
     }
 
@@ -152,7 +152,7 @@ impl Transaction {
 
     /// Decides the edit and carries it out. An error before the decision leaves everything as it
     /// was; one after it leaves a journal, and says so.
-    pub(crate) fn commit(mut self) -> Result<Committed> {
+    pub(crate) fn commit(mut self, purpose: Purpose) -> Result<Committed> {
         for (path, was) in &self.sources {
             if Identity::at(path).map_err(Error::io("look at", path))? != Some(*was) {
                 let reason = "another program changed it meanwhile; nothing was written, run again";
@@ -169,7 +169,8 @@ impl Transaction {
             .try_for_each(|path| self.disk.sync_directory_of(path))?;
         let (_, journal) = self.temporary(&self.anchor)?;
         self.staged.push(journal.clone());
-        if let Err(err) = journal::write(&self.disk, &self.anchor, &journal, self.actions.clone()) {
+        let written = journal::write(&self.disk, &self.anchor, &journal, purpose, &self.actions);
+        if let Err(err) = written {
             return Err(self.take_back(err));
         }
         match recover::perform(&self.disk, directory(&self.anchor), &self.actions) {
@@ -187,8 +188,10 @@ impl Transaction {
 
     /// Takes the decision back, as long as nothing was done about it, because of `err`.
     fn take_back(&mut self, err: Error) -> Error {
-        match self.disk.remove(&journal::journal_path(&self.anchor)) {
+        // Durably, before what is staged goes with this value.
+        match recover::finish(&self.disk, &self.anchor) {
             Ok(()) => err,
+            Err(_) if !journal::pending(&self.anchor) => err,
             Err(second) => self.leave(&second),
         }
     }
@@ -236,8 +239,18 @@ impl Transaction {
         Ok((journal::relative(&self.anchor, &path)?, path))
     }
 
-    fn remove_leftovers(&self) -> Result<()> {
-        let directory = directory(&self.anchor);
+    /// Removes the temporary files of dead runs beside these files.
+    pub(crate) fn clear_beside<'p>(&self, files: impl Iterator<Item = &'p Path>) -> Result<()> {
+        let mut directories: Vec<&Path> = files.map(directory).collect();
+        directories.sort_unstable();
+        directories.dedup();
+        directories.retain(|directory| *directory != super::directory(&self.anchor));
+        directories
+            .into_iter()
+            .try_for_each(|directory| self.remove_leftovers(directory))
+    }
+
+    fn remove_leftovers(&self, directory: &Path) -> Result<()> {
         let (prefix, suffix) = temporary_name(&self.anchor);
         let entries = fs::read_dir(directory).map_err(Error::io("list", directory))?;
         for entry in entries.filter_map(|entry| entry.ok()) {

@@ -160,7 +160,7 @@ fn refused_when(meanwhile: fn(&Path)) {
         let names = dir.names();
         let path = dir.path(MODEL);
         let (request, destination) = (Request::default(), Destination::default());
-        let copied = |_, _| meanwhile(&path);
+        let copied = |_| meanwhile(&path);
         let err = if undo {
             edit::undo(&path, &destination, &copied)
                 .map(|_| ())
@@ -214,7 +214,7 @@ fn a_file_that_is_truncated_meanwhile_is_left_as_it_is() {
 fn a_file_that_is_removed_meanwhile_does_not_come_back() {
     let dir = Dir::with_network();
     let path = dir.path(MODEL);
-    let remove = |_, _| {
+    let remove = |_| {
         let _ = fs::remove_file(&path);
     };
     let err = edit::apply(&path, &Request::default(), &Destination::default(), &remove);
@@ -228,7 +228,7 @@ fn one_shard_that_is_replaced_meanwhile_stops_the_edit_of_all() {
     let dir = Dir::with_shards();
     let before = dir.names();
     let (first, second) = (dir.read("1.safetensors"), dir.path("2.safetensors"));
-    let replace = |_, _| fs::write(&second, safetensors(&[])).unwrap();
+    let replace = |_| fs::write(&second, safetensors(&[])).unwrap();
     let path = dir.path(INDEX);
     let err = edit::apply(
         &path,

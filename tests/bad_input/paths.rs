@@ -152,7 +152,7 @@ fn a_symbolic_link_is_refused_with_the_ways_around_it() {
         dir.refuses(&["apply", path, "--in-place"], 1, &message);
         dir.refuses(&["undo", path], 1, &message);
         dir.succeeds(&["inspect", path]);
-        dir.succeeds(&["apply", path, "--dry-run"]);
+        dir.refuses(&["apply", path, "--dry-run"], 1, &message);
     }
 }
 
