@@ -2,7 +2,7 @@
 //!
 //! A BatchNorm is recognised by what it consists of, not by what it is called: a float γ with a
 //! running mean and a running variance beside it, all one-dimensional and of one length. Leaf
-//! names are those of a few [dialects](pattern::dialects), or of a [`Schema`].
+//! names are those of a few dialects (`pattern.rs`), or of a [`Schema`].
 
 mod explain;
 mod find;

@@ -1,12 +1,12 @@
 //! Files on disk, safely: several files change together or not at all, whenever the process is
 //! killed.
 //!
-//! Every edit is a [`Transaction`]. New contents are staged in temporary files beside their
+//! Every edit is a transaction. New contents are staged in temporary files beside their
 //! targets and synced; then a journal that lists what remains to do (renames, removals, patches of
 //! a file in place) is synced: from there on the edit will happen. After the last step the journal
 //! is removed. A process that dies before the journal exists leaves the old state and temporary
 //! files; one that dies after it leaves a journal, which the next transaction on that file
-//! completes before it does anything else ([`recover`]).
+//! completes before it does anything else (`recover.rs`).
 
 mod disk;
 mod identity;
