@@ -10,7 +10,8 @@ use crate::storage;
 use regex::{Captures, Regex};
 
 /// Names of an optimizer's file beside a model: HF Trainer's and accelerate's.
-const OPTIMIZERS: [&str; 2] = ["optimizer.pt", "optimizer.bin"];
+const OPTIMIZERS: [&str; 2] = ["optimizer.pt", ACCELERATE];
+const ACCELERATE: &str = "optimizer.bin";
 const TRAINER_STATE: &str = "trainer_state.json";
 /// It holds the log of a whole run.
 const MAX_STATE: u64 = 256 << 20;
@@ -177,7 +178,9 @@ pub(super) fn read_directory(directory: &Path, checkpoint: &mut Checkpoint) -> R
     for name in OPTIMIZERS {
         let file = directory.join(name);
         if file.is_file() {
-            checkpoint.training.layout.get_or_insert("accelerate");
+            if name == ACCELERATE {
+                checkpoint.training.layout.get_or_insert("accelerate");
+            }
             if let Err(err) = Source::open(&file).and_then(|file| add_optimizer(checkpoint, file)) {
                 checkpoint.training.set_optimizers(vec![Err(err)]);
             }
