@@ -1,0 +1,27 @@
+#!/bin/sh
+# Checks ckpt-regen against the programs that write and read checkpoints: PyTorch, safetensors, ONNX
+# Runtime, timm, accelerate, transformers. One line a check; the last line is "N passed, N failed".
+#
+#   tests/interop/run.sh [WORD…]        only the checks whose name holds one of the words
+#
+# PYTHON               an interpreter that has all of requirements.txt; without it a virtual
+#                      environment is made in target/interop. What pip installs there brings, on
+#                      Linux, the CUDA libraries (gigabytes): nothing here needs a GPU, so set
+#                      PIP_EXTRA_INDEX_URL to PyTorch's index of CPU wheels first, if you can.
+# CKPT_REGEN           the program to check; without it `cargo build` builds it.
+# CKPT_REGEN_MATERIAL  a folder with fixtures/mobilenet_v2_025 in all formats (fixtures/generate.py
+#                      writes it); without it, the checks that need them are skipped.
+set -eu
+root=$(cd "$(dirname "$0")/../.." && pwd)
+if [ -z "${PYTHON:-}" ]; then
+    venv=$root/target/interop
+    [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
+    PYTHON=$venv/bin/python
+    "$PYTHON" -m pip install --quiet -r "$root/tests/interop/requirements.txt"
+fi
+if [ -z "${CKPT_REGEN:-}" ]; then
+    (cd "$root" && cargo build --quiet --bin ckpt-regen)
+    CKPT_REGEN=${CARGO_TARGET_DIR:-$root/target}/debug/ckpt-regen
+fi
+export CKPT_REGEN
+exec "$PYTHON" -B "$root/tests/interop/check.py" "$@"
