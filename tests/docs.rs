@@ -94,6 +94,11 @@ fn the_page_on_schemas_shows_what_is_printed() {
 }
 
 #[test]
+fn the_page_on_pipelines_shows_what_is_printed() {
+    check("docs/pipelines.md", 8);
+}
+
+#[test]
 fn the_schemas_of_the_documentation_are_accepted() {
     let page = fs::read_to_string(repository("docs/schema.md")).unwrap();
     let dir = tempfile::tempdir().unwrap();

@@ -173,18 +173,24 @@ def _(directory):
             self.weights = clone(model.state_dict())
             self.epoch = state.epoch
 
-    def trainer(epochs: int, seen=None) -> Trainer:
+    class StopEvery(TrainerCallback):
+        """The one of docs/pipelines.md."""
+
+        def on_epoch_end(self, args, state, control, **kwargs):
+            control.should_training_stop = round(state.epoch) % 5 == 0
+
+    def trainer(seen=None) -> Trainer:
         args = TrainingArguments(
-            output_dir=str(directory / "out"), num_train_epochs=epochs, save_strategy="epoch",
+            output_dir=str(directory / "out"), num_train_epochs=6, save_strategy="epoch",
             per_device_train_batch_size=8, learning_rate=0.05, use_cpu=True, report_to=[],
             disable_tqdm=True, logging_strategy="no", seed=0,
         )
         model = ResNetForImageClassification(config)
-        trainer = Trainer(model, args, train_dataset=data, callbacks=[seen] if seen else [])
+        trainer = Trainer(model, args, train_dataset=data, callbacks=[seen or StopEvery()])
         trainer.remove_callback(PrinterCallback)
         return trainer
 
-    trainer(5).train()
+    trainer().train()
     earlier, last = directory / "out/checkpoint-8", directory / "out/checkpoint-10"
     expect("HF Trainer" in written_by(last), written_by(last))
     expect(not apply(earlier, "--every", 5)["due"], "due after four epochs")
@@ -202,8 +208,10 @@ def _(directory):
     expect(len(layers(wanted)) > 4, "layers")
     expect_equal(edited, wanted, "the weights")
     seen = Seen()
-    trainer(6, seen).train(resume_from_checkpoint=str(last))
+    trainer(seen).train(resume_from_checkpoint=str(last))
     expect_equal(seen.weights, wanted, "resumed weights")
     expect(round(seen.epoch) == 5, f"resumed at epoch {seen.epoch}")
+    next_one = apply(directory / "out/checkpoint-12", "--every", 5)
+    expect((next_one["epoch"], next_one["due"]) == (6, False), "the sixth epoch was not trained")
     regen("undo", last)
     expect(contents(last) == before, "undo")

@@ -1,4 +1,4 @@
-"""The byte oracle: an edited file is the one that load, change γ, save again would have written."""
+"""The byte oracle: an edited file is what load, change γ, save again would have written."""
 
 import shutil
 import subprocess

@@ -103,7 +103,8 @@ def clone(state: dict) -> dict:
 
 def expect_equal(found: dict, wanted: dict, what: str) -> None:
     """Two state dicts hold the same tensors, bit for bit."""
-    expect(set(found) == set(wanted), f"{what}: other names: {sorted(set(found) ^ set(wanted))[:3]}")
+    odd = sorted(set(found) ^ set(wanted))
+    expect(not odd, f"{what}: other names: {odd[:3]}")
     for key, value in wanted.items():
         same = found[key].dtype == value.dtype and torch.equal(found[key], value)
         expect(same, f"{what}: {key} differs")

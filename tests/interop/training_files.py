@@ -52,9 +52,11 @@ def by(first):
     return groups
 
 
-# timm: without decay first; torchvision's references with --norm-weight-decay: norm group last.
+# timm: without decay first; torchvision's references with --norm-weight-decay: norm group first for
+# detection, and for classification in older versions, else last.
 timm_groups = by(lambda name, p, norms: p.ndim <= 1 or name.endswith(".bias"))
-torchvision_groups = by(lambda name, p, norms: name.rpartition(".")[0] not in norms)
+norm_last = by(lambda name, p, norms: name.rpartition(".")[0] not in norms)
+norm_first = by(lambda name, p, norms: name.rpartition(".")[0] in norms)
 
 
 def yolo_groups(model):
@@ -178,7 +180,8 @@ def reset(state: dict, order: list[str], changed: dict) -> int:
 
 LAYOUTS = {
     "torchvision, SGD": (torchvision_layout, sgd, one_group, False),
-    "torchvision, AdamW, norm group last": (torchvision_layout, adamw, torchvision_groups, False),
+    "torchvision, AdamW, norm group last": (torchvision_layout, adamw, norm_last, False),
+    "torchvision, SGD, norm group first": (torchvision_layout, sgd, norm_first, False),
     "torchvision, AMSGrad, named parameters": (torchvision_layout, amsgrad, yolo_groups, True),
     "timm, AdamW, group without decay first": (timm_layout, adamw, timm_groups, False),
     "timm, SGD": (timm_layout, sgd, timm_groups, False),
@@ -268,6 +271,18 @@ def _(directory):
     expect("--optimizer keep" in refusal, refusal)
     expect(file.read_bytes() == before, "the file was touched")
     expect([f.name for f in file.parent.iterdir()] == [file.name], "something was left behind")
+    apply(file)
+    regenerate(raw)
+    expect_same_bytes(file, save(directory / "wanted", saved))
+
+
+@check("training file, RMSprop: reset refused, keep works")
+def _(directory):
+    run = Run(lambda groups: torch.optim.RMSprop(groups, 1e-3, momentum=0.9), one_group)
+    saved, raw, *_ = torchvision_layout(run, 5)
+    file = save(directory / "found", saved)
+    refusal = regen("apply", file, "--optimizer", "reset", code=1).stderr
+    expect("does not know" in refusal, refusal)
     apply(file)
     regenerate(raw)
     expect_same_bytes(file, save(directory / "wanted", saved))
