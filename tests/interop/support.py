@@ -77,7 +77,9 @@ def layers(state: dict) -> list[str]:
 def regenerate(state: dict, rule: str = "paper") -> dict[str, torch.Tensor]:
     """Edits γ in place as `--rule` says; of each layer, which channels changed."""
     gammas = {name: state[f"{name}.weight"].detach() for name in layers(state)}
-    everything = torch.cat([gamma.flatten() for gamma in gammas.values()])
+    # Two layers may have one γ: it counts once.
+    counted = {gamma.data_ptr(): gamma for gamma in gammas.values()}
+    everything = torch.cat([gamma.flatten() for gamma in counted.values()])
     if rule == "paper":
         threshold = everything.sort().values[(len(everything) - 1) // 2]
     else:
