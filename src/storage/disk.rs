@@ -30,12 +30,11 @@ pub(crate) struct Disk {
 /// Tests write in small pieces, to be interrupted between them.
 const PIECE: usize = if cfg!(test) { 5 } else { usize::MAX };
 
-/// Bytes read and written at a time.
+/// Bytes read and written at a time, where the kernel cannot copy by itself.
 const BUFFER: usize = 1 << 20;
 
-/// Bytes after which the disk is told to begin. Together with reserved space this halves the time
-/// of copy and sync (docs/benchmarks.md).
-const WRITEBACK: u64 = 8 << 20;
+/// Bytes that the kernel copies between two reports of progress.
+const CHUNK: usize = 64 << 20;
 
 impl Disk {
     pub(crate) fn syncs(&self) -> Syncs {
@@ -87,18 +86,21 @@ impl Disk {
                 return Ok(());
             }
             platform::reserve(target, len)?;
-            let mut buffer = vec![0; BUFFER];
-            let (mut done, mut begun) = (0, 0);
+            let mut buffer = Vec::new();
+            let mut done = 0;
             while done < len {
-                let piece = BUFFER.min(usize::try_from(len - done).unwrap_or(BUFFER));
-                platform::read_exact_at(source, &mut buffer[..piece], done)?;
-                platform::write_all_at(target, &buffer[..piece], done)?;
-                done += piece as u64;
-                if done - begun >= WRITEBACK || done == len {
-                    platform::begin_writeback(target, begun, done - begun);
-                    begun = done;
-                    progress(done, len);
-                }
+                let left = usize::try_from(len - done).unwrap_or(CHUNK).min(CHUNK);
+                done += match platform::copy_in_kernel(source, target, done, left)? {
+                    Some(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                    Some(copied) => copied as u64,
+                    None => {
+                        buffer.resize(BUFFER.min(left), 0);
+                        platform::read_exact_at(source, &mut buffer, done)?;
+                        platform::write_all_at(target, &buffer, done)?;
+                        buffer.len() as u64
+                    }
+                };
+                progress(done, len);
             }
             Ok(())
         };

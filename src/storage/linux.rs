@@ -1,10 +1,9 @@
-//! What is specific to Linux: copies that share blocks or reach the disk early, and the owner and
+//! What is specific to Linux: copies that share blocks or stay in the kernel, and the owner and
 //! extended attributes of a file.
 
 use std::ffi::OsString;
 use std::fs::{File, Metadata};
 use std::io;
-use std::num::NonZeroU64;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 
@@ -50,10 +49,20 @@ pub(crate) fn reserve(target: &File, len: u64) -> io::Result<()> {
     }
 }
 
-/// Has the kernel begin to write a range back, so that the sync at the end finds little to do.
-/// That is what it does when told that a range with unwritten pages is not needed in memory.
-pub(crate) fn begin_writeback(target: &File, offset: u64, len: u64) {
-    let _ = sys::fadvise(target, offset, NonZeroU64::new(len), sys::Advice::DontNeed);
+/// Copies up to `len` bytes at `offset` between two files without passing them through this
+/// process. `None`: these two files need an ordinary copy.
+pub(crate) fn copy_in_kernel(
+    source: &File,
+    target: &File,
+    offset: u64,
+    len: usize,
+) -> io::Result<Option<usize>> {
+    let (mut from, mut to) = (offset, offset);
+    match sys::copy_file_range(source, Some(&mut from), target, Some(&mut to), len) {
+        Ok(copied) => Ok(Some(copied)),
+        Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => Ok(None),
+        Err(err) => Err(err.into()),
+    }
 }
 
 /// Gives `target` the mode, owner and extended attributes of `source`; returns what could not be

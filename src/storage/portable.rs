@@ -53,7 +53,14 @@ pub(crate) fn reserve(_target: &File, _len: u64) -> io::Result<()> {
     Ok(())
 }
 
-pub(crate) fn begin_writeback(_target: &File, _offset: u64, _len: u64) {}
+pub(crate) fn copy_in_kernel(
+    _source: &File,
+    _target: &File,
+    _offset: u64,
+    _len: usize,
+) -> io::Result<Option<usize>> {
+    Ok(None)
+}
 
 pub(crate) fn copy_attributes(source: &File, target: &File) -> io::Result<Vec<String>> {
     target.set_permissions(source.metadata()?.permissions())?;
