@@ -3,10 +3,11 @@
 
 Usage: python benches/file_side.py [--gigabytes 4] [--dir DIR] [--binary target/release/ckpt-regen]
 
-Makes a checkpoint of that size in DIR (three times the space is needed) and one of 10,000 BatchNorm
-layers, and runs each program on them as a process of its own, warm, several times. Each result is
-checked before it is timed. Prints the best time, the peak memory, and the ratio to the peer.
-numpy is needed; safetensors and torch are compared where they are installed.
+Makes a safetensors and an ONNX checkpoint of that size in DIR, a PyTorch one of half of it (three
+times the space is needed), and one of 10,000 BatchNorm layers, and runs each program on them as a
+process of its own, warm, several times. Each result is checked before it counts. Prints the best time,
+the peak memory, and the ratio to the peer. numpy is needed; safetensors, torch and onnx are compared
+where they are installed.
 """
 
 import argparse, importlib.util, json, os, struct, subprocess, sys, tempfile, time
