@@ -39,6 +39,16 @@ pub enum Error {
         /// Why, and what to do instead.
         reason: String,
     },
+    /// A network that cannot be built or computed.
+    #[error("{network}: {node}: {reason}")]
+    Network {
+        /// The network's name.
+        network: String,
+        /// The node or tensor in it.
+        node: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The request itself makes no sense, whatever the file holds. Exit code 2.
     #[error("{0}")]
     Usage(String),

@@ -37,8 +37,12 @@ pub mod checkpoint;
 #[doc(hidden)]
 pub mod cli;
 pub mod edit;
+#[cfg(feature = "train")]
+pub mod engine;
 mod error;
 pub mod inspect;
+#[cfg(feature = "train")]
+pub mod net;
 pub mod regen;
 pub mod storage;
 

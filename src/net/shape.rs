@@ -1,0 +1,209 @@
+//! Shapes, and how an operation changes them.
+
+use std::fmt;
+
+use super::op::{Op, Window};
+
+/// The size of one image's value. A vector has height and width 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Shape {
+    /// Number of channels.
+    pub channels: usize,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+}
+
+impl Shape {
+    /// The three sizes.
+    pub const fn new(channels: usize, height: usize, width: usize) -> Shape {
+        Shape {
+            channels,
+            height,
+            width,
+        }
+    }
+
+    /// Pixels of one channel.
+    pub fn pixels(self) -> usize {
+        self.height * self.width
+    }
+
+    /// Numbers in all.
+    pub fn len(self) -> usize {
+        self.channels * self.pixels()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}×{}×{}", self.channels, self.height, self.width)
+    }
+}
+
+/// The shape of what `op` makes of `inputs`, or why it cannot. `tensor` gives the dimensions of the
+/// operation's tensors, in the order of [`Op::tensors`].
+pub(super) fn infer(op: &Op, inputs: &[Shape], tensors: &[&[usize]]) -> Result<Shape, String> {
+    let arity = |wanted: usize| match inputs.len() == wanted {
+        true => Ok(inputs[0]),
+        false => Err(format!("needs {wanted} inputs, has {}", inputs.len())),
+    };
+    let shape = match op {
+        Op::Input => return Err("a network has one input".to_owned()),
+        Op::Convolution { window, groups, .. } => {
+            let x = arity(1)?;
+            let &[out, per_group, kh, kw] = tensors[0] else {
+                return Err(format!("weight {:?} is not four-dimensional", tensors[0]));
+            };
+            if *groups == 0 || !x.channels.is_multiple_of(*groups) || !out.is_multiple_of(*groups) {
+                return Err(format!(
+                    "{} input and {out} output channels do not fall into {groups} groups",
+                    x.channels
+                ));
+            }
+            if per_group != x.channels / groups || (kh, kw) != window.kernel {
+                return Err(format!(
+                    "weight {:?} does not fit {} channels in {groups} groups and a kernel of {}×{}",
+                    tensors[0], x.channels, window.kernel.0, window.kernel.1
+                ));
+            }
+            bias_fits(tensors, out)?;
+            slide(window, x, out)?
+        }
+        Op::BatchNorm { .. } => {
+            let x = arity(1)?;
+            for tensor in &tensors[..4] {
+                if **tensor != [x.channels] {
+                    return Err(format!("{} channels, tensor of {tensor:?}", x.channels));
+                }
+            }
+            x
+        }
+        Op::Activation(_) => arity(1)?,
+        Op::Dropout { p } | Op::StochasticDepth { p } => {
+            if !(0.0..1.0).contains(p) {
+                return Err(format!("a probability of {p} is not in 0 ≤ p < 1"));
+            }
+            arity(1)?
+        }
+        Op::Add => {
+            let x = arity(2)?;
+            if inputs[1] != x {
+                return Err(format!("{x} and {} cannot be added", inputs[1]));
+            }
+            x
+        }
+        Op::Gate => {
+            let x = arity(2)?;
+            if inputs[1] != Shape::new(x.channels, 1, 1) {
+                return Err(format!("{} cannot gate {x}", inputs[1]));
+            }
+            x
+        }
+        Op::Concat => {
+            let Some(first) = inputs.first() else {
+                return Err("needs an input".to_owned());
+            };
+            let size = |x: &Shape| (x.height, x.width);
+            if let Some(other) = inputs.iter().find(|x| size(x) != size(first)) {
+                return Err(format!("{first} and {other} differ in height or width"));
+            }
+            let channels = inputs.iter().map(|x| x.channels).sum();
+            Shape::new(channels, first.height, first.width)
+        }
+        Op::Slice { start, len } => {
+            let x = arity(1)?;
+            match start.checked_add(*len) {
+                Some(end) if end <= x.channels && *len > 0 => Shape::new(*len, x.height, x.width),
+                _ => return Err(format!("no {len} channels from {start} on in {x}")),
+            }
+        }
+        Op::Shuffle { groups } => {
+            let x = arity(1)?;
+            if *groups == 0 || !x.channels.is_multiple_of(*groups) {
+                return Err(format!("{x} does not fall into {groups} groups"));
+            }
+            x
+        }
+        Op::PadChannels { before, after } => {
+            let x = arity(1)?;
+            Shape::new(before + x.channels + after, x.height, x.width)
+        }
+        Op::MaxPool(window) | Op::AveragePool { window, .. } => {
+            let x = arity(1)?;
+            let half = |axis: fn((usize, usize)) -> usize| {
+                2 * axis(window.before).max(axis(window.after)) > axis(window.kernel)
+            };
+            if half(|pair| pair.0) || half(|pair| pair.1) {
+                return Err("padding is more than half the kernel".to_owned());
+            }
+            slide(window, x, x.channels)?
+        }
+        Op::AdaptiveAveragePool { height, width } => {
+            Shape::new(arity(1)?.channels, *height, *width)
+        }
+        Op::Resize { height, width, .. } => Shape::new(arity(1)?.channels, *height, *width),
+        Op::Flatten => Shape::new(arity(1)?.len(), 1, 1),
+        Op::Linear { .. } => {
+            let x = arity(1)?;
+            let &[out, features] = tensors[0] else {
+                return Err(format!("weight {:?} is not two-dimensional", tensors[0]));
+            };
+            if x != Shape::new(features, 1, 1) {
+                return Err(format!("takes a vector of {features}, found {x}"));
+            }
+            bias_fits(tensors, out)?;
+            Shape::new(out, 1, 1)
+        }
+    };
+    match shape.is_empty() {
+        true => Err(format!("the result, {shape}, is empty")),
+        false => Ok(shape),
+    }
+}
+
+fn bias_fits(tensors: &[&[usize]], out: usize) -> Result<(), String> {
+    match tensors.get(1) {
+        Some(bias) if **bias != [out] => Err(format!("bias {bias:?} for {out} outputs")),
+        _ => Ok(()),
+    }
+}
+
+/// The map that a window sliding over `x` makes (PyTorch's `Conv2d` and `MaxPool2d`, "Shape").
+fn slide(window: &Window, x: Shape, channels: usize) -> Result<Shape, String> {
+    let axis = |size: usize, pick: fn((usize, usize)) -> usize| -> Option<usize> {
+        let (kernel, stride) = (pick(window.kernel), pick(window.stride));
+        let (before, after) = (pick(window.before), pick(window.after));
+        let reach = pick(window.dilation).checked_mul(kernel.checked_sub(1)?)?;
+        let padded = size.checked_add(before)?.checked_add(after)?;
+        let room = padded.checked_sub(reach.checked_add(1)?)?;
+        if stride == 0 || pick(window.dilation) == 0 {
+            return None;
+        }
+        let mut count = room / stride + 1;
+        // A window more, if it begins inside the map or the padding before it.
+        if window.ceil && room % stride != 0 && count * stride < size + before {
+            count += 1;
+        }
+        Some(count)
+    };
+    match (axis(x.height, |p| p.0), axis(x.width, |p| p.1)) {
+        (Some(height), Some(width)) => Ok(Shape::new(channels, height, width)),
+        _ => Err(format!(
+            "a kernel of {}×{} (dilation {}×{}, padding {}×{}) does not fit into {x}: the \
+             resolution is too small for this network",
+            window.kernel.0,
+            window.kernel.1,
+            window.dilation.0,
+            window.dilation.1,
+            window.before.0,
+            window.before.1,
+        )),
+    }
+}
