@@ -5,9 +5,10 @@
 //! and from the second step of a kind on allocates nothing. What goes in are batches in host memory,
 //! what comes out are plain numbers.
 //!
-//! `plain` is the specification: every operation a few lines of loops, in f32 or f64. What is
+//! [`plain`] is the specification: every operation a few lines of loops, in f32 or f64. What is
 //! faster has to give the same numbers.
 
+pub mod plain;
 mod update;
 
 pub use update::{Optimizer, Update};

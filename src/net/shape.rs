@@ -143,7 +143,21 @@ pub(super) fn infer(op: &Op, inputs: &[Shape], tensors: &[&[usize]]) -> Result<S
             if half(|pair| pair.0) || half(|pair| pair.1) {
                 return Err("padding is more than half the kernel".to_owned());
             }
-            slide(window, x, x.channels)?
+            let shape = slide(window, x, x.channels)?;
+            let blind = |axis: fn((usize, usize)) -> usize, size: usize, outputs: usize| {
+                let (before, dilation) = (axis(window.before), axis(window.dilation));
+                let sees = |at: usize| {
+                    (0..axis(window.kernel)).any(|tap| {
+                        let tap = at * axis(window.stride) + tap * dilation;
+                        (before..before + size).contains(&tap)
+                    })
+                };
+                (0..outputs).any(|at| !sees(at))
+            };
+            if blind(|p| p.0, x.height, shape.height) || blind(|p| p.1, x.width, shape.width) {
+                return Err(format!("a window sees nothing of {x} but padding"));
+            }
+            shape
         }
         Op::AdaptiveAveragePool { height, width } => {
             Shape::new(arity(1)?.channels, *height, *width)

@@ -1,0 +1,259 @@
+//! The specification: every operation a few lines of loops over channels-first values, in f32 or
+//! f64, one thread. Sums are gathered in f64.
+
+mod activation;
+mod batch_norm;
+mod channels;
+mod convolution;
+mod gate;
+mod linear;
+mod loss;
+mod noise;
+mod optimizer;
+mod plan;
+mod pool;
+mod real;
+mod resize;
+mod step;
+#[cfg(test)]
+mod tests;
+
+pub use real::Real;
+
+use super::{Batch, Engine, Outcome, Part, Training, Update};
+use crate::error::Result;
+use crate::net::{Graph, Kind, Node, Shape, TensorId};
+use optimizer::Rates;
+use plan::Plan;
+
+/// A network that is run by the plain loops.
+#[derive(Debug)]
+pub struct Plain<T> {
+    graph: Graph,
+    tensors: Vec<Tensor<T>>,
+    plans: Vec<Plan<T>>,
+    /// Which plan ran last.
+    last: Option<usize>,
+}
+
+/// What is kept of one tensor of the graph.
+#[derive(Debug, Default)]
+struct Tensor<T> {
+    /// Empty for a count.
+    value: Vec<T>,
+    /// Empty for what is not trained; so are the slots.
+    gradient: Vec<T>,
+    slots: [Vec<T>; 2],
+    count: u64,
+}
+
+/// How a plan is run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Mode {
+    Evaluation,
+    Training { seed: u64 },
+}
+
+impl<T: Real> Plain<T> {
+    /// The network with all its tensors 0; [`Engine::write`] gives them their values.
+    ///
+    /// # Errors
+    /// The network's output is no vector of classes.
+    pub fn new(graph: Graph) -> Result<Plain<T>> {
+        let classes = graph.output_shape();
+        if classes.pixels() != 1 {
+            let last = &graph.nodes()[graph.nodes().len() - 1];
+            let reason = format!("the network's output is {classes}, not a vector of classes");
+            return Err(graph.error(&last.name, reason));
+        }
+        let tensors = graph.tensors().iter().map(|tensor| {
+            let zeros = |wanted| match wanted {
+                true => vec![T::zero(); tensor.len()],
+                false => Vec::new(),
+            };
+            Tensor {
+                value: zeros(tensor.kind != Kind::BatchCount),
+                gradient: zeros(tensor.is_parameter()),
+                ..Tensor::default()
+            }
+        });
+        Ok(Plain {
+            tensors: tensors.collect(),
+            graph,
+            plans: Vec::new(),
+            last: None,
+        })
+    }
+
+    /// Runs the batch forward.
+    fn forward(&mut self, batch: &Batch<'_>, mode: Mode) -> Result<usize> {
+        self.check(batch, mode)?;
+        let images = batch.labels.len();
+        let training = mode != Mode::Evaluation;
+        let at = match self
+            .plans
+            .iter()
+            .position(|plan| plan.fits(images, training))
+        {
+            Some(at) => at,
+            None => {
+                self.plans.push(Plan::new(&self.graph, images, training));
+                self.plans.len() - 1
+            }
+        };
+        self.last = Some(at);
+        let plan = &mut self.plans[at];
+        for (to, from) in plan.values[0].iter_mut().zip(batch.images) {
+            *to = T::of(f64::from(*from));
+        }
+        for node in 1..self.graph.nodes().len() {
+            step::forward(&self.graph, &mut self.tensors, plan, node, mode);
+        }
+        Ok(at)
+    }
+
+    /// Whether a batch can be run at all.
+    fn check(&self, batch: &Batch<'_>, mode: Mode) -> Result<()> {
+        let error = |node: &Node, reason| Err(self.graph.error(&node.name, reason));
+        let nodes = self.graph.nodes();
+        let (images, shape) = (batch.labels.len(), self.graph.input_shape());
+        if images == 0 || batch.images.len() != images * shape.len() {
+            let numbers = batch.images.len();
+            let reason = format!("{images} images of {shape} are not {numbers} numbers");
+            return error(&nodes[0], reason);
+        }
+        let classes = self.classes();
+        if let Some(label) = batch
+            .labels
+            .iter()
+            .find(|label| **label as usize >= classes)
+        {
+            let reason = format!("label {label} is none of {classes} classes");
+            return error(&nodes[nodes.len() - 1], reason);
+        }
+        let alone = |node: &&Node| {
+            matches!(node.op, crate::net::Op::BatchNorm { .. }) && images * node.shape.pixels() == 1
+        };
+        match nodes.iter().find(alone) {
+            Some(node) if mode != Mode::Evaluation => error(
+                node,
+                format!(
+                    "expected more than 1 value per channel when training, got input size [1, {}, \
+                     1, 1]: BatchNorm needs a larger batch or resolution",
+                    node.shape.channels
+                ),
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    fn classes(&self) -> usize {
+        self.graph.output_shape().channels
+    }
+
+    fn outcome(&self, plan: usize, labels: &[u32], smoothing: f64) -> Outcome {
+        let logits = self.plans[plan].output();
+        loss::cross_entropy(self.classes(), labels, logits, smoothing, None)
+    }
+}
+
+impl<T: Real> Engine for Plain<T> {
+    fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    fn evaluate(&mut self, batch: &Batch<'_>) -> Result<Outcome> {
+        let plan = self.forward(batch, Mode::Evaluation)?;
+        Ok(self.outcome(plan, batch.labels, 0.0))
+    }
+
+    fn differentiate(&mut self, batch: &Batch<'_>, training: &Training) -> Result<Outcome> {
+        let seed = training.seed;
+        let plan = self.forward(batch, Mode::Training { seed })?;
+        let plan = &mut self.plans[plan];
+        let outcome = plan.start_backward(batch.labels, training);
+        for node in (1..self.graph.nodes().len()).rev() {
+            step::backward(&self.graph, &mut self.tensors, plan, node, seed);
+        }
+        Ok(outcome)
+    }
+
+    fn recalibrate(&mut self, batch: &Batch<'_>, seed: u64) -> Result<Outcome> {
+        let plan = self.forward(batch, Mode::Training { seed })?;
+        Ok(self.outcome(plan, batch.labels, 0.0))
+    }
+
+    fn update(&mut self, update: &Update) -> f64 {
+        let gradients = self.tensors.iter().flat_map(|tensor| &tensor.gradient);
+        let norm = gradients.map(|g| g.wide().powi(2)).sum::<f64>().sqrt();
+        let scale = match update.clip_norm {
+            // As torch.nn.utils.clip_grad_norm_.
+            Some(limit) => (limit / (norm + 1e-6)).min(1.0),
+            None => 1.0,
+        };
+        for (spec, tensor) in self.graph.tensors().iter().zip(&mut self.tensors) {
+            if !spec.is_parameter() {
+                continue;
+            }
+            for slot in tensor.slots.iter_mut().take(update.optimizer.slots()) {
+                slot.resize(tensor.value.len(), T::zero());
+            }
+            let spared = update.spare_vectors && spec.shape.len() <= 1;
+            let rates = Rates {
+                learning: update.learning_rate,
+                decay: if spared { 0.0 } else { update.weight_decay },
+                scale,
+            };
+            optimizer::update(
+                &update.optimizer,
+                rates,
+                &mut tensor.value,
+                &tensor.gradient,
+                &mut tensor.slots,
+            );
+            tensor.gradient.fill(T::zero());
+        }
+        norm
+    }
+
+    fn output(&self, into: &mut Vec<f64>) {
+        into.clear();
+        let last = self.last.map(|plan| self.plans[plan].output());
+        into.extend(last.unwrap_or_default().iter().map(|x| x.wide()));
+    }
+
+    fn read(&self, tensor: TensorId, part: Part, into: &mut Vec<f64>) {
+        let kept = &self.tensors[tensor.index()];
+        into.clear();
+        let values = match part {
+            Part::Value if kept.value.is_empty() => return into.push(kept.count as f64),
+            Part::Value => &kept.value,
+            Part::Gradient => &kept.gradient,
+            Part::Slot(slot) => &kept.slots[slot],
+        };
+        into.extend(values.iter().map(|x| x.wide()));
+    }
+
+    fn write(&mut self, tensor: TensorId, part: Part, values: &[f64]) {
+        let len = self.graph.tensor(tensor).len();
+        assert_eq!(values.len(), len, "{}", self.graph.tensor(tensor).name);
+        let kept = &mut self.tensors[tensor.index()];
+        let to = match part {
+            Part::Value if kept.value.is_empty() => return kept.count = values[0] as u64,
+            Part::Value => &mut kept.value,
+            Part::Gradient => &mut kept.gradient,
+            Part::Slot(slot) => &mut kept.slots[slot],
+        };
+        to.clear();
+        to.extend(values.iter().map(|x| T::of(*x)));
+    }
+}
+
+/// sums += Σ x over images and pixels, channel by channel.
+fn add_channel_sums<T: Real>(images: usize, shape: Shape, x: &[T], sums: &mut [T]) {
+    for (channel, sum) in sums.iter_mut().enumerate() {
+        let planes = (0..images).map(|image| (image * shape.channels + channel) * shape.pixels());
+        let all = planes.flat_map(|start| &x[start..start + shape.pixels()]);
+        *sum += T::of(all.map(|x| x.wide()).sum());
+    }
+}

@@ -1,0 +1,44 @@
+//! Dropout and stochastic depth. What is taken away follows from seed, node and place alone, so that
+//! forward and backward, one thread or many, and a resumed run agree.
+
+use super::real::Real;
+
+/// Forward: y = x · factor; backward the same with gradients, added. `run` numbers share one factor:
+/// 1 for dropout, all of an image for stochastic depth.
+pub(super) fn apply<T: Real>(
+    p: f64,
+    seed: u64,
+    run: usize,
+    x: &[T],
+    y: &mut [T],
+    put: impl Fn(&mut T, T),
+) {
+    let kept = T::of(1.0 / (1.0 - p));
+    for (place, (x, y)) in x.chunks(run).zip(y.chunks_mut(run)).enumerate() {
+        let factor = match uniform(seed, place as u64) < p {
+            true => T::zero(),
+            false => kept,
+        };
+        for (x, y) in x.iter().zip(y) {
+            put(y, *x * factor);
+        }
+    }
+}
+
+/// A number in [0, 1): splitmix64 (Steele et al. 2014) at a place of a sequence.
+fn uniform(seed: u64, place: u64) -> f64 {
+    (mix(seed.wrapping_add((place + 1).wrapping_mul(GOLDEN))) >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// The seed of one node's sequence.
+pub(super) fn of_node(seed: u64, node: usize) -> u64 {
+    mix(mix(seed) ^ (node as u64).wrapping_mul(GOLDEN))
+}
+
+const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+
+fn mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
