@@ -65,11 +65,12 @@ impl Convolution {
         self
     }
 
-    /// He et al. 2015 for ReLU, over the fan-out: √(2 / (out · kernel² / groups)).
+    /// He et al. 2015 for ReLU, over the fan-out: normal, with deviation √(2 / (out · kernel²)).
+    /// Groups do not enter, as they do not in PyTorch's `kaiming_normal_`.
     pub fn kaiming_fan_out(self) -> Convolution {
         let (height, width) = self.window.kernel;
-        let fan_out = (self.out * height * width).checked_div(self.groups);
-        let deviation = (2.0 / fan_out.unwrap_or(0) as f64).sqrt();
+        let fan_out = self.out as f64 * height as f64 * width as f64;
+        let deviation = (2.0 / fan_out).sqrt();
         self.init(Init::Normal { deviation })
     }
 }
@@ -124,7 +125,7 @@ impl Graph {
         let groups = layer.groups;
         let per_group = self.shape(x).channels.checked_div(groups).unwrap_or(0);
         let (height, width) = layer.window.kernel;
-        let bound = 1.0 / ((per_group * height * width) as f64).sqrt();
+        let bound = 1.0 / (per_group as f64 * height as f64 * width as f64).sqrt();
         let init = layer.init.unwrap_or(Init::Uniform { bound });
         let shape = vec![layer.out, per_group, height, width];
         let weight = self.add_tensor(format!("{name}.weight"), shape, Kind::Parameter(init))?;

@@ -138,6 +138,18 @@ impl Graph {
         Ok(Value(self.nodes.len() - 1))
     }
 
+    /// The same network without the noise of training: dropout and stochastic depth take nothing
+    /// away.
+    #[must_use]
+    pub fn without_noise(mut self) -> Graph {
+        for node in &mut self.nodes {
+            if let Op::Dropout { p } | Op::StochasticDepth { p } = &mut node.op {
+                *p = 0.0;
+            }
+        }
+        self
+    }
+
     pub(crate) fn error(&self, node: &str, reason: impl Into<String>) -> Error {
         Error::Network {
             network: self.name.clone(),

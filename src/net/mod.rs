@@ -25,6 +25,7 @@ mod graph;
 mod op;
 mod shape;
 mod tensor;
+pub mod zoo;
 
 pub use build::{BatchNorm, Convolution, Pool};
 pub use graph::{Graph, Node, Value};

@@ -37,7 +37,14 @@ impl Shape {
 
     /// Whether there are none.
     pub fn is_empty(self) -> bool {
-        self.len() == 0
+        self.channels == 0 || self.height == 0 || self.width == 0
+    }
+
+    /// Whether its numbers could be counted and addressed, as f64.
+    fn is_addressable(self) -> bool {
+        let pixels = self.height.checked_mul(self.width);
+        let len = pixels.and_then(|pixels| pixels.checked_mul(self.channels));
+        len.is_some_and(|len| len <= isize::MAX as usize / 8)
     }
 }
 
@@ -54,6 +61,9 @@ pub(super) fn infer(op: &Op, inputs: &[Shape], tensors: &[&[usize]]) -> Result<S
         true => Ok(inputs[0]),
         false => Err(format!("needs {wanted} inputs, has {}", inputs.len())),
     };
+    if let Some(x) = inputs.iter().find(|x| !x.is_addressable()) {
+        return Err(format!("an input of {x} is too large"));
+    }
     let shape = match op {
         Op::Input => return Err("a network has one input".to_owned()),
         Op::Convolution { window, groups, .. } => {
@@ -114,8 +124,10 @@ pub(super) fn infer(op: &Op, inputs: &[Shape], tensors: &[&[usize]]) -> Result<S
             if let Some(other) = inputs.iter().find(|x| size(x) != size(first)) {
                 return Err(format!("{first} and {other} differ in height or width"));
             }
-            let channels = inputs.iter().map(|x| x.channels).sum();
-            Shape::new(channels, first.height, first.width)
+            let channels = inputs
+                .iter()
+                .try_fold(0_usize, |sum, x| sum.checked_add(x.channels));
+            Shape::new(channels.ok_or(TOO_MANY)?, first.height, first.width)
         }
         Op::Slice { start, len } => {
             let x = arity(1)?;
@@ -133,12 +145,15 @@ pub(super) fn infer(op: &Op, inputs: &[Shape], tensors: &[&[usize]]) -> Result<S
         }
         Op::PadChannels { before, after } => {
             let x = arity(1)?;
-            Shape::new(before + x.channels + after, x.height, x.width)
+            let channels = before
+                .checked_add(x.channels)
+                .and_then(|sum| sum.checked_add(*after));
+            Shape::new(channels.ok_or(TOO_MANY)?, x.height, x.width)
         }
         Op::MaxPool(window) | Op::AveragePool { window, .. } => {
             let x = arity(1)?;
             let half = |axis: fn((usize, usize)) -> usize| {
-                2 * axis(window.before).max(axis(window.after)) > axis(window.kernel)
+                axis(window.before).max(axis(window.after)) > axis(window.kernel) / 2
             };
             if half(|pair| pair.0) || half(|pair| pair.1) {
                 return Err("padding is more than half the kernel".to_owned());
@@ -176,11 +191,16 @@ pub(super) fn infer(op: &Op, inputs: &[Shape], tensors: &[&[usize]]) -> Result<S
             Shape::new(out, 1, 1)
         }
     };
-    match shape.is_empty() {
-        true => Err(format!("the result, {shape}, is empty")),
-        false => Ok(shape),
+    if shape.is_empty() {
+        return Err(format!("the result, {shape}, is empty"));
     }
+    if !shape.is_addressable() {
+        return Err(format!("the result, {shape}, is too large"));
+    }
+    Ok(shape)
 }
+
+const TOO_MANY: &str = "the result has too many channels to count";
 
 fn bias_fits(tensors: &[&[usize]], out: usize) -> Result<(), String> {
     match tensors.get(1) {
@@ -202,7 +222,7 @@ fn slide(window: &Window, x: Shape, channels: usize) -> Result<Shape, String> {
         }
         let mut count = room / stride + 1;
         // A window more, if it begins inside the map or the padding before it.
-        if window.ceil && room % stride != 0 && count * stride < size + before {
+        if window.ceil && room % stride != 0 && count.checked_mul(stride)? < size + before {
             count += 1;
         }
         Some(count)

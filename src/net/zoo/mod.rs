@@ -1,0 +1,191 @@
+//! Networks by name: torchvision's, with its definitions, parameter names and initialisation, and
+//! the ResNets of He et al. 2016 for CIFAR. A state dict of one fits the other.
+//!
+//! ```
+//! # fn main() -> Result<(), ckpt_regen::Error> {
+//! use ckpt_regen::net::zoo;
+//!
+//! let options = zoo::Options { classes: 100, ..zoo::defaults("mobilenet_v2")? };
+//! let graph = zoo::build("mobilenet_v2", &options)?;
+//! assert_eq!(graph.tensors()[0].name, "features.0.0.weight");
+//! # Ok(())
+//! # }
+//! ```
+
+mod block;
+mod cifar_resnet;
+mod mobilenet_v2;
+
+use super::graph::Graph;
+use super::shape::Shape;
+use crate::error::{Error, Result};
+
+/// What can be chosen about a network.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Options {
+    /// Number of classes.
+    pub classes: usize,
+    /// Height and width of the images.
+    pub resolution: usize,
+    /// How it takes the images in.
+    pub stem: Stem,
+    /// Factor of its channel counts, above 0 and at most 100; 1 for networks whose definition in
+    /// torchvision has none.
+    pub width: f64,
+}
+
+/// How a network takes images in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stem {
+    /// As it is defined.
+    Native,
+    /// For images of 32 × 32: without the strides and the pooling by which a network for ImageNet
+    /// begins.
+    Cifar,
+}
+
+/// A network's name and what it lets choose.
+struct Model {
+    name: &'static str,
+    /// What it was made for.
+    data: Data,
+    /// Whether there is a [`Stem::Cifar`] of it.
+    cifar_stem: bool,
+    /// Whether its definition has a width multiplier.
+    width: bool,
+    build: fn(&mut Graph, &Options) -> Result<()>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Data {
+    ImageNet,
+    Cifar,
+}
+
+const MODELS: [Model; 6] = [
+    Model {
+        name: "mobilenet_v2",
+        data: Data::ImageNet,
+        cifar_stem: true,
+        width: true,
+        build: mobilenet_v2::build,
+    },
+    cifar_resnet("resnet20", |graph, options| {
+        cifar_resnet::build(graph, options, 3)
+    }),
+    cifar_resnet("resnet32", |graph, options| {
+        cifar_resnet::build(graph, options, 5)
+    }),
+    cifar_resnet("resnet44", |graph, options| {
+        cifar_resnet::build(graph, options, 7)
+    }),
+    cifar_resnet("resnet56", |graph, options| {
+        cifar_resnet::build(graph, options, 9)
+    }),
+    cifar_resnet("resnet110", |graph, options| {
+        cifar_resnet::build(graph, options, 18)
+    }),
+];
+
+const fn cifar_resnet(name: &'static str, build: fn(&mut Graph, &Options) -> Result<()>) -> Model {
+    Model {
+        name,
+        data: Data::Cifar,
+        cifar_stem: false,
+        width: false,
+        build,
+    }
+}
+
+/// The names of all networks.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    MODELS.iter().map(|model| model.name)
+}
+
+/// What a network was made for: 1000 classes at 224 × 224, and for the CIFAR ResNets 10 classes at
+/// 32 × 32; the native stem, width 1.
+///
+/// # Errors
+/// There is no network of this name; the message suggests others.
+pub fn defaults(name: &str) -> Result<Options> {
+    let (classes, resolution) = match find(name)?.data {
+        Data::ImageNet => (1000, 224),
+        Data::Cifar => (10, 32),
+    };
+    Ok(Options {
+        classes,
+        resolution,
+        stem: Stem::Native,
+        width: 1.0,
+    })
+}
+
+/// Builds a network.
+///
+/// # Errors
+/// There is no network of this name; it has no such stem or width; or the numbers make no network,
+/// as with a resolution that is too small, in which case the message names the node.
+pub fn build(name: &str, options: &Options) -> Result<Graph> {
+    let model = find(name)?;
+    let refuse = |reason: String| Err(Error::Usage(format!("{name}: {reason}")));
+    let &Options {
+        classes,
+        resolution,
+        stem,
+        width,
+    } = options;
+    if classes == 0 {
+        return refuse("a network needs a class, found 0".to_owned());
+    }
+    if stem == Stem::Cifar && !model.cifar_stem {
+        return refuse(match model.data {
+            Data::Cifar => "its own stem is for CIFAR already".to_owned(),
+            Data::ImageNet => "there is no CIFAR stem for this network".to_owned(),
+        });
+    }
+    if width != 1.0 && !model.width {
+        return refuse(format!(
+            "this network has no width multiplier, found {width}"
+        ));
+    }
+    // Far above any use, and far below where counts would overflow.
+    if !(width > 0.0 && width <= 100.0) {
+        return refuse(format!(
+            "a width multiplier is above 0 and at most 100, found {width}"
+        ));
+    }
+    let mut graph = Graph::new(name, Shape::new(3, resolution, resolution));
+    // The graph depends on nothing but the options.
+    (model.build)(&mut graph, options).map_err(|err| Error::Usage(err.to_string()))?;
+    Ok(graph)
+}
+
+fn find(name: &str) -> Result<&'static Model> {
+    let found = MODELS.iter().find(|model| model.name == name);
+    found.ok_or_else(|| Error::Usage(unknown(name)))
+}
+
+fn unknown(name: &str) -> String {
+    let mut near: Vec<(f64, &str)> = names()
+        .map(|known| {
+            let typed = name.to_lowercase();
+            (strsim::normalized_damerau_levenshtein(&typed, known), known)
+        })
+        .filter(|(likeness, _)| *likeness >= 0.6)
+        .collect();
+    near.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let near: Vec<&str> = near.into_iter().take(3).map(|(_, known)| known).collect();
+    match near.is_empty() {
+        true => {
+            let all: Vec<&str> = names().collect();
+            format!(
+                "no network is called {name:?}; there are {}",
+                all.join(", ")
+            )
+        }
+        false => format!(
+            "no network is called {name:?}; did you mean {}?",
+            near.join(" or ")
+        ),
+    }
+}
