@@ -1,12 +1,11 @@
 //! MobileNetV2 (Sandler et al. 2018).
 
-use super::block::{convolution_norm, scaled};
+use super::block::{convolution_norm, scaled, small_linear};
 use super::{Options, Stem};
 use crate::error::Result;
 use crate::net::build::{BatchNorm, Convolution};
 use crate::net::graph::{Graph, Value};
 use crate::net::op::{Activation, Op};
-use crate::net::tensor::Init;
 
 /// Table 2 of the paper: expansion, output channels, blocks, stride of the first.
 const STAGES: [(usize, usize, usize, usize); 7] = [
@@ -42,9 +41,7 @@ pub(super) fn build(graph: &mut Graph, options: &Options) -> Result<()> {
     let x = unit(graph, &format!("features.{index}"), x, last)?;
     let x = graph.global_average_pool("avgpool", x)?;
     let x = graph.add("classifier.0", Op::Dropout { p: 0.2 }, &[x])?;
-    let weight = Init::Normal { deviation: 0.01 };
-    let bias = Some(Init::Constant(0.0));
-    graph.linear_with("classifier.1", x, options.classes, weight, bias)?;
+    small_linear(graph, "classifier.1", x, options.classes)?;
     Ok(())
 }
 

@@ -14,11 +14,18 @@
 
 mod block;
 mod cifar_resnet;
+mod efficientnet;
+mod mnasnet;
 mod mobilenet_v2;
+mod mobilenet_v3;
+mod regnet;
+mod resnet;
+mod shufflenet_v2;
 
 use super::graph::Graph;
 use super::shape::Shape;
 use crate::error::{Error, Result};
+use resnet::Block;
 
 /// What can be chosen about a network.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -53,7 +60,7 @@ struct Model {
     cifar_stem: bool,
     /// Whether its definition has a width multiplier.
     width: bool,
-    build: fn(&mut Graph, &Options) -> Result<()>,
+    build: Build,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -62,40 +69,107 @@ enum Data {
     Cifar,
 }
 
-const MODELS: [Model; 6] = [
-    Model {
-        name: "mobilenet_v2",
-        data: Data::ImageNet,
-        cifar_stem: true,
-        width: true,
-        build: mobilenet_v2::build,
-    },
-    cifar_resnet("resnet20", |graph, options| {
+type Build = fn(&mut Graph, &Options) -> Result<()>;
+
+impl Model {
+    const fn new(name: &'static str, build: Build) -> Model {
+        Model {
+            name,
+            data: Data::ImageNet,
+            cifar_stem: false,
+            width: false,
+            build,
+        }
+    }
+
+    const fn cifar(name: &'static str, build: Build) -> Model {
+        Model {
+            data: Data::Cifar,
+            ..Model::new(name, build)
+        }
+    }
+
+    const fn with_cifar_stem(self) -> Model {
+        Model {
+            cifar_stem: true,
+            ..self
+        }
+    }
+
+    const fn with_width(self) -> Model {
+        Model {
+            width: true,
+            ..self
+        }
+    }
+}
+
+const RESNEXT: Block = Block::Bottleneck {
+    groups: 32,
+    group_width: 4,
+};
+const BOTTLENECK: Block = Block::Bottleneck {
+    groups: 1,
+    group_width: 64,
+};
+
+const MODELS: [Model; 19] = [
+    Model::new("mobilenet_v2", mobilenet_v2::build)
+        .with_cifar_stem()
+        .with_width(),
+    Model::new("shufflenet_v2_x0_5", |graph, options| {
+        shufflenet_v2::build(graph, options, [48, 96, 192])
+    })
+    .with_cifar_stem(),
+    Model::new("shufflenet_v2_x1_0", |graph, options| {
+        shufflenet_v2::build(graph, options, [116, 232, 464])
+    })
+    .with_cifar_stem(),
+    Model::new("mnasnet0_5", |graph, options| {
+        mnasnet::build(graph, options, 0.5)
+    })
+    .with_width(),
+    Model::new("mnasnet1_0", |graph, options| {
+        mnasnet::build(graph, options, 1.0)
+    })
+    .with_width(),
+    Model::new("mobilenet_v3_small", mobilenet_v3::small).with_width(),
+    Model::new("mobilenet_v3_large", mobilenet_v3::large).with_width(),
+    Model::new("efficientnet_b0", efficientnet::b0),
+    Model::new("regnet_x_400mf", regnet::x_400mf),
+    Model::new("regnet_y_400mf", regnet::y_400mf),
+    Model::new("resnet18", |graph, options| {
+        resnet::build(graph, options, Block::Basic, [2, 2, 2, 2])
+    })
+    .with_cifar_stem(),
+    Model::new("resnet34", |graph, options| {
+        resnet::build(graph, options, Block::Basic, [3, 4, 6, 3])
+    })
+    .with_cifar_stem(),
+    Model::new("resnet50", |graph, options| {
+        resnet::build(graph, options, BOTTLENECK, [3, 4, 6, 3])
+    })
+    .with_cifar_stem(),
+    Model::new("resnext50_32x4d", |graph, options| {
+        resnet::build(graph, options, RESNEXT, [3, 4, 6, 3])
+    })
+    .with_cifar_stem(),
+    Model::cifar("resnet20", |graph, options| {
         cifar_resnet::build(graph, options, 3)
     }),
-    cifar_resnet("resnet32", |graph, options| {
+    Model::cifar("resnet32", |graph, options| {
         cifar_resnet::build(graph, options, 5)
     }),
-    cifar_resnet("resnet44", |graph, options| {
+    Model::cifar("resnet44", |graph, options| {
         cifar_resnet::build(graph, options, 7)
     }),
-    cifar_resnet("resnet56", |graph, options| {
+    Model::cifar("resnet56", |graph, options| {
         cifar_resnet::build(graph, options, 9)
     }),
-    cifar_resnet("resnet110", |graph, options| {
+    Model::cifar("resnet110", |graph, options| {
         cifar_resnet::build(graph, options, 18)
     }),
 ];
-
-const fn cifar_resnet(name: &'static str, build: fn(&mut Graph, &Options) -> Result<()>) -> Model {
-    Model {
-        name,
-        data: Data::Cifar,
-        cifar_stem: false,
-        width: false,
-        build,
-    }
-}
 
 /// The names of all networks.
 pub fn names() -> impl Iterator<Item = &'static str> {
