@@ -73,6 +73,11 @@ impl Graph {
         &self.tensors
     }
 
+    /// The ids of all tensors, in state-dict order.
+    pub fn tensor_ids(&self) -> impl Iterator<Item = TensorId> + use<> {
+        (0..self.tensors.len()).map(TensorId)
+    }
+
     /// One tensor.
     pub fn tensor(&self, id: TensorId) -> &TensorSpec {
         &self.tensors[id.0]

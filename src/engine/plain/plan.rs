@@ -3,6 +3,7 @@
 use super::batch_norm::Statistics;
 use super::loss;
 use super::real::Real;
+use super::step::geometry;
 use crate::engine::{Outcome, Training};
 use crate::net::{Graph, Op};
 
@@ -15,8 +16,8 @@ pub(super) struct Plan<T> {
     pub(super) gradients: Vec<Vec<T>>,
     /// Of the BatchNorm nodes.
     pub(super) statistics: Vec<Statistics>,
-    /// As long as the longest weight of a convolution, in training.
-    pub(super) weight_sums: Vec<f64>,
+    /// Room for what a convolution gathers in f64.
+    pub(super) sums: Vec<f64>,
 }
 
 impl<T: Real> Plan<T> {
@@ -38,16 +39,16 @@ impl<T: Real> Plan<T> {
                 scale: vec![0.0; len],
             }
         });
-        let weights = nodes.iter().filter_map(|node| match node.op {
-            Op::Convolution { weight, .. } if training => Some(graph.tensor(weight).len()),
-            _ => None,
-        });
+        let sums = nodes
+            .iter()
+            .filter(|node| matches!(node.op, Op::Convolution { .. }))
+            .map(|node| geometry(graph, node).sums());
         Plan {
             images,
             values: zeros(),
             gradients: if training { zeros() } else { Vec::new() },
             statistics: statistics.collect(),
-            weight_sums: vec![0.0; weights.max().unwrap_or(0)],
+            sums: vec![0.0; sums.max().unwrap_or(0)],
         }
     }
 

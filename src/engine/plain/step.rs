@@ -27,8 +27,9 @@ pub(super) fn forward<T: Real>(
     match &node.op {
         Op::Input => {}
         Op::Convolution { weight, bias, .. } => {
-            let geometry = geometry(graph, node, images);
-            convolution::forward(&geometry, value(*weight), bias.map(value), x, y);
+            let geometry = geometry(graph, node);
+            let sums = &mut plan.sums;
+            convolution::forward(&geometry, value(*weight), bias.map(value), x, y, sums);
         }
         Op::BatchNorm {
             gamma,
@@ -122,17 +123,15 @@ pub(super) fn backward<T: Real>(
     match &node.op {
         Op::Input => {}
         Op::Convolution { weight, bias, .. } => {
-            let geometry = geometry(graph, node, images);
-            let kept = &mut tensors[weight.index()];
-            let sums = &mut plan.weight_sums[..kept.value.len()];
-            sums.fill(0.0);
-            convolution::backward_weight(&geometry, input(0), dy, sums);
-            for (gradient, sum) in kept.gradient.iter_mut().zip(sums) {
-                *gradient += T::of(*sum);
-            }
+            let geometry = geometry(graph, node);
+            let Tensor {
+                value, gradient, ..
+            } = &mut tensors[weight.index()];
+            let sums = &mut plan.sums;
+            convolution::backward_weight(&geometry, input(0), dy, gradient, sums);
             // Nobody asks for the gradient of the images.
             if first > 0 {
-                convolution::backward_input(&geometry, &kept.value, dy, &mut before[first]);
+                convolution::backward_input(&geometry, value, dy, &mut before[first], sums);
             }
             if let Some(bias) = bias {
                 let db = &mut tensors[bias.index()].gradient;
@@ -215,12 +214,11 @@ pub(super) fn backward<T: Real>(
 }
 
 /// The sizes of a convolution node.
-fn geometry(graph: &Graph, node: &Node, images: usize) -> Geometry {
+pub(super) fn geometry(graph: &Graph, node: &Node) -> Geometry {
     let Op::Convolution { window, groups, .. } = node.op else {
         unreachable!("asked of convolutions only");
     };
     Geometry {
-        images,
         input: graph.shape(node.inputs[0]),
         output: node.shape,
         window,
