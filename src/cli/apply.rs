@@ -15,7 +15,7 @@ use crate::batchnorm::Filter;
 use crate::checkpoint::Checkpoint;
 use crate::edit::{self, Applied, Change, Destination, PlanFile, Planned, Request};
 use crate::error::{Error, Result};
-use crate::inspect::terminal::number;
+use crate::inspect::number;
 use crate::regen::{Due, LayerPlan, Options, Rule, Schedule, Scope, To};
 
 pub(super) fn run(args: &ApplyArgs) -> Result<()> {

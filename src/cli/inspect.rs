@@ -9,7 +9,7 @@ use super::{BOLD, output};
 use crate::batchnorm::{self, Schema};
 use crate::checkpoint::{Checkpoint, model_file};
 use crate::error::{Error, Result};
-use crate::inspect::{self, terminal, to_json};
+use crate::inspect::{self, Json, Render, Terminal, printable};
 use crate::storage::{journal_path, pending};
 
 pub(super) fn run(args: &InspectArgs) -> Result<ExitCode> {
@@ -45,20 +45,19 @@ fn run_one(args: &InspectArgs, schema: &Schema, path: &Path) -> Result<()> {
     if args.explain {
         return explain(&checkpoint, schema, &shown);
     }
-    let report = inspect::inspect(&checkpoint, schema)?;
+    let mut report = inspect::inspect(&checkpoint, schema)?;
     warn_if_pending(path)?;
-    let mut layers = report.networks.iter().flat_map(|network| &network.layers);
-    if args.layer.is_some() && !layers.any(|layer| shown(&layer.name)) {
+    report.keep_layers(shown);
+    if report.networks.iter().all(|n| n.layers.is_empty()) {
         let found = "none whose name matches";
         return Err(Error::malformed(path, "--layer", "BatchNorm layers", found));
     }
     output::data(|out| match args.json {
-        true => writeln!(out, "{}", to_json(&report, &shown)),
-        false => write!(
-            out,
-            "{}",
-            terminal::render(&report, output::width(), &shown)
-        ),
+        true => Json.render(&report, out),
+        false => {
+            let width = output::width();
+            Terminal { width }.render(&report, out)
+        }
     })
 }
 
@@ -101,7 +100,7 @@ fn explain(checkpoint: &Checkpoint, schema: &Schema, shown: &dyn Fn(&str) -> boo
             writeln!(
                 out,
                 "{mark} {style}{root}{}{style:#} {}: {}",
-                terminal::printable(&verdict.tensor),
+                printable(&verdict.tensor),
                 verdict.shape,
                 verdict.reason
             )?;

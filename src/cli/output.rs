@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use anstyle::AnsiColor;
 
 use crate::error::{Error, Result};
-use crate::inspect::terminal::printable;
+use crate::inspect::printable;
 use crate::storage::{Purpose, Recovery};
 
 /// Writes data to stdout, without colours where they are not wanted.

@@ -1,11 +1,23 @@
 //! `inspect --json`. Fields may be added here, never changed.
 
+use std::io;
+
 use serde_json::{Map, Value, json};
 
-use super::{LayerReport, NetworkReport, Report, Statistics};
+use super::{LayerReport, NetworkReport, Render, Report, Statistics};
 
-/// The report as JSON; of the layers, those that `shown` accepts.
-pub fn to_json(report: &Report, shown: &dyn Fn(&str) -> bool) -> Value {
+/// One JSON object on a line of its own.
+#[derive(Debug, Clone, Copy)]
+pub struct Json;
+
+impl Render<Report> for Json {
+    fn render(&self, report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
+        writeln!(out, "{}", to_json(report))
+    }
+}
+
+/// The report as JSON.
+pub(super) fn to_json(report: &Report) -> Value {
     json!({
         "path": report.path.to_string_lossy(),
         "format": report.format.name(),
@@ -15,16 +27,11 @@ pub fn to_json(report: &Report, shown: &dyn Fn(&str) -> bool) -> Value {
             "epoch": report.training.1,
             "optimizer": report.training.2,
         },
-        "networks": report.networks.iter().map(|n| network(n, shown)).collect::<Vec<_>>(),
+        "networks": report.networks.iter().map(network).collect::<Vec<_>>(),
     })
 }
 
-fn network(network: &NetworkReport, shown: &dyn Fn(&str) -> bool) -> Value {
-    let layers = network
-        .layers
-        .iter()
-        .filter(|layer| shown(&layer.name))
-        .map(layer);
+fn network(network: &NetworkReport) -> Value {
     let mut object = Map::new();
     object.insert("root".into(), json!(network.root));
     object.insert("role".into(), json!(network.role.name()));
@@ -33,7 +40,7 @@ fn network(network: &NetworkReport, shown: &dyn Fn(&str) -> bool) -> Value {
         "histogram".into(),
         json!({ "edges": network.edges, "counts": network.total.counts }),
     );
-    object.insert("layers".into(), layers.collect());
+    object.insert("layers".into(), network.layers.iter().map(layer).collect());
     object.into()
 }
 

@@ -3,10 +3,14 @@
 
 mod histogram;
 mod json;
-pub mod terminal;
+mod render;
+mod terminal;
 
 pub use histogram::Histogram;
-pub use json::to_json;
+pub use json::Json;
+pub use render::Render;
+pub use terminal::Terminal;
+pub(crate) use terminal::{number, printable};
 
 use std::path::PathBuf;
 
@@ -43,7 +47,9 @@ pub struct NetworkReport {
     pub role: Role,
     /// All γ together, with the name `network`.
     pub total: Statistics,
-    /// Each layer.
+    /// How many layers it has.
+    pub layer_count: usize,
+    /// Each of them, but for those that [`Report::keep_layers`] took out.
     pub layers: Vec<LayerReport>,
     /// The edges of all histograms, one more than there are bins.
     pub edges: Vec<f64>,
@@ -90,6 +96,27 @@ pub struct Range {
     pub median: f64,
     /// The largest.
     pub max: f64,
+}
+
+impl Report {
+    /// Leaves only the layers that `shown` accepts. What is said of a network stays that of all its
+    /// layers.
+    pub fn keep_layers(&mut self, shown: impl Fn(&str) -> bool) {
+        for network in &mut self.networks {
+            network.layers.retain(|layer| shown(&layer.name));
+        }
+    }
+
+    /// What is known about the training run, in words.
+    pub(crate) fn training_facts(&self) -> Vec<String> {
+        let (layout, epoch, optimizer) = self.training;
+        let facts = [
+            layout.map(|layout| format!("written by {layout}")),
+            epoch.map(|epoch| format!("{epoch} epochs finished")),
+            optimizer.map(|optimizer| format!("optimizer {optimizer}")),
+        ];
+        facts.into_iter().flatten().collect()
+    }
 }
 
 impl Range {
@@ -179,6 +206,7 @@ fn inspect_network(checkpoint: &Checkpoint, network: &Network) -> Result<Network
     Ok(NetworkReport {
         root: network.root.clone(),
         role: network.role,
+        layer_count: network.layers.len(),
         layers: layers.collect(),
         total: statistics(&values.concat(), channels),
         edges: histogram.edges(),

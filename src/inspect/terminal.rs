@@ -2,11 +2,12 @@
 //! last.
 
 use std::fmt::Write as _;
+use std::io;
 
 use anstyle::{AnsiColor, Style};
 use unicode_width::UnicodeWidthStr;
 
-use super::{NetworkReport, Report, Statistics};
+use super::{NetworkReport, Render, Report, Statistics};
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
@@ -18,45 +19,40 @@ const MIN_WIDTH: usize = 70;
 /// Columns of numbers behind name and channels: min, median, max, three shares, each with a space.
 const NUMBERS: usize = 3 * 7 + 3 * 5;
 
-/// Renders the networks of a report; of their layers, those that `shown` accepts. With colours as
-/// escape sequences, `width` columns wide.
-pub fn render(report: &Report, width: usize, shown: &dyn Fn(&str) -> bool) -> String {
+/// Lines for a terminal, with colours as escape sequences.
+#[derive(Debug, Clone, Copy)]
+pub struct Terminal {
+    /// Columns.
+    pub width: usize,
+}
+
+impl Render<Report> for Terminal {
+    fn render(&self, report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
+        out.write_all(table(report, self.width).as_bytes())
+    }
+}
+
+fn table(report: &Report, width: usize) -> String {
     let mut out = String::new();
-    let (layout, epoch, optimizer) = report.training;
-    let facts = [
-        layout.map(|layout| format!("written by {layout}")),
-        epoch.map(|epoch| format!("{epoch} epochs finished")),
-        optimizer.map(|optimizer| format!("optimizer {optimizer}")),
-    ];
-    let facts: Vec<String> = facts.into_iter().flatten().collect();
+    let facts = report.training_facts();
     if !facts.is_empty() {
         let _ = writeln!(out, "{}", facts.join(", "));
     }
     for network in &report.networks {
-        render_network(&mut out, report, network, width.max(MIN_WIDTH), shown);
+        render_network(&mut out, report, network, width.max(MIN_WIDTH));
     }
     out
 }
 
-fn render_network(
-    out: &mut String,
-    report: &Report,
-    network: &NetworkReport,
-    width: usize,
-    shown: &dyn Fn(&str) -> bool,
-) {
+fn render_network(out: &mut String, report: &Report, network: &NetworkReport, width: usize) {
     let channels = network.total.channels.to_string().len().max(4);
     // Two bins a character where the line is short.
     let cells = if width >= 120 { 32 } else { 16 };
     let room = width
         .saturating_sub(channels + NUMBERS + cells + 2)
         .max("network".len());
-    let layers: Vec<_> = network
+    let longest = network
         .layers
-        .iter()
-        .filter(|layer| shown(&layer.name))
-        .collect();
-    let longest = layers
         .iter()
         .map(|layer| layer.name.width())
         .max()
@@ -75,7 +71,7 @@ fn render_network(
         } else {
             format!("{}, {}", report.format, network.role)
         },
-        network.layers.len(),
+        network.layer_count,
         network.total.channels
     );
     let (low, high) = (network.edges[0], network.edges[network.edges.len() - 1]);
@@ -89,7 +85,7 @@ fn render_network(
         "{DIM}{:<name$} {:>channels$}    min median    max inh. ≤med neg. {axis}{DIM:#}",
         "layer", "ch"
     );
-    for layer in layers {
+    for layer in &network.layers {
         let _ = write!(out, "{} ", fit(&layer.name, name));
         line(out, &layer.statistics, channels, cells);
         if let Some(reason) = &layer.fixed {
@@ -249,11 +245,12 @@ mod tests {
                     fixed: None,
                 }],
                 total: statistics,
+                layer_count: 1,
                 edges: vec![0.0, 1.0],
             }],
         };
         for width in [0, 1, 60, 64, 80, 200] {
-            let shown = render(&report, width, &|_| true);
+            let shown = table(&report, width);
             assert!(
                 !shown.contains("\u{1b}]") && shown.lines().count() == 4,
                 "{shown}"
