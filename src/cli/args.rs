@@ -64,7 +64,7 @@ pub(super) struct InspectArgs {
     #[arg(long)]
     pub(super) json: bool,
     /// Say of every one-dimensional tensor why it is, or is not, a γ
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long, conflicts_with_all = ["json", "html", "svg", "png"])]
     pub(super) explain: bool,
     /// Show only layers whose name matches this regular expression
     #[arg(long, value_name = "RE")]
@@ -72,6 +72,24 @@ pub(super) struct InspectArgs {
     /// Find γ as this file says (see `ckpt-regen schema`)
     #[arg(long, value_name = "FILE")]
     pub(super) schema: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) pictures: PictureArgs,
+}
+
+/// Files to draw into, instead of the table; with --json, beside it.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Pictures of one PATH, instead of the table")]
+pub(super) struct PictureArgs {
+    /// Write a page: histograms, what each rule would change, a table to sort and to filter. It
+    /// loads nothing, and holds what --json prints
+    #[arg(long, value_name = "FILE")]
+    pub(super) html: Option<PathBuf>,
+    /// Write a picture for a paper: the network's histogram above those of its layers
+    #[arg(long, value_name = "FILE")]
+    pub(super) svg: Option<PathBuf>,
+    /// Write that picture in pixels, twice the size of the SVG
+    #[arg(long, value_name = "FILE")]
+    pub(super) png: Option<PathBuf>,
 }
 
 /// Regenerate channels in a checkpoint file, and nothing else

@@ -13,6 +13,7 @@ use crate::inspect::{self, Json, Render, Terminal, printable};
 use crate::storage::{journal_path, pending};
 
 pub(super) fn run(args: &InspectArgs) -> Result<ExitCode> {
+    args.pictures.check(args.paths.len())?;
     let schema = read_schema(args.schema.as_deref())?;
     let [path] = &args.paths[..] else {
         let mut code = ExitCode::SUCCESS;
@@ -51,6 +52,10 @@ fn run_one(args: &InspectArgs, schema: &Schema, path: &Path) -> Result<()> {
     if report.networks.iter().all(|n| n.layers.is_empty()) {
         let found = "none whose name matches";
         return Err(Error::malformed(path, "--layer", "BatchNorm layers", found));
+    }
+    args.pictures.write(&checkpoint, &report)?;
+    if args.pictures.any() && !args.json {
+        return Ok(());
     }
     output::data(|out| match args.json {
         true => Json.render(&report, out),

@@ -5,6 +5,7 @@ mod args;
 mod demo;
 mod inspect;
 mod output;
+mod pictures;
 mod progress;
 mod schema;
 mod undo;

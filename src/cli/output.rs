@@ -24,6 +24,13 @@ pub(super) fn talk(label: &str, color: AnsiColor, text: &str) {
     let _ = writeln!(out, "{style}{label}{style:#}: {}", printable(text));
 }
 
+/// Says something that needs no label.
+pub(super) fn talk_plainly(text: &str) {
+    let mut out = anstream::AutoStream::auto(io::stderr()).lock();
+    // If stderr is gone there is nobody to tell.
+    let _ = writeln!(out, "{}", printable(text));
+}
+
 /// Points something out that may be a mistake.
 pub(super) fn warn(text: &str) {
     talk("warning", AnsiColor::Yellow, text);

@@ -108,14 +108,7 @@ impl PlanFile {
     pub fn write(&self, path: &Path) -> Result<()> {
         let mut json = serde_json::to_string_pretty(self).expect("a plan is plain JSON");
         json.push('\n');
-        let directory = crate::storage::directory(path);
-        tempfile::NamedTempFile::new_in(directory)
-            .and_then(|mut file| {
-                std::io::Write::write_all(&mut file, json.as_bytes())?;
-                file.persist(path).map_err(|err| err.error)?;
-                Ok(())
-            })
-            .map_err(Error::io("write", path))
+        crate::storage::replace_file(path, json.as_bytes())
     }
 
     /// By which rule it was made.

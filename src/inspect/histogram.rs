@@ -4,10 +4,12 @@ use super::Range;
 
 /// Bins in a histogram: two a character in a terminal of 80 columns.
 const BINS: usize = 32;
+/// Bins in a picture, of which each bin above takes as many.
+const FINE_BINS: usize = 4 * BINS;
 
 /// An axis with its bins.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Histogram {
+pub(super) struct Histogram {
     low: f64,
     high: f64,
 }
@@ -28,23 +30,38 @@ impl Histogram {
 
     /// The edges of the bins, one more than bins.
     pub(super) fn edges(&self) -> Vec<f64> {
-        let at = |i: usize| i as f64 / BINS as f64;
+        self.split(BINS)
+    }
+
+    /// The edges of the fine bins: those of the bins, and others between them.
+    pub(super) fn fine_edges(&self) -> Vec<f64> {
+        self.split(FINE_BINS)
+    }
+
+    fn split(&self, bins: usize) -> Vec<f64> {
+        let at = |i: usize| i as f64 / bins as f64;
         // Not low + i (high - low): the difference may overflow.
-        (0..=BINS)
+        (0..=bins)
             .map(|i| self.low * (1.0 - at(i)) + self.high * at(i))
             .collect()
     }
 
-    /// How many of the finite `values`, all on the axis, fall into each bin. A value on an edge
-    /// belongs to the bin above it.
-    pub(super) fn count(&self, values: &[f64]) -> Vec<u64> {
-        let edges = self.edges();
-        let mut counts = vec![0; BINS];
+    /// How many of the finite `values`, all on the axis, fall into each fine bin. A value on an
+    /// edge belongs to the bin above it.
+    pub(super) fn count_fine(&self, values: &[f64]) -> Vec<u64> {
+        let edges = self.fine_edges();
+        let mut counts = vec![0; FINE_BINS];
         for value in values {
             let above = edges.partition_point(|edge| edge <= value);
-            counts[above.saturating_sub(1).min(BINS - 1)] += 1;
+            counts[above.saturating_sub(1).min(FINE_BINS - 1)] += 1;
         }
         counts
+    }
+
+    /// The same values in bins.
+    pub(super) fn coarse(fine: &[u64]) -> Vec<u64> {
+        let bins = fine.chunks(FINE_BINS / BINS);
+        bins.map(|counts| counts.iter().sum()).collect()
     }
 }
 
@@ -64,16 +81,27 @@ mod tests {
     fn every_value_is_counted_once_and_the_ends_are_inside() {
         let values: Vec<f64> = (-30..=170).map(|n| f64::from(n) / 100.0).collect();
         let histogram = over(-0.3, 1.7);
-        assert_eq!(histogram.count(&values).iter().sum::<u64>(), 201);
+        let counts = histogram.count_fine(&values);
+        assert_eq!(counts.iter().sum::<u64>(), 201);
+        assert_eq!(Histogram::coarse(&counts).iter().sum::<u64>(), 201);
         assert_eq!((histogram.edges()[0], histogram.edges()[BINS]), (-0.3, 1.7));
-        assert!(histogram.count(&[-0.3])[0] == 1 && histogram.count(&[1.7])[BINS - 1] == 1);
+        assert_eq!(histogram.count_fine(&[-0.3])[0], 1);
+        assert_eq!(histogram.count_fine(&[1.7])[FINE_BINS - 1], 1);
     }
 
     #[test]
     fn zero_is_on_the_axis_and_all_zeros_have_one() {
         assert_eq!(over(0.5, 1.0).edges()[0], 0.0);
         assert_eq!(over(-2.0, -1.0).edges()[BINS], 0.0);
-        assert_eq!(over(0.0, 0.0).count(&[0.0, 0.0])[0], 2);
+        assert_eq!(over(0.0, 0.0).count_fine(&[0.0, 0.0])[0], 2);
+    }
+
+    #[test]
+    fn an_edge_of_the_bins_is_one_of_the_fine_bins_too() {
+        let histogram = over(-0.022, 1.168);
+        let fine = histogram.fine_edges();
+        let edges: Vec<f64> = fine.into_iter().step_by(FINE_BINS / BINS).collect();
+        assert_eq!(edges, histogram.edges());
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::io;
 
 use serde_json::{Map, Value, json};
 
-use super::{LayerReport, NetworkReport, Render, Report, Statistics};
+use super::{Effect, LayerReport, NetworkReport, Preview, Render, Report, Statistics};
+use crate::regen::Rule;
 
 /// One JSON object on a line of its own.
 #[derive(Debug, Clone, Copy)]
@@ -38,8 +39,22 @@ fn network(network: &NetworkReport) -> Value {
     insert_statistics(&mut object, &network.total);
     object.insert(
         "histogram".into(),
-        json!({ "edges": network.edges, "counts": network.total.counts }),
+        json!({
+            "edges": network.edges,
+            "counts": network.total.counts,
+            "fine_edges": network.fine_edges,
+            "fine_counts": network.total.fine_counts,
+        }),
     );
+    let rules = network.rules.as_ref();
+    let rules_json = rules.ok().map(|rules| {
+        let one = |rule: &Preview| (rule.rule.to_string(), preview(rule));
+        rules.iter().map(one).collect::<Map<_, _>>()
+    });
+    object.insert("rules".into(), json!(rules_json));
+    if let Err(reason) = rules {
+        object.insert("rules_refused".into(), json!(reason));
+    }
     object.insert("layers".into(), network.layers.iter().map(layer).collect());
     object.into()
 }
@@ -58,8 +73,31 @@ fn layer(layer: &LayerReport) -> Value {
     }
     object.insert(
         "histogram".into(),
-        json!({ "counts": layer.statistics.counts }),
+        json!({
+            "counts": layer.statistics.counts,
+            "fine_counts": layer.statistics.fine_counts,
+        }),
     );
+    let rules = layer.rules.map(|effects| {
+        let all = Rule::ALL.iter().zip(effects);
+        all.map(|(rule, effect)| (rule.to_string(), effect_json(effect).into()))
+            .collect::<Map<_, Value>>()
+    });
+    object.insert("rules".into(), json!(rules));
+    object.into()
+}
+
+fn effect_json(effect: Effect) -> Map<String, Value> {
+    Map::from_iter([
+        ("selected".to_owned(), json!(effect.selected)),
+        ("regenerated".to_owned(), json!(effect.regenerated)),
+    ])
+}
+
+fn preview(preview: &Preview) -> Value {
+    let mut object = effect_json(preview.total);
+    object.insert("threshold".into(), json!(preview.threshold));
+    object.insert("layers_touched".into(), json!(preview.layers_touched));
     object.into()
 }
 

@@ -1,23 +1,33 @@
 //! Looking at γ: statistics and histograms of a checkpoint, and renderers for them, one a file.
 //! Writes no checkpoint.
 
+pub(crate) mod chart;
+mod collect;
 mod histogram;
+mod html;
 mod json;
+#[cfg(feature = "png")]
+mod png;
+mod preview;
 mod render;
+mod svg;
 mod terminal;
 
-pub use histogram::Histogram;
+pub use collect::inspect;
+pub use html::Html;
 pub use json::Json;
+#[cfg(feature = "png")]
+pub use png::Png;
+pub use preview::{Effect, Preview};
 pub use render::Render;
+pub use svg::Svg;
 pub use terminal::Terminal;
 pub(crate) use terminal::{number, printable};
 
 use std::path::PathBuf;
 
-use crate::batchnorm::{self, Layer, Network, Role, Schema};
-use crate::checkpoint::{Checkpoint, Dtype, Format};
-use crate::error::Result;
-use crate::storage::pending;
+use crate::batchnorm::Role;
+use crate::checkpoint::{Dtype, Format};
 
 /// |γ| below this counts as inhibited (Sharma and Foroosh, 2023).
 pub const INHIBITED: f64 = 1e-2;
@@ -53,6 +63,11 @@ pub struct NetworkReport {
     pub layers: Vec<LayerReport>,
     /// The edges of all histograms, one more than there are bins.
     pub edges: Vec<f64>,
+    /// The edges of their fine bins; every edge is one of them.
+    pub fine_edges: Vec<f64>,
+    /// What each rule would change, in the order of [`Rule::ALL`](crate::regen::Rule::ALL); or why
+    /// an edit would be refused.
+    pub rules: Result<[Preview; 3], String>,
 }
 
 /// The γ of one layer.
@@ -66,6 +81,8 @@ pub struct LayerReport {
     pub statistics: Statistics,
     /// Why its γ cannot be edited, if it cannot.
     pub fixed: Option<String>,
+    /// What each rule would change in it; `None` where an edit of the network would be refused.
+    pub rules: Option<[Effect; 3]>,
 }
 
 /// Statistics over the finite γ of a layer or network; the counts of channels are of all.
@@ -85,6 +102,8 @@ pub struct Statistics {
     pub non_finite: usize,
     /// How many fall into each bin of the network's edges.
     pub counts: Vec<u64>,
+    /// How many fall into each fine bin.
+    pub fine_counts: Vec<u64>,
 }
 
 /// Where γ lie.
@@ -129,86 +148,4 @@ impl Range {
             max,
         })
     }
-}
-
-/// Inspects every network of a checkpoint.
-///
-/// # Errors
-/// No BatchNorm found: the message says what was looked for and what is there instead.
-pub fn inspect(checkpoint: &Checkpoint, schema: &Schema) -> Result<Report> {
-    let networks = batchnorm::locate(checkpoint, schema)?;
-    if networks.is_empty() {
-        return Err(batchnorm::nothing_found(checkpoint));
-    }
-    let networks = networks
-        .iter()
-        .map(|network| inspect_network(checkpoint, network));
-    Ok(Report {
-        path: checkpoint.path().to_owned(),
-        format: checkpoint.format(),
-        pending: pending(checkpoint.anchor()),
-        training: {
-            let training = checkpoint.training();
-            (training.layout, training.epoch, training.optimizer())
-        },
-        networks: networks.collect::<Result<_>>()?,
-    })
-}
-
-fn inspect_network(checkpoint: &Checkpoint, network: &Network) -> Result<NetworkReport> {
-    let read = |layer: &Layer| -> Result<Vec<f64>> {
-        // What cannot be read as a plain γ is listed, not decoded.
-        match layer.tensor(checkpoint) {
-            Some(tensor) if tensor.dtype.is_editable_float() && tensor.fixed.is_none() => {
-                Ok(tensor.dtype.decode(&checkpoint.read(tensor)?))
-            }
-            _ => Ok(Vec::new()),
-        }
-    };
-    let values = network
-        .layers
-        .iter()
-        .map(read)
-        .collect::<Result<Vec<_>>>()?;
-    let mut all: Vec<f64> = values
-        .iter()
-        .flatten()
-        .copied()
-        .filter(|v| v.is_finite())
-        .collect();
-    let range = Range::of(&mut all);
-    let histogram = Histogram::over(range);
-    let median = range.map(|range| range.median);
-    let statistics = |values: &[f64], channels: usize| {
-        let mut finite: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
-        let count = |test: &dyn Fn(f64) -> bool| finite.iter().filter(|v| test(**v)).count();
-        Statistics {
-            channels,
-            inhibited: count(&|v| v.abs() < INHIBITED),
-            at_or_below_median: count(&|v| median.is_some_and(|median| v <= median)),
-            negative: count(&|v| v < 0.0),
-            non_finite: values.len() - finite.len(),
-            counts: histogram.count(&finite),
-            range: Range::of(&mut finite),
-        }
-    };
-    let layers = network
-        .layers
-        .iter()
-        .zip(&values)
-        .map(|(layer, values)| LayerReport {
-            name: layer.name.clone(),
-            dtype: layer.tensor(checkpoint).map(|tensor| tensor.dtype),
-            statistics: statistics(values, layer.channels),
-            fixed: layer.fixed.clone(),
-        });
-    let channels = network.layers.iter().map(|layer| layer.channels).sum();
-    Ok(NetworkReport {
-        root: network.root.clone(),
-        role: network.role,
-        layer_count: network.layers.len(),
-        layers: layers.collect(),
-        total: statistics(&values.concat(), channels),
-        edges: histogram.edges(),
-    })
 }

@@ -138,7 +138,7 @@ pub(crate) fn number(value: f64) -> String {
 }
 
 /// A share in four columns.
-fn percent(count: usize, of: usize) -> String {
+pub(super) fn percent(count: usize, of: usize) -> String {
     let percent = 100.0 * count as f64 / of.max(1) as f64;
     let text = match percent {
         0.0 => "0".to_owned(),
@@ -229,6 +229,7 @@ mod tests {
             negative: 0,
             non_finite: 0,
             counts: vec![0; 32],
+            fine_counts: vec![0; 128],
         };
         let report = Report {
             path: "m".into(),
@@ -243,10 +244,13 @@ mod tests {
                     dtype: None,
                     statistics: statistics.clone(),
                     fixed: None,
+                    rules: None,
                 }],
                 total: statistics,
                 layer_count: 1,
                 edges: vec![0.0, 1.0],
+                fine_edges: vec![0.0, 1.0],
+                rules: Err(String::new()),
             }],
         };
         for width in [0, 1, 60, 64, 80, 200] {

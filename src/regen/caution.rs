@@ -52,10 +52,9 @@ pub(super) fn cautions(gammas: &[Gamma], plan: &Plan, options: &Options) -> Vec<
     if plan.threshold.is_some() {
         let whole = |(gamma, layer): &(&Gamma, &LayerPlan)| {
             let selected = |value: &f64| match options.rule {
-                Rule::Paper => *value <= layer.threshold,
-                Rule::Reference => value.abs() < layer.threshold,
                 // The signs stay, so that channels do not become equal.
                 Rule::KeepSign => false,
+                rule => rule.selects(*value, layer.threshold),
             };
             let kept = |value: &f64| options.keep_zeros && *value == 0.0;
             let below = gamma

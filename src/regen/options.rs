@@ -71,11 +71,24 @@ pub struct Options {
     pub keep_zeros: bool,
 }
 
+impl Rule {
+    /// All of them, the default first.
+    pub const ALL: [Rule; 3] = [Rule::Paper, Rule::Reference, Rule::KeepSign];
+
+    /// Whether a channel of this γ is regenerated when the threshold is `threshold`.
+    pub fn selects(self, gamma: f64, threshold: f64) -> bool {
+        match self {
+            Rule::Paper => gamma <= threshold,
+            Rule::Reference | Rule::KeepSign => gamma.abs() < threshold,
+        }
+    }
+}
+
 impl FromStr for Rule {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        [Rule::Paper, Rule::Reference, Rule::KeepSign]
+        Rule::ALL
             .into_iter()
             .find(|rule| rule.to_string() == text)
             .ok_or_else(|| "expected paper, reference or keep-sign".to_owned())

@@ -179,13 +179,13 @@ fn plan_layer(
     }
     let mut changes = Vec::new();
     for (channel, &old) in gamma.values.iter().enumerate() {
+        let kept = options.keep_zeros && old == 0.0;
+        if kept || !options.rule.selects(old, threshold) {
+            continue;
+        }
         let new = match options.rule {
-            _ if options.keep_zeros && old == 0.0 => continue,
-            Rule::Paper if old <= threshold => rounded,
-            Rule::Reference if old.abs() < threshold => rounded,
-            Rule::KeepSign if old.abs() < threshold && old < 0.0 => -rounded,
-            Rule::KeepSign if old.abs() < threshold => rounded,
-            _ => continue,
+            Rule::KeepSign if old < 0.0 => -rounded,
+            _ => rounded,
         };
         if new.to_bits() != old.to_bits() {
             changes.push(Change { channel, old, new });

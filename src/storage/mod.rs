@@ -50,6 +50,25 @@ pub struct Patch {
     pub new: Vec<u8>,
 }
 
+/// Writes a file that is no checkpoint, replacing an older one as a whole.
+pub(crate) fn replace_file(path: &std::path::Path, bytes: &[u8]) -> crate::error::Result<()> {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        // As any new file, less what the umask takes; a temporary one is private.
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    builder
+        .tempfile_in(directory(path))
+        .and_then(|mut file| {
+            std::io::Write::write_all(&mut file, bytes)?;
+            file.persist(path).map_err(|err| err.error)?;
+            Ok(())
+        })
+        .map_err(crate::error::Error::io("write", path))
+}
+
 /// `path` with `suffix` appended to its file name.
 pub(crate) fn beside(path: &std::path::Path, suffix: &str) -> std::path::PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();

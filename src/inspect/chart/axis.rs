@@ -1,0 +1,121 @@
+//! The axis of γ, counted in bins, and its ticks.
+
+use plotters::coord::ranged1d::Ranged;
+use plotters::coord::types::RangedCoordf64;
+
+/// The edges of bins of one width, with 0 among or between them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Axis<'r> {
+    edges: &'r [f64],
+}
+
+impl<'r> Axis<'r> {
+    pub(crate) fn new(edges: &'r [f64]) -> Axis<'r> {
+        Axis { edges }
+    }
+
+    fn ends(&self) -> (f64, f64) {
+        let first = self.edges.first().copied().unwrap_or(0.0);
+        (first, self.edges.last().copied().unwrap_or(1.0))
+    }
+
+    /// How many bins there are.
+    pub(crate) fn bins(&self) -> f64 {
+        self.edges.len().saturating_sub(1).max(1) as f64
+    }
+
+    /// Where a value lies, in bins from the left; `None` where it is not on the axis.
+    pub(crate) fn place(&self, value: f64) -> Option<f64> {
+        let (low, high) = self.ends();
+        let part = if (high - low).is_finite() {
+            (value - low) / (high - low)
+        } else {
+            (value / 2.0 - low / 2.0) / (high / 2.0 - low / 2.0)
+        };
+        (0.0..=1.0).contains(&part).then_some(part * self.bins())
+    }
+
+    /// At most some `most` round numbers, with their places.
+    pub(crate) fn ticks(&self, most: usize) -> Vec<(f64, String)> {
+        let (low, high) = self.ends();
+        // Beyond these a step in f64 is none, or not finite.
+        let values = if (1e-30..1e30).contains(&(high - low)) {
+            RangedCoordf64::from(low..high).key_points(most)
+        } else {
+            vec![low, high]
+        };
+        let step = match &values[..] {
+            [first, second, ..] => second - first,
+            _ => high - low,
+        };
+        let tick = |value: f64| Some((self.place(value)?, label(value, step)));
+        values.into_iter().filter_map(tick).collect()
+    }
+}
+
+/// Round counts from 0 to `top`.
+pub(super) fn count_ticks(top: f64, most: usize) -> Vec<f64> {
+    let mut ticks = RangedCoordf64::from(0.0..top).key_points(most);
+    ticks.retain(|tick| tick.fract() == 0.0 && *tick > 0.0);
+    ticks
+}
+
+/// A number with as many digits as tell it from the next, a step further.
+fn label(value: f64, step: f64) -> String {
+    let value = if value.abs() < step.abs() * 1e-6 {
+        0.0
+    } else {
+        value
+    };
+    let text = if value == 0.0 {
+        "0".to_owned()
+    } else if (1e-4..1e5).contains(&step.abs()) && value.abs() < 1e6 {
+        let decimals = (-step.abs().log10().floor()).max(0.0) as usize;
+        format!("{value:.decimals$}")
+    } else {
+        format!("{value:.1e}")
+    };
+    text.replace('-', "\u{2212}")
+}
+
+/// A count with a thin space between its thousands.
+pub(crate) fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut out = String::with_capacity(digits.len() * 2);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) && digits.len() > 4 {
+            out.push('\u{2009}');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_round_and_on_the_axis() {
+        let edges = [-0.022, 0.3, 1.168];
+        let ticks = Axis::new(&edges).ticks(8);
+        let labels: Vec<&str> = ticks.iter().map(|(_, label)| &label[..]).collect();
+        assert_eq!(labels, ["0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
+        assert!(ticks.iter().all(|(place, _)| (0.0..=2.0).contains(place)));
+    }
+
+    #[test]
+    fn the_widest_and_the_narrowest_axis_have_ticks_too() {
+        for edges in [[-f64::MAX, f64::MAX], [0.0, 5e-324], [0.0, 1e-20]] {
+            assert!(!Axis::new(&edges).ticks(8).is_empty(), "{edges:?}");
+        }
+        assert_eq!(Axis::new(&[-f64::MAX, 0.0, f64::MAX]).place(0.0), Some(1.0));
+    }
+
+    #[test]
+    fn thousands_are_set_apart() {
+        assert_eq!(grouped(5328), "5328");
+        assert_eq!(grouped(20_000), "20\u{2009}000");
+        assert_eq!(grouped(1_234_567), "1\u{2009}234\u{2009}567");
+    }
+}

@@ -1,0 +1,128 @@
+//! Every layer's histogram in a row of its own, all on one axis.
+
+use super::{
+    ALARM, Anchor, Axis, Canvas, Drawn, FILL, Frame, GRID, INK, MUTED, Type, shortened, steps,
+};
+use crate::inspect::INHIBITED;
+
+/// Room above the rows: headings and labels of the marks.
+const HEAD: f64 = 22.0;
+/// Room below them: ticks.
+const FOOT: f64 = 34.0;
+/// How far a row's tallest bin reaches, in rows.
+const REACH: f64 = 0.88;
+
+/// One layer.
+#[derive(Debug, Clone)]
+pub(crate) struct Row<'r> {
+    pub(crate) name: &'r str,
+    pub(crate) counts: &'r [u64],
+    pub(crate) median: Option<f64>,
+    pub(crate) before: Option<&'r [u64]>,
+    /// Numbers at the end of the row, and whether they are alarming.
+    pub(crate) numbers: Vec<(String, bool)>,
+}
+
+/// Rows with the headings of their numbers. Each row has a scale of its own.
+#[derive(Debug, Clone)]
+pub(crate) struct Ridge<'r> {
+    pub(crate) axis: Axis<'r>,
+    pub(crate) rows: Vec<Row<'r>>,
+    pub(crate) headings: Vec<&'static str>,
+    /// Of the network.
+    pub(crate) median: Option<f64>,
+}
+
+impl Ridge<'_> {
+    /// The height that it needs.
+    pub(crate) fn height(&self) -> f64 {
+        HEAD + self.pitch() * self.rows.len() as f64 + FOOT
+    }
+
+    /// The height of a row.
+    pub(crate) fn pitch(&self) -> f64 {
+        if self.rows.len() > 80 { 13.0 } else { 16.0 }
+    }
+
+    /// Draws it and returns where the rows lie.
+    pub(crate) fn draw(&self, canvas: &Canvas<'_>, frame: Frame) -> Drawn<Frame> {
+        let pitch = self.pitch();
+        let size = if pitch < 16.0 { 9.5 } else { 10.5 };
+        // Sans-serif letters of names are on average this wide, in sizes, in wide faces.
+        let letter = 0.6 * size;
+        let longest = self
+            .rows
+            .iter()
+            .map(|row| row.name.chars().count())
+            .max()
+            .unwrap_or(0);
+        let names = (letter * longest as f64 + 10.0).clamp(40.0, frame.width * 0.42);
+        let fitting = ((names - 10.0) / letter) as usize;
+        let column = if frame.width < 500.0 { 40.0 } else { 54.0 };
+        let plot = Frame {
+            left: frame.left + names,
+            top: frame.top + HEAD,
+            width: frame.width - names - column * self.headings.len() as f64 - 8.0,
+            height: pitch * self.rows.len() as f64,
+        };
+        let bottom = plot.top + plot.height;
+        let right = plot.left + plot.width;
+        let x = |place: f64| plot.left + plot.width * place / self.axis.bins();
+        let small = Type::new(10.5, MUTED);
+        let corner = (plot.left - 8.0, frame.top + 8.0);
+        canvas.text("layer", corner, Anchor::End, small)?;
+        for (i, heading) in self.headings.iter().enumerate() {
+            let at = (right + 4.0 + column * (i + 1) as f64, frame.top + 8.0);
+            canvas.text(heading, at, Anchor::End, small)?;
+        }
+        for (place, label) in self.axis.ticks(if plot.width < 300.0 { 4 } else { 9 }) {
+            canvas.line((x(place), plot.top - 4.0), (x(place), bottom), GRID, 0.7)?;
+            canvas.line((x(place), bottom), (x(place), bottom + 4.0), INK, 1.0)?;
+            canvas.text(&label, (x(place), bottom + 12.0), Anchor::Middle, small)?;
+        }
+        let name = Type::new(size, INK);
+        let rows = self.rows.len() as f64;
+        let mut chart = canvas.plot(plot, self.axis.bins(), rows)?;
+        for (i, row) in self.rows.iter().enumerate() {
+            let base = rows - i as f64 - 1.0;
+            let y = plot.top + pitch * (i + 1) as f64;
+            canvas.line((plot.left, y), (right, y), GRID, 0.7)?;
+            let series = [Some(row.counts), row.before].into_iter().flatten();
+            let top = series.flatten().copied().max().unwrap_or(0).max(1);
+            let height = |count: u64| REACH * count as f64 / top as f64;
+            let outline = steps(row.counts, base, height);
+            if !outline.is_empty() {
+                chart.area(outline, FILL)?;
+            }
+            if let Some(before) = row.before.map(|before| steps(before, base, height))
+                && !before.is_empty()
+            {
+                chart.path(before, INK, 0.8)?;
+            }
+            if let Some(place) = row.median.and_then(|median| self.axis.place(median)) {
+                canvas.line((x(place), y - 0.5 * pitch), (x(place), y), INK, 1.4)?;
+            }
+            let middle = y - 0.42 * pitch;
+            let shown = shortened(row.name, fitting);
+            canvas.text(&shown, (plot.left - 8.0, middle), Anchor::End, name)?;
+            for (i, (number, alarming)) in row.numbers.iter().enumerate() {
+                let at = (right + 4.0 + column * (i + 1) as f64, middle);
+                let color = if *alarming { ALARM } else { MUTED };
+                canvas.text(number, at, Anchor::End, Type::new(size, color))?;
+            }
+        }
+        canvas.line((plot.left, bottom), (right, bottom), INK, 1.0)?;
+        let ends = (plot.top - 4.0, bottom);
+        if let Some(place) = self.median.and_then(|median| self.axis.place(median)) {
+            canvas.line((x(place), ends.0), (x(place), ends.1), INK, 0.7)?;
+        }
+        for place in [-INHIBITED, INHIBITED]
+            .into_iter()
+            .filter_map(|e| self.axis.place(e))
+        {
+            canvas.dashes(x(place), ends, ALARM, 0.7)?;
+        }
+        canvas.text("γ", (right, bottom + 27.0), Anchor::End, small)?;
+        Ok(plot)
+    }
+}

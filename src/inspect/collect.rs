@@ -1,0 +1,114 @@
+//! A checkpoint → a report: γ are read, counted and forgotten.
+
+use super::histogram::Histogram;
+use super::{INHIBITED, LayerReport, NetworkReport, Range, Report, Statistics, preview};
+use crate::batchnorm::{self, Layer, Network, Schema};
+use crate::checkpoint::Checkpoint;
+use crate::error::Result;
+use crate::storage::pending;
+
+/// Inspects every network of a checkpoint.
+///
+/// # Errors
+/// No BatchNorm found: the message says what was looked for and what is there instead.
+pub fn inspect(checkpoint: &Checkpoint, schema: &Schema) -> Result<Report> {
+    let networks = batchnorm::locate(checkpoint, schema)?;
+    if networks.is_empty() {
+        return Err(batchnorm::nothing_found(checkpoint));
+    }
+    let networks = networks.iter().map(|network| {
+        let values = read(checkpoint, network)?;
+        let axis = axis(&[&values]);
+        Ok(network_report(checkpoint, network, &values, axis))
+    });
+    Ok(report(checkpoint, networks.collect::<Result<_>>()?))
+}
+
+/// These networks, with what the checkpoint says around them.
+pub(super) fn report(checkpoint: &Checkpoint, networks: Vec<NetworkReport>) -> Report {
+    let training = checkpoint.training();
+    Report {
+        path: checkpoint.path().to_owned(),
+        format: checkpoint.format(),
+        pending: pending(checkpoint.anchor()),
+        training: (training.layout, training.epoch, training.optimizer()),
+        networks,
+    }
+}
+
+/// The γ of every layer; none of one whose γ cannot be read plainly, which is listed all the same.
+pub(super) fn read(checkpoint: &Checkpoint, network: &Network) -> Result<Vec<Vec<f64>>> {
+    let read = |layer: &Layer| match layer.tensor(checkpoint) {
+        Some(tensor) if tensor.dtype.is_editable_float() && tensor.fixed.is_none() => {
+            Ok(tensor.dtype.decode(&checkpoint.read(tensor)?))
+        }
+        _ => Ok(Vec::new()),
+    };
+    network.layers.iter().map(read).collect()
+}
+
+fn finite<'v>(values: impl IntoIterator<Item = &'v f64>) -> Vec<f64> {
+    let finite = values.into_iter().copied().filter(|v| v.is_finite());
+    finite.collect()
+}
+
+/// One axis for all of these γ.
+pub(super) fn axis(values: &[&[Vec<f64>]]) -> Histogram {
+    let all = values.iter().copied().flatten().flatten();
+    Histogram::over(Range::of(&mut finite(all)))
+}
+
+/// The report on a network whose layers have these γ.
+pub(super) fn network_report(
+    checkpoint: &Checkpoint,
+    network: &Network,
+    values: &[Vec<f64>],
+    axis: Histogram,
+) -> NetworkReport {
+    let all = Range::of(&mut finite(values.iter().flatten()));
+    let median = all.map(|range| range.median);
+    let channels = network.layers.iter().map(|layer| layer.channels).sum();
+    let (rules, mut effects) = match preview::of(checkpoint, network, values) {
+        Ok((rules, effects)) => (Ok(rules), Some(effects.into_iter())),
+        Err(reason) => (Err(reason), None),
+    };
+    let layers = network.layers.iter().zip(values);
+    let layers = layers.map(|(layer, values)| LayerReport {
+        name: layer.name.clone(),
+        dtype: layer.tensor(checkpoint).map(|tensor| tensor.dtype),
+        statistics: statistics(values, layer.channels, median, &axis),
+        fixed: layer.fixed.clone(),
+        rules: effects.as_mut().and_then(Iterator::next),
+    });
+    NetworkReport {
+        root: network.root.clone(),
+        role: network.role,
+        layer_count: network.layers.len(),
+        layers: layers.collect(),
+        total: statistics(&values.concat(), channels, median, &axis),
+        edges: axis.edges(),
+        fine_edges: axis.fine_edges(),
+        rules,
+    }
+}
+
+fn statistics(
+    values: &[f64],
+    channels: usize,
+    median: Option<f64>,
+    axis: &Histogram,
+) -> Statistics {
+    let mut finite = finite(values);
+    let count = |test: &dyn Fn(f64) -> bool| finite.iter().filter(|v| test(**v)).count();
+    let fine_counts = axis.count_fine(&finite);
+    Statistics {
+        channels,
+        inhibited: count(&|v| v.abs() < INHIBITED),
+        at_or_below_median: count(&|v| median.is_some_and(|median| v <= median)),
+        negative: count(&|v| v < 0.0),
+        non_finite: values.len() - finite.len(),
+        counts: Histogram::coarse(&fine_counts),
+        fine_counts,
+        range: Range::of(&mut finite),
+    }
+}

@@ -1,0 +1,174 @@
+// Sorting, filtering and exact numbers under the pointer. All numbers come from the JSON in #data.
+//
+// table.sort    th[data-at]: JSON pointer of the column's values, * being the row's data-i
+// input.filter  above it: shows the rows whose first column contains the text
+// figure.chart  data-chart="histogram": data-edges, data-counts, and data-before if there is one
+//               data-chart="ridge":     data-edges, data-rows (an array of layers), data-before
+//               each drawing in it has data-plot="left top width height" of its plot
+'use strict';
+(() => {
+  const data = JSON.parse(document.getElementById('data').textContent);
+  const tip = document.getElementById('tip');
+
+  const at = pointer => pointer.split('/').slice(1).reduce(
+    (value, key) => value == null ? undefined : value[key.replace(/~1/g, '/').replace(/~0/g, '~')], data);
+  const minus = value => value == null ? '–' : String(value).replace('-', '−');
+  const plural = (n, thing) => `${n} ${thing}${n === 1 ? '' : 's'}`;
+  const share = (n, of) => of ? ` (${(100 * n / of).toFixed(2)} %)` : '';
+
+  // The tip: a heading and lines of a term and a number.
+  function show(x, y, heading, lines) {
+    const strong = document.createElement('strong');
+    strong.textContent = heading;
+    tip.replaceChildren(strong, ...lines.map(([term, number]) => {
+      const line = document.createElement('span');
+      for (const text of [term, number]) line.append(Object.assign(document.createElement('span'), { textContent: text }));
+      return line;
+    }));
+    tip.hidden = false;
+    const { width, height } = tip.getBoundingClientRect();
+    const left = Math.max(8, Math.min(x + 14, innerWidth - width - 8));
+    const top = y + 18 + height > innerHeight ? Math.max(8, y - height - 14) : y + 18;
+    tip.style.transform = `translate(${Math.round(left)}px, ${Math.round(top)}px)`;
+  }
+
+  const charts = {
+    histogram(figure) {
+      const counts = at(figure.dataset.counts);
+      const before = figure.dataset.before && at(figure.dataset.before);
+      return {
+        rows: 1,
+        tell: (_, bin, range) => [`γ ${range(bin)}`, before
+          ? [['before', plural(before[bin], 'channel')], ['after', plural(counts[bin], 'channel')]]
+          : [[plural(counts[bin], 'channel'), share(counts[bin], counts.reduce((a, b) => a + b, 0)).trim()]]],
+      };
+    },
+    ridge(figure) {
+      const rows = at(figure.dataset.rows);
+      const before = figure.dataset.before && at(figure.dataset.before);
+      const lines = layer => [
+        ['min', minus(layer.min)], ['median', minus(layer.median)], ['max', minus(layer.max)],
+        ['inhibited', layer.inhibited + share(layer.inhibited, layer.channels)],
+      ];
+      return {
+        rows: rows.length,
+        tell: (row, bin, range) => {
+          const layer = rows[row], old = before && before[row];
+          const here = `γ ${range(bin)}`;
+          const count = l => l.histogram.fine_counts[bin];
+          return [layer.name, [
+            ['channels', String(layer.channels)],
+            ...(old ? lines(old).map(([term, number], i) => [term, `${number} → ${lines(layer)[i][1]}`]) : lines(layer)),
+            [here, old ? `${count(old)} → ${count(layer)}` : String(count(layer))],
+          ]];
+        },
+      };
+    },
+  };
+
+  for (const figure of document.querySelectorAll('figure.chart')) {
+    const chart = charts[figure.dataset.chart]?.(figure);
+    if (!chart) continue;
+    const edges = at(figure.dataset.edges), bins = edges.length - 1;
+    const range = bin => `${minus(edges[bin])} … ${minus(edges[bin + 1])}`;
+    const cursor = document.createElement('div');
+    cursor.className = 'cursor';
+    let row = 0, bin = Math.max(0, edges.findIndex(edge => edge > 0) - 1);
+
+    // The drawing that is on the screen, its plot in pixels of the page, and its scale.
+    const drawing = () => {
+      const shown = [...figure.querySelectorAll('[data-plot]')].find(div => div.offsetParent);
+      if (!shown) return null;
+      const svg = shown.querySelector('svg'), box = svg.getBoundingClientRect();
+      const scale = box.width / svg.width.baseVal.value;
+      const [left, top, width, height] = shown.dataset.plot.split(' ').map(n => n * scale);
+      return { shown, box, left, top, width, height };
+    };
+    const point = (x, y) => {
+      const d = drawing();
+      if (!d) return;
+      const pitch = d.height / chart.rows, step = d.width / bins;
+      const across = chart.rows > 1;
+      Object.assign(cursor.style, {
+        left: `${across ? d.left : d.left + bin * step}px`, width: `${across ? d.width : step}px`,
+        top: `${d.top + row * pitch}px`, height: `${pitch}px`,
+      });
+      d.shown.append(cursor);
+      show(x ?? d.box.left + d.left + (bin + .5) * step, y ?? d.box.top + d.top + (row + .7) * pitch,
+        ...chart.tell(row, bin, range));
+    };
+    const leave = () => { tip.hidden = true; cursor.remove(); };
+    const follow = event => {
+      const d = drawing();
+      if (!d) return;
+      const u = (event.clientX - d.box.left - d.left) / d.width, v = (event.clientY - d.box.top - d.top) / d.height;
+      const inside = chart.rows > 1 ? u <= 1.2 : u >= 0 && u <= 1;
+      if (!inside || v < 0 || v >= 1) return leave();
+      bin = Math.max(0, Math.min(bins - 1, Math.floor(u * bins)));
+      row = Math.max(0, Math.min(chart.rows - 1, Math.floor(v * chart.rows)));
+      point(event.clientX, event.clientY);
+    };
+    figure.addEventListener('pointermove', follow);
+    figure.addEventListener('pointerdown', follow);
+    figure.addEventListener('pointerleave', event => { if (event.pointerType !== 'touch') leave(); });
+    figure.addEventListener('blur', leave);
+    figure.addEventListener('keydown', event => {
+      const step = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
+      if (event.key === 'Escape') return leave();
+      if (!step || (step[0] && chart.rows === 1)) return;
+      event.preventDefault();
+      row = Math.max(0, Math.min(chart.rows - 1, row + step[0]));
+      bin = Math.max(0, Math.min(bins - 1, bin + step[1]));
+      point();
+    });
+  }
+
+  const names = new Intl.Collator('en', { numeric: true });
+  for (const table of document.querySelectorAll('table.sort')) {
+    const body = table.tBodies[0], rows = [...body.rows], heads = [...table.tHead.rows[0].cells];
+    const value = (column, row) => at(heads[column].dataset.at.replace('*', row.dataset.i));
+
+    heads.forEach((head, column) => head.querySelector('button').addEventListener('click', () => {
+      const text = head.classList.contains('text');
+      const was = head.getAttribute('aria-sort');
+      // Numbers are first looked for at their largest.
+      const ascending = was === 'none' ? text : was === 'descending';
+      const keys = new Map(rows.map(row => [row, value(column, row)]));
+      const order = ascending ? 1 : -1;
+      rows.sort((a, b) => {
+        const [x, y] = [keys.get(a), keys.get(b)];
+        if (x == null || y == null) return (x == null) - (y == null);
+        return order * (text ? names.compare(x, y) : x - y) || a.dataset.i - b.dataset.i;
+      });
+      heads.forEach(other => other.setAttribute('aria-sort', other !== head ? 'none' : ascending ? 'ascending' : 'descending'));
+      body.append(...rows);
+    }));
+
+    const tell = event => {
+      const cell = event.target.closest('tbody td');
+      if (!cell) { tip.hidden = true; return; }
+      const row = cell.parentElement, number = value(cell.cellIndex, row);
+      show(event.clientX, event.clientY, value(0, row), [[heads[cell.cellIndex].textContent, minus(number)]]);
+    };
+    table.addEventListener('pointerover', tell);
+    table.addEventListener('pointerdown', tell);
+    table.addEventListener('pointerleave', () => { tip.hidden = true; });
+
+    const tools = table.parentElement.previousElementSibling;
+    const filter = tools?.querySelector('.filter'), matches = tools?.querySelector('.matches');
+    filter?.addEventListener('input', () => {
+      const wanted = filter.value.toLowerCase();
+      let shown = 0;
+      for (const row of rows) {
+        row.hidden = !String(value(0, row)).toLowerCase().includes(wanted);
+        shown += !row.hidden;
+      }
+      matches.textContent = wanted ? `${shown} of ${rows.length}` : '';
+    });
+  }
+
+  document.addEventListener('pointerdown', event => {
+    if (!event.target.closest('figure.chart, table.sort')) tip.hidden = true;
+  });
+  addEventListener('scroll', () => { tip.hidden = true; }, { passive: true });
+})();

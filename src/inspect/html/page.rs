@@ -1,0 +1,129 @@
+//! The shell of every page: head, style, data and script, with nothing to be loaded.
+
+use std::io;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use crate::inspect::chart::{Figure, escaped};
+
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
+
+/// A chart is drawn for screens of this width, in pixels, and for those of a phone.
+pub(crate) const WIDE: f64 = 940.0;
+pub(crate) const NARROW: f64 = 356.0;
+
+/// A page to be: a title, a body, and the data behind it.
+pub(crate) struct Page<'p> {
+    pub(crate) title: &'p str,
+    pub(crate) data: &'p Value,
+    /// HTML, with all text in it [`escaped`]. The script gives life to its tables of class `sort`
+    /// and its figures of class `chart`; `page.js` says by which attributes.
+    pub(crate) body: &'p str,
+}
+
+impl Page<'_> {
+    pub(crate) fn write(&self, out: &mut dyn io::Write) -> io::Result<()> {
+        // A script that is not exactly ours does not run, wherever it comes from.
+        let (style, script) = (digest(STYLE), digest(SCRIPT));
+        write!(
+            out,
+            "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+             <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; \
+             style-src '{style}'; script-src '{script}'; img-src data:; base-uri 'none'; \
+             form-action 'none'\">\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+             <meta name=\"color-scheme\" content=\"light dark\">\n\
+             <meta name=\"generator\" content=\"ckpt-regen {}\">\n\
+             <title>{}</title>\n<link rel=\"icon\" href=\"data:,\">\n\
+             <style>{STYLE}</style>\n</head>\n<body>\n<main>\n{}</main>\n\
+             <div id=\"tip\" role=\"status\" hidden></div>\n\
+             <script type=\"application/json\" id=\"data\">",
+            env!("CARGO_PKG_VERSION"),
+            escaped(self.title),
+            self.body,
+        )?;
+        // `<` occurs in strings alone, and could end the element there.
+        let data = self.data.to_string().replace('<', "\\u003c");
+        writeln!(
+            out,
+            "{data}</script>\n<script>{SCRIPT}</script>\n</body>\n</html>"
+        )
+    }
+}
+
+fn digest(text: &str) -> String {
+    format!("sha256-{}", BASE64_STANDARD.encode(Sha256::digest(text)))
+}
+
+/// A chart in both widths, with attributes for the script and a caption in HTML.
+pub(crate) fn figure(
+    attributes: &str,
+    caption: &str,
+    draw: impl Fn(f64) -> io::Result<Figure>,
+) -> io::Result<String> {
+    let mut drawings = String::new();
+    for (class, width) in [("wide", WIDE), ("narrow", NARROW)] {
+        let Figure { svg, plot } = draw(width)?;
+        drawings += &format!(
+            "<div class=\"{class}\" data-plot=\"{:.1} {:.1} {:.1} {:.1}\">{svg}</div>\n",
+            plot.left, plot.top, plot.width, plot.height
+        );
+    }
+    Ok(format!(
+        "<figure class=\"chart\" tabindex=\"0\" {attributes}>\n<figcaption>{caption}</figcaption>\n\
+         {drawings}</figure>\n"
+    ))
+}
+
+/// A column of a table of class `sort`.
+pub(crate) struct Column {
+    /// HTML.
+    pub(crate) heading: &'static str,
+    /// Where its values stand in the data: a JSON pointer with `*` for the number of the row.
+    pub(crate) at: String,
+    /// A name, not a number.
+    pub(crate) text: bool,
+}
+
+/// The table of `rows`, each with a cell of HTML for every column, under a filter for names.
+pub(crate) fn table(columns: &[Column], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let mut out = String::from(
+        "<div class=\"tools\"><label>Layers with <input type=\"search\" class=\"filter\" \
+         placeholder=\"part of a name\" autocomplete=\"off\" spellcheck=\"false\"></label> \
+         <output class=\"matches\"></output></div>\n\
+         <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Layers\">\
+         <table class=\"sort\">\n<thead><tr>",
+    );
+    for column in columns {
+        let class = if column.text { " class=\"text\"" } else { "" };
+        out += &format!(
+            "<th scope=\"col\"{class} data-at=\"{}\" aria-sort=\"none\"><button>{}</button></th>",
+            escaped(&column.at),
+            column.heading
+        );
+    }
+    out += "</tr></thead>\n<tbody>\n";
+    for (i, cells) in rows.enumerate() {
+        out += &format!("<tr data-i=\"{i}\">");
+        for (cell, column) in cells.iter().zip(columns) {
+            let (tag, class) = match column.text {
+                true => ("th", " scope=\"row\" class=\"text\""),
+                false => ("td", ""),
+            };
+            out += &format!("<{tag}{class}>{cell}</{tag}>");
+        }
+        out += "</tr>\n";
+    }
+    out + "</tbody></table></div>\n"
+}
+
+/// Facts as pairs of a term and what is said of it, both HTML.
+pub(crate) fn facts(pairs: &[(&str, String)]) -> String {
+    let pair = |(term, text): &(&str, String)| format!("<div><dt>{term}</dt><dd>{text}</dd></div>");
+    let pairs: String = pairs.iter().map(pair).collect();
+    format!("<dl class=\"facts\">{pairs}</dl>\n")
+}

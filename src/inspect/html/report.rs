@@ -1,0 +1,226 @@
+//! One checkpoint as a page.
+
+use std::io;
+
+use super::Html;
+use super::page::{Column, Page, facts, figure, table};
+use crate::batchnorm::Role;
+use crate::inspect::chart::{escaped, grouped};
+use crate::inspect::json::to_json;
+use crate::inspect::svg::{histogram_figure, ridge_figure, share};
+use crate::inspect::{LayerReport, NetworkReport, Preview, Render, Report, Statistics, number};
+use crate::regen::Rule;
+
+impl Render<Report> for Html {
+    fn render(&self, report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
+        let mut body = header(report, "");
+        for (i, network) in report.networks.iter().enumerate() {
+            body += &section(report, i, network)?;
+        }
+        Page {
+            title: &format!("γ of {}", name(report)),
+            data: &to_json(report),
+            body: &body,
+        }
+        .write(out)
+    }
+}
+
+fn name(report: &Report) -> String {
+    let name = report.path.file_name().unwrap_or(report.path.as_os_str());
+    name.to_string_lossy().into_owned()
+}
+
+/// File, format and training; `more` is HTML.
+pub(super) fn header(report: &Report, more: &str) -> String {
+    let mut said = vec![report.format.to_string()];
+    said.extend(report.training_facts());
+    if report.pending {
+        said.push("an interrupted edit waits to be completed".to_owned());
+    }
+    let path = report.path.to_string_lossy();
+    let path = if path == name(report) {
+        String::new()
+    } else {
+        format!("<p class=\"path\">{}</p>\n", escaped(&path))
+    };
+    format!(
+        "<header>\n<p class=\"kind\">BatchNorm scales γ</p>\n<h1>{}</h1>\n{path}\
+         <p class=\"said\">{}</p>\n{more}</header>\n",
+        escaped(&name(report)),
+        escaped(&said.join(" · "))
+    )
+}
+
+fn section(report: &Report, i: usize, network: &NetworkReport) -> io::Result<String> {
+    let at = format!("/networks/{i}");
+    let mut out = format!("<section>\n{}", heading(report, network));
+    out += &network_facts(network);
+    out += &match &network.rules {
+        Ok(rules) => rule_table(network, rules),
+        Err(reason) => format!(
+            "<p class=\"alarm\">No rule can be applied as it stands: {}</p>\n",
+            escaped(reason)
+        ),
+    };
+    let attributes = format!(
+        "data-chart=\"histogram\" data-edges=\"{at}/histogram/fine_edges\" \
+         data-counts=\"{at}/histogram/fine_counts\""
+    );
+    out += &figure(&attributes, "<h3>All channels</h3>", |width| {
+        histogram_figure(network, None, width)
+    })?;
+    let attributes = format!(
+        "data-chart=\"ridge\" data-edges=\"{at}/histogram/fine_edges\" data-rows=\"{at}/layers\""
+    );
+    let caption = "<h3>Layer by layer</h3><p>On one axis; each layer has its own height. \
+                   The short stroke is its median, \
+                   the long line the network's; the dashed ones are |γ| = 0.01.</p>";
+    out += &figure(&attributes, caption, |width| {
+        ridge_figure(network, None, width)
+    })?;
+    out += "<h3>Numbers</h3>\n";
+    out += &table(&columns(&at), network.layers.iter().map(cells));
+    Ok(out + "</section>\n")
+}
+
+/// The network's name, where there is more to say than the file's.
+pub(super) fn heading(report: &Report, network: &NetworkReport) -> String {
+    if report.networks.len() == 1 && network.root.is_empty() && network.role == Role::Raw {
+        return String::new();
+    }
+    let root = match &network.root[..] {
+        "" => "network".to_owned(),
+        root => escaped(root),
+    };
+    format!("<h2>{root} <small>{}</small></h2>\n", network.role)
+}
+
+pub(super) fn gamma(value: Option<f64>) -> String {
+    value.map_or_else(
+        || "–".to_owned(),
+        |v| number(v).trim().replace('-', "\u{2212}"),
+    )
+}
+
+fn count_and_share(count: usize, of: usize) -> String {
+    format!(
+        "{} <small>{}</small>",
+        grouped(count as u64),
+        share(count, of)
+    )
+}
+
+fn network_facts(network: &NetworkReport) -> String {
+    let total = &network.total;
+    let mut pairs = vec![
+        ("layers", grouped(network.layer_count as u64)),
+        ("channels", grouped(total.channels as u64)),
+        ("median γ", gamma(total.range.map(|range| range.median))),
+        (
+            "inhibited, |γ| &lt; 0.01",
+            count_and_share(total.inhibited, total.channels),
+        ),
+        ("negative", count_and_share(total.negative, total.channels)),
+    ];
+    if total.non_finite > 0 {
+        pairs.push(("NaN or infinite", grouped(total.non_finite as u64)));
+    }
+    let fixed = network.layers.iter().filter(|layer| layer.fixed.is_some());
+    let fixed = fixed.count();
+    if fixed > 0 {
+        pairs.push(("layers not editable", grouped(fixed as u64)));
+    }
+    facts(&pairs)
+}
+
+fn rule_table(network: &NetworkReport, rules: &[Preview; 3]) -> String {
+    let mut out = String::from(
+        "<h3>What each rule would change</h3>\n<div class=\"scroll\"><table class=\"rules\">\n\
+         <thead><tr><th scope=\"col\" class=\"text\">rule</th>\
+         <th scope=\"col\" class=\"text\">does</th><th scope=\"col\">t</th>\
+         <th scope=\"col\">selects</th><th scope=\"col\">changes</th>\
+         <th scope=\"col\">in layers</th></tr></thead>\n<tbody>\n",
+    );
+    for preview in rules {
+        let does = match preview.rule {
+            Rule::Paper => "γ ≤ t becomes t",
+            Rule::Reference => "|γ| &lt; t becomes t",
+            Rule::KeepSign => "|γ| &lt; t becomes ±t",
+        };
+        out += &format!(
+            "<tr><th scope=\"row\" class=\"text\">{}<small>{does}</small></th><td class=\"text\">{does}</td><td>{}</td>\
+             <td>{}</td><td>{}</td><td>{}</td></tr>\n",
+            preview.rule,
+            gamma(Some(preview.threshold)),
+            grouped(preview.total.selected as u64),
+            count_and_share(preview.total.regenerated, network.total.channels),
+            grouped(preview.layers_touched as u64),
+        );
+    }
+    out + "</tbody></table></div>\n<p class=\"note\">t is the median of γ for paper, of |γ| for \
+           the others, over all layers. Selected γ that have the new value already do not \
+           change.</p>\n"
+}
+
+fn columns(at: &str) -> Vec<Column> {
+    let column = |heading, key: &str| Column {
+        heading,
+        at: format!("{at}/layers/*/{key}"),
+        text: key == "name",
+    };
+    vec![
+        column("layer", "name"),
+        column("channels", "channels"),
+        column("min", "min"),
+        column("median", "median"),
+        column("max", "max"),
+        column("inhibited", "inhibited"),
+        column("≤ median", "at_or_below_median"),
+        column("negative", "negative"),
+        column("paper", "rules/paper/regenerated"),
+        column("reference", "rules/reference/regenerated"),
+        column("keep-sign", "rules/keep-sign/regenerated"),
+    ]
+}
+
+/// The name of a layer, with what is wrong with it.
+pub(super) fn layer_name(layer: &LayerReport) -> String {
+    let mut name = escaped(&layer.name).replace('.', "<wbr>.");
+    if let Some(reason) = &layer.fixed {
+        name += &format!("<em>not editable: {}</em>", escaped(reason));
+    }
+    if layer.statistics.non_finite > 0 {
+        name += &format!("<em>{} NaN or infinite</em>", layer.statistics.non_finite);
+    }
+    name
+}
+
+pub(super) fn inhibited(s: &Statistics) -> String {
+    match s.inhibited {
+        0 => "0".to_owned(),
+        count => format!("<b>{}</b>", grouped(count as u64)),
+    }
+}
+
+fn cells(layer: &LayerReport) -> Vec<String> {
+    let s = &layer.statistics;
+    let count = |count: usize| grouped(count as u64);
+    let rule = |rule: Rule| match layer.rules {
+        Some(effects) => count(effects[rule as usize].regenerated),
+        None => "–".to_owned(),
+    };
+    vec![
+        layer_name(layer),
+        count(s.channels),
+        gamma(s.range.map(|range| range.min)),
+        gamma(s.range.map(|range| range.median)),
+        gamma(s.range.map(|range| range.max)),
+        inhibited(s),
+        count(s.at_or_below_median),
+        count(s.negative),
+        rule(Rule::Paper),
+        rule(Rule::Reference),
+        rule(Rule::KeepSign),
+    ]
+}

@@ -1,0 +1,78 @@
+//! What each rule would change, by the plan that an edit would make.
+
+use crate::batchnorm::Network;
+use crate::checkpoint::Checkpoint;
+use crate::regen::{self, Gamma, Options, Rule};
+
+/// What a rule would do to the γ of a network, with the default threshold and target.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Preview {
+    /// The rule.
+    pub rule: Rule,
+    /// Its threshold t, which is also the new γ.
+    pub threshold: f64,
+    /// What it would do to all channels.
+    pub total: Effect,
+    /// In how many layers γ would change.
+    pub layers_touched: usize,
+}
+
+/// How many channels a rule concerns.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Effect {
+    /// The rule selects them.
+    pub selected: usize,
+    /// Their γ would change: some that are selected have the new γ already.
+    pub regenerated: usize,
+}
+
+/// The plans of all rules: for the network, and for each of its layers. The error says why an edit
+/// would be refused.
+pub(super) fn of(
+    checkpoint: &Checkpoint,
+    network: &Network,
+    values: &[Vec<f64>],
+) -> Result<([Preview; 3], Vec<[Effect; 3]>), String> {
+    let mut gammas = Vec::with_capacity(values.len());
+    for (layer, values) in network.layers.iter().zip(values) {
+        let fixed = layer.fixed.as_deref();
+        let unread = || fixed.unwrap_or("it has no γ that can be read");
+        let tensor = match layer.tensor(checkpoint) {
+            Some(tensor) if fixed.is_none() => tensor,
+            _ => return Err(format!("{} cannot be edited: {}", layer.name, unread())),
+        };
+        gammas.push(Gamma {
+            layer: layer.name.clone(),
+            dtype: tensor.dtype,
+            values: values.clone(),
+        });
+    }
+    let mut effects = vec![[Effect::default(); 3]; gammas.len()];
+    let mut preview = |rule: Rule| {
+        let options = Options {
+            rule,
+            ..Options::default()
+        };
+        let plan = regen::plan(&gammas, &options).map_err(|err| err.to_string())?;
+        let mut total = Effect::default();
+        for ((effects, gamma), layer) in effects.iter_mut().zip(&gammas).zip(&plan.layers) {
+            let selects = |value: &&f64| rule.selects(**value, layer.threshold);
+            let effect = Effect {
+                selected: gamma.values.iter().filter(selects).count(),
+                regenerated: layer.changes.len(),
+            };
+            total.selected += effect.selected;
+            total.regenerated += effect.regenerated;
+            effects[rule as usize] = effect;
+        }
+        Ok::<_, String>(Preview {
+            rule,
+            threshold: plan.threshold.ok_or("no threshold")?,
+            total,
+            layers_touched: plan.layers_touched(),
+        })
+    };
+    let [paper, reference, keep_sign] = Rule::ALL;
+    let previews = [preview(paper)?, preview(reference)?, preview(keep_sign)?];
+    Ok((previews, effects))
+}
