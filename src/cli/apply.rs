@@ -9,13 +9,14 @@ use serde_json::{Value, json};
 use super::args::{ApplyArgs, OptimizerState};
 use super::inspect::{self, read_schema};
 use super::output;
+use super::pictures::{self, refuse_checkpoint};
 use super::progress::CopyProgress;
 use super::{BOLD, undo};
-use crate::batchnorm::Filter;
+use crate::batchnorm::{Filter, Schema};
 use crate::checkpoint::Checkpoint;
 use crate::edit::{self, Applied, Change, Destination, PlanFile, Planned, Request};
 use crate::error::{Error, Result};
-use crate::inspect::number;
+use crate::inspect::{Edited, Html, number};
 use crate::regen::{Due, LayerPlan, Options, Rule, Schedule, Scope, To};
 
 pub(super) fn run(args: &ApplyArgs) -> Result<()> {
@@ -34,6 +35,9 @@ pub(super) fn run(args: &ApplyArgs) -> Result<()> {
     };
     if args.dry_run {
         inspect::warn_if_pending(&args.path)?;
+    }
+    if let Some(file) = &args.report {
+        refuse_report(args, file)?;
     }
     let progress = CopyProgress::new();
     let outcome = edit::apply(&args.path, &request, &destination, &|event| {
@@ -57,10 +61,61 @@ pub(super) fn run(args: &ApplyArgs) -> Result<()> {
             summary(out, args, cadence, &outcome)
         }
     })?;
+    if let Some(file) = &args.report {
+        write_report(args, &request.schema, cadence, &outcome, (&warnings, file))?;
+    }
     if args.verbose {
         undo::note_time(begin, outcome.syncs);
     }
     Ok(())
+}
+
+/// The report must not take the place of what the edit reads or writes.
+fn refuse_report(args: &ApplyArgs, file: &Path) -> Result<()> {
+    if [&args.output, &args.plan_out, &args.plan].contains(&&Some(file.to_owned())) {
+        let message = format!("--report {} is another file of this edit", file.display());
+        return Err(Error::Usage(message));
+    }
+    // One that cannot be opened is refused by the edit, with the reason.
+    match Checkpoint::open(&args.path) {
+        Ok(checkpoint) => refuse_checkpoint(&checkpoint, "--report", file),
+        Err(_) => Ok(()),
+    }
+}
+
+/// What is on the disk by now is not touched, whatever becomes of the report.
+fn write_report(
+    args: &ApplyArgs,
+    schema: &Schema,
+    cadence: Cadence,
+    done: &Applied,
+    (warnings, file): (&[String], &Path),
+) -> Result<()> {
+    let planned = done.planned.as_ref();
+    let write = || {
+        let path = if args.dry_run {
+            &args.path
+        } else {
+            &done.output
+        };
+        let edit = planned.map(|planned| (&planned.network.root[..], &planned.plan));
+        let mut edited = Edited::new(&Checkpoint::open(path)?, schema, edit, !args.dry_run)?;
+        edited.summary = to_json(args, cadence, done, warnings);
+        edited.rule = match planned {
+            Some(planned) => rule(planned),
+            None => "not due: nothing regenerated".to_owned(),
+        };
+        edited.warnings = warnings.to_vec();
+        pictures::write(&Html, &edited, file)
+    };
+    write().map_err(|err| {
+        let reason = format!("the report was not written: {}", super::chain(&err));
+        let edit = match planned {
+            Some(_) if !args.dry_run => "; the edit itself is done",
+            _ => "",
+        };
+        Error::refused(file, reason + edit)
+    })
 }
 
 fn request(args: &ApplyArgs) -> Result<Request> {

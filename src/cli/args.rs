@@ -203,6 +203,10 @@ pub(super) struct ApplyArgs {
         help_heading = "Where to"
     )]
     pub(super) plan_out: Option<PathBuf>,
+    /// Write a page with the γ before and after, layer by layer, as inspect --html has it; with
+    /// --dry-run, with what they would be. Written after the edit, also when nothing is due
+    #[arg(long, value_name = "FILE", help_heading = "Where to")]
+    pub(super) report: Option<PathBuf>,
 
     /// Print a JSON object instead
     #[arg(long)]

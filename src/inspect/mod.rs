@@ -3,6 +3,7 @@
 
 pub(crate) mod chart;
 mod collect;
+mod edited;
 mod histogram;
 mod html;
 mod json;
@@ -14,6 +15,7 @@ mod svg;
 mod terminal;
 
 pub use collect::inspect;
+pub use edited::Edited;
 pub use html::Html;
 pub use json::Json;
 #[cfg(feature = "png")]
@@ -51,9 +53,9 @@ pub struct Report {
 /// The γ of one network.
 #[derive(Debug, Clone)]
 pub struct NetworkReport {
-    /// See [`Network::root`].
+    /// See [`Network::root`](crate::batchnorm::Network::root).
     pub root: String,
-    /// See [`Network::role`].
+    /// See [`Network::role`](crate::batchnorm::Network::role).
     pub role: Role,
     /// All γ together, with the name `network`.
     pub total: Statistics,
@@ -135,6 +137,13 @@ impl Report {
             optimizer.map(|optimizer| format!("optimizer {optimizer}")),
         ];
         facts.into_iter().flatten().collect()
+    }
+}
+
+impl NetworkReport {
+    /// The median of its finite γ.
+    pub(crate) fn median(&self) -> Option<f64> {
+        self.total.range.map(|range| range.median)
     }
 }
 

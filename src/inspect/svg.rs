@@ -111,16 +111,23 @@ pub(super) fn share(count: usize, of: usize) -> String {
     }
 }
 
+/// What a network was before an edit, and how many channels of each layer that changed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Past<'r> {
+    pub(super) network: &'r NetworkReport,
+    pub(super) regenerated: &'r [usize],
+}
+
 /// The histogram of a network, over what it was.
-pub(super) fn histogram<'r>(
-    network: &'r NetworkReport,
-    before: Option<&'r NetworkReport>,
-) -> Histogram<'r> {
+pub(super) fn histogram<'r>(network: &'r NetworkReport, before: Option<Past<'r>>) -> Histogram<'r> {
     Histogram {
         axis: Axis::new(&network.fine_edges),
         counts: &network.total.fine_counts,
-        median: network.total.range.map(|range| range.median),
-        before: before.map(|before| &before.total.fine_counts[..]),
+        median: network.median(),
+        before: before.map(|past| &past.network.total.fine_counts[..]),
+        median_before: before
+            .and_then(|past| past.network.median())
+            .filter(|old| Some(*old) != network.median()),
     }
 }
 
@@ -128,43 +135,51 @@ pub(super) fn histogram<'r>(
 /// little room, only one number stands behind each.
 pub(super) fn ridge<'r>(
     network: &'r NetworkReport,
-    before: Option<&'r NetworkReport>,
+    before: Option<Past<'r>>,
     narrow: bool,
 ) -> Ridge<'r> {
     let row = |(i, layer): (usize, &'r super::LayerReport)| {
         let s = &layer.statistics;
-        let inhibited = (share(s.inhibited, s.channels), s.inhibited > 0);
+        let last = match before {
+            Some(past) => (chart::grouped(past.regenerated[i] as u64), false),
+            None => (share(s.inhibited, s.channels), s.inhibited > 0),
+        };
         let channels = (chart::grouped(s.channels as u64), false);
         Row {
             name: &layer.name,
             counts: &s.fine_counts,
             median: s.range.map(|range| range.median),
             before: before
-                .and_then(|before| before.layers.get(i))
-                .map(|before| &before.statistics.fine_counts[..]),
+                .and_then(|past| past.network.layers.get(i))
+                .map(|layer| &layer.statistics.fine_counts[..]),
             numbers: if narrow {
-                vec![inhibited]
+                vec![last]
             } else {
-                vec![channels, inhibited]
+                vec![channels, last]
             },
         }
+    };
+    let last = match (before, narrow) {
+        (Some(_), _) => "changed",
+        (None, true) => "inh.",
+        (None, false) => "inhibited",
     };
     Ridge {
         axis: Axis::new(&network.fine_edges),
         rows: network.layers.iter().enumerate().map(row).collect(),
         headings: if narrow {
-            vec!["inh."]
+            vec![last]
         } else {
-            vec!["channels", "inhibited"]
+            vec!["channels", last]
         },
-        median: network.total.range.map(|range| range.median),
+        median: network.median(),
     }
 }
 
 /// A histogram as a figure of its own.
 pub(super) fn histogram_figure(
     network: &NetworkReport,
-    before: Option<&NetworkReport>,
+    before: Option<Past<'_>>,
     width: f64,
 ) -> io::Result<Figure> {
     let frame = Frame {
@@ -182,7 +197,7 @@ pub(super) fn histogram_figure(
 /// The histograms of the layers as a figure of its own.
 pub(super) fn ridge_figure(
     network: &NetworkReport,
-    before: Option<&NetworkReport>,
+    before: Option<Past<'_>>,
     width: f64,
 ) -> io::Result<Figure> {
     let ridge = ridge(network, before, width < 500.0);

@@ -5,6 +5,8 @@ use super::{
     ALARM, Anchor, Axis, Canvas, Drawn, FILL, Frame, GRID, INK, LINE, MUTED, Type, ceiling,
     grouped, steps,
 };
+use plotters::style::RGBColor;
+
 use crate::inspect::{INHIBITED, number};
 
 /// Height of a line of labels above the plot.
@@ -19,6 +21,18 @@ pub(crate) struct Histogram<'r> {
     pub(crate) counts: &'r [u64],
     pub(crate) median: Option<f64>,
     pub(crate) before: Option<&'r [u64]>,
+    /// Where it was another.
+    pub(crate) median_before: Option<f64>,
+}
+
+/// A mark on the axis, and what is written beside it.
+struct Mark {
+    place: f64,
+    text: String,
+    color: RGBColor,
+    bold: bool,
+    /// The line goes through the plot, and not only up to it.
+    through: bool,
 }
 
 impl Histogram<'_> {
@@ -34,7 +48,9 @@ impl Histogram<'_> {
         let widest = ticks
             .last()
             .map_or(1, |tick| grouped(*tick as u64).chars().count());
-        let head = LABEL * if cut { 4.0 } else { 3.0 } + 4.0;
+        let marks = self.marks();
+        let lines = marks.len() + usize::from(cut);
+        let head = LABEL * (lines + 1) as f64 + 4.0;
         let left = 10.0 + 6.6 * widest as f64;
         let plot = Frame {
             left: frame.left + left,
@@ -80,72 +96,73 @@ impl Histogram<'_> {
             Anchor::Start,
             small,
         )?;
-        self.marks(canvas, plot)?;
-        if cut {
-            self.tell_cut(canvas, plot, top)?;
+        for place in self.edges().into_iter().flatten() {
+            let ends = (plot.top - 2.0, bottom);
+            canvas.dashes(x(place), ends, ALARM, 1.0)?;
+        }
+        // Lines of labels, below that of the axis' name.
+        let line = |index: usize| frame.top + LABEL * (index as f64 + 1.5);
+        for (index, mark) in marks.iter().enumerate() {
+            let (x, y) = (x(mark.place), line(index));
+            let end = if mark.through { bottom } else { plot.top };
+            canvas.line((x, y - 5.0), (x, end), mark.color, 1.0)?;
+            let (at, anchor) = beside(x, plot, y);
+            let font = Type {
+                size: 11.0,
+                color: mark.color,
+                bold: mark.bold,
+            };
+            canvas.text(&mark.text, at, anchor, font)?;
+        }
+        if let Some((bin, count)) = cut.then(|| self.tallest()).flatten() {
+            let (at, anchor) = beside(x(bin as f64 + 0.5), plot, line(marks.len()));
+            let text = format!("↑ {}", grouped(count));
+            canvas.text(&text, at, anchor, Type::new(11.0, LINE))?;
         }
         Ok(plot)
     }
 
-    /// The median, and the γ between which a channel is inhibited. Labels stand to the right of
-    /// their marks: the further left a mark is, the higher its label, or it would cross another's
-    /// stem.
-    fn marks(&self, canvas: &Canvas<'_>, plot: Frame) -> Drawn {
-        let edges = [INHIBITED, -INHIBITED].map(|edge| self.axis.place(edge));
-        for place in edges.into_iter().flatten() {
-            let x = plot.left + plot.width * place / self.axis.bins();
-            let ends = (plot.top - 2.0, plot.top + plot.height);
-            canvas.dashes(x, ends, ALARM, 1.0)?;
-        }
-        let median = self.median.and_then(|median| {
-            let text = format!("median {}", number(median).trim().replace('-', "\u{2212}"));
-            Some((self.axis.place(median)?, text, true))
+    /// The γ between which a channel is inhibited, as far as they are on the axis.
+    fn edges(&self) -> [Option<f64>; 2] {
+        [INHIBITED, -INHIBITED].map(|edge| self.axis.place(edge))
+    }
+
+    /// The medians and the edge of the inhibited. Labels stand to the right of their marks: the
+    /// further left a mark is, the higher its label, or it would cross another's stem.
+    fn marks(&self) -> Vec<Mark> {
+        let median = |value: Option<f64>, word: &str, color, bold| {
+            let value = value?;
+            let text = format!("{word} {}", number(value).trim().replace('-', "\u{2212}"));
+            Some(Mark {
+                place: self.axis.place(value)?,
+                text,
+                color,
+                bold,
+                through: true,
+            })
+        };
+        let [above, below] = self.edges();
+        let inhibited = above.or(below).map(|place| Mark {
+            place,
+            text: "|γ| = 0.01".to_owned(),
+            color: ALARM,
+            bold: false,
+            through: false,
         });
-        let inhibited = edges[0].or(edges[1]);
-        let inhibited = inhibited.map(|place| (place, "|γ| = 0.01".to_owned(), false));
-        let mut labels: Vec<_> = median.into_iter().chain(inhibited).collect();
-        labels.sort_by(|a, b| a.0.total_cmp(&b.0));
-        for (line, (place, text, bold)) in labels.into_iter().enumerate() {
-            let x = plot.left + plot.width * place / self.axis.bins();
-            let y = self.line(plot, line);
-            let color = if bold { INK } else { ALARM };
-            let end = if bold {
-                plot.top + plot.height
-            } else {
-                plot.top
-            };
-            canvas.line((x, y - 5.0), (x, end), color, 1.0)?;
-            let (at, anchor) = beside(x, plot, y);
-            let size = 11.0;
-            canvas.text(&text, at, anchor, Type { size, color, bold })?;
-        }
-        Ok(())
+        let medians = [
+            median(self.median, "median", INK, true),
+            median(self.median_before, "median before", MUTED, false),
+        ];
+        let mut marks: Vec<Mark> = medians.into_iter().chain([inhibited]).flatten().collect();
+        marks.sort_by(|a, b| a.place.total_cmp(&b.place));
+        marks
     }
 
-    /// Where a line of labels stands, the first at the top.
-    fn line(&self, plot: Frame, index: usize) -> f64 {
-        let series: Vec<&[u64]> = [Some(self.counts), self.before]
-            .into_iter()
-            .flatten()
-            .collect();
-        let lines = if ceiling(&series).1 { 3 } else { 2 };
-        plot.top - 4.0 - LABEL * (lines - index) as f64 + LABEL / 2.0
-    }
-
-    /// Says how high the bin is that does not fit.
-    fn tell_cut(&self, canvas: &Canvas<'_>, plot: Frame, top: f64) -> Drawn {
-        let over = |counts: &[u64]| counts.iter().position(|count| *count as f64 > top);
+    /// The bin that holds most, and how much.
+    fn tallest(&self) -> Option<(usize, u64)> {
         let series = [Some(self.counts), self.before].into_iter().flatten();
-        for counts in series {
-            if let Some(bin) = over(counts) {
-                let x = plot.left + plot.width * (bin as f64 + 0.5) / self.axis.bins();
-                let (at, anchor) = beside(x, plot, self.line(plot, 2));
-                let text = format!("↑ {}", grouped(counts[bin]));
-                canvas.text(&text, at, anchor, Type::new(11.0, LINE))?;
-                break;
-            }
-        }
-        Ok(())
+        let bins = series.flat_map(|counts| counts.iter().copied().enumerate());
+        bins.max_by_key(|(_, count)| *count)
     }
 }
 

@@ -1,7 +1,8 @@
 //! Every layer's histogram in a row of its own, all on one axis.
 
 use super::{
-    ALARM, Anchor, Axis, Canvas, Drawn, FILL, Frame, GRID, INK, MUTED, Type, shortened, steps,
+    ALARM, Anchor, Axis, Canvas, Drawn, FILL, Frame, GRID, INK, MUTED, Type, ceiling, shortened,
+    steps,
 };
 use crate::inspect::INHIBITED;
 
@@ -87,9 +88,12 @@ impl Ridge<'_> {
             let base = rows - i as f64 - 1.0;
             let y = plot.top + pitch * (i + 1) as f64;
             canvas.line((plot.left, y), (right, y), GRID, 0.7)?;
-            let series = [Some(row.counts), row.before].into_iter().flatten();
-            let top = series.flatten().copied().max().unwrap_or(0).max(1);
-            let height = |count: u64| REACH * count as f64 / top as f64;
+            // An edit leaves one bin that would flatten all that was before.
+            let top = match row.before {
+                Some(before) => ceiling(&[row.counts, before]).0,
+                None => row.counts.iter().copied().max().unwrap_or(0).max(1) as f64,
+            };
+            let height = |count: u64| REACH * (count as f64 / top).min(1.0);
             let outline = steps(row.counts, base, height);
             if !outline.is_empty() {
                 chart.area(outline, FILL)?;

@@ -1,5 +1,6 @@
 //! A page to look at, print and send: charts, what each rule would change, a table to sort.
 
+mod edited;
 pub(crate) mod page;
 mod report;
 

@@ -26,7 +26,7 @@ impl Render<Report> for Html {
     }
 }
 
-fn name(report: &Report) -> String {
+pub(super) fn name(report: &Report) -> String {
     let name = report.path.file_name().unwrap_or(report.path.as_os_str());
     name.to_string_lossy().into_owned()
 }
@@ -103,7 +103,7 @@ pub(super) fn gamma(value: Option<f64>) -> String {
     )
 }
 
-fn count_and_share(count: usize, of: usize) -> String {
+pub(super) fn count_and_share(count: usize, of: usize) -> String {
     format!(
         "{} <small>{}</small>",
         grouped(count as u64),
@@ -116,7 +116,7 @@ fn network_facts(network: &NetworkReport) -> String {
     let mut pairs = vec![
         ("layers", grouped(network.layer_count as u64)),
         ("channels", grouped(total.channels as u64)),
-        ("median γ", gamma(total.range.map(|range| range.median))),
+        ("median γ", gamma(network.median())),
         (
             "inhibited, |γ| &lt; 0.01",
             count_and_share(total.inhibited, total.channels),

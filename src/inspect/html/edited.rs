@@ -1,0 +1,122 @@
+//! An edit as a page: γ before and after.
+
+use std::io;
+
+use super::Html;
+use super::page::{Column, Page, facts, figure, table};
+use super::report::{count_and_share, gamma, header, heading, inhibited, layer_name, name};
+use crate::inspect::chart::{escaped, grouped};
+use crate::inspect::svg::{Past, histogram_figure, ridge_figure};
+use crate::inspect::{Edited, LayerReport, Render};
+
+impl Render<Edited> for Html {
+    fn render(&self, edited: &Edited, out: &mut dyn io::Write) -> io::Result<()> {
+        let (before, after) = edited.networks();
+        let past = Some(Past {
+            network: before,
+            regenerated: &edited.regenerated,
+        });
+        let mut body = header(&edited.after, &headline(edited));
+        body += "<section>\n";
+        body += &heading(&edited.after, after);
+        body += &edit_facts(edited);
+        let attributes = "data-chart=\"histogram\" \
+             data-edges=\"/after/networks/0/histogram/fine_edges\" \
+             data-counts=\"/after/networks/0/histogram/fine_counts\" \
+             data-before=\"/before/networks/0/histogram/fine_counts\"";
+        let caption = "<h3>All channels</h3><p>Filled: after; outline: before.</p>";
+        body += &figure(attributes, caption, |w| histogram_figure(after, past, w))?;
+        let attributes = "data-chart=\"ridge\" \
+             data-edges=\"/after/networks/0/histogram/fine_edges\" \
+             data-rows=\"/after/networks/0/layers\" data-before=\"/before/networks/0/layers\"";
+        let caption = "<h3>Layer by layer</h3><p>On one axis; each layer has its own height, \
+             at which a bin that towers over the others is cut. Filled: after; outline: before. The short stroke is the layer's median after, the long \
+             line the network's; the dashed ones are |γ| = 0.01.</p>";
+        body += &figure(attributes, caption, |w| ridge_figure(after, past, w))?;
+        body += "<h3>Numbers</h3>\n";
+        let layers = before.layers.iter().zip(&after.layers);
+        let rows = layers.zip(&edited.regenerated);
+        body += &table(&columns(), rows.map(|((b, a), n)| cells(b, a, *n)));
+        body += "</section>\n";
+        Page {
+            title: &format!("γ of {}, before and after", name(&edited.after)),
+            data: &edited.to_json(),
+            body: &body,
+        }
+        .write(out)
+    }
+}
+
+fn headline(edited: &Edited) -> String {
+    let mut out = format!("<p class=\"rule\">{}</p>\n", escaped(&edited.rule));
+    if !edited.done {
+        out += "<p class=\"alarm\">A dry run: nothing was written, “after” is what would be.</p>\n";
+    }
+    for warning in &edited.warnings {
+        out += &format!("<p class=\"alarm\">{}</p>\n", escaped(warning));
+    }
+    out
+}
+
+fn edit_facts(edited: &Edited) -> String {
+    let (before, after) = edited.networks();
+    let total: usize = edited.regenerated.iter().sum();
+    let touched = edited.regenerated.iter().filter(|n| **n > 0).count();
+    let layers = format!(
+        "{} <small>of {}</small>",
+        grouped(touched as u64),
+        grouped(after.layer_count as u64)
+    );
+    let of_all = |inhibited| count_and_share(inhibited, after.total.channels);
+    facts(&[
+        ("channels", grouped(after.total.channels as u64)),
+        ("regenerated", of_all(total)),
+        ("in layers", layers),
+        (
+            "median γ",
+            format!("{} → {}", gamma(before.median()), gamma(after.median())),
+        ),
+        (
+            "inhibited, |γ| &lt; 0.01",
+            format!(
+                "{} → {}",
+                grouped(before.total.inhibited as u64),
+                grouped(after.total.inhibited as u64)
+            ),
+        ),
+    ])
+}
+
+fn columns() -> Vec<Column> {
+    let column = |heading, at: &str| Column {
+        heading,
+        at: at.to_owned(),
+        text: at.ends_with("name"),
+    };
+    vec![
+        column("layer", "/after/networks/0/layers/*/name"),
+        column("channels", "/after/networks/0/layers/*/channels"),
+        column("regenerated", "/regenerated/*"),
+        column("min before", "/before/networks/0/layers/*/min"),
+        column("after", "/after/networks/0/layers/*/min"),
+        column("median before", "/before/networks/0/layers/*/median"),
+        column("after", "/after/networks/0/layers/*/median"),
+        column("inhibited before", "/before/networks/0/layers/*/inhibited"),
+        column("after", "/after/networks/0/layers/*/inhibited"),
+    ]
+}
+
+fn cells(before: &LayerReport, after: &LayerReport, regenerated: usize) -> Vec<String> {
+    let (b, a) = (&before.statistics, &after.statistics);
+    vec![
+        layer_name(after),
+        grouped(a.channels as u64),
+        grouped(regenerated as u64),
+        gamma(b.range.map(|range| range.min)),
+        gamma(a.range.map(|range| range.min)),
+        gamma(b.range.map(|range| range.median)),
+        gamma(a.range.map(|range| range.median)),
+        inhibited(b),
+        inhibited(a),
+    ]
+}
