@@ -14,6 +14,7 @@ mod source;
 mod torch;
 mod training;
 mod unique;
+mod weight;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ pub(crate) use patches::Patches;
 pub(crate) use resolve::model_file;
 pub use source::Source;
 pub use training::Training;
+pub use weight::Weight;
 
 use crate::error::{Error, Result};
 
@@ -66,6 +68,10 @@ struct OnnxParts {
     checksums: Vec<onnx::Checksum>,
     /// Data files that hold no γ.
     others: Vec<PathBuf>,
+    /// Tensors that lie in those; their source is an index into them.
+    elsewhere: Vec<Tensor>,
+    /// Other names of tensors of the table.
+    aliases: Vec<Tensor>,
 }
 
 /// The format of a checkpoint, found by content.
@@ -147,6 +153,9 @@ pub struct Tensor {
     pub fixed: Option<String>,
     /// Where the elements lie, when that is not one piece of the file.
     pub(crate) place: Option<onnx::Place>,
+    /// Steps between neighbours along each dimension, in elements, when the bytes are not in
+    /// row-major order.
+    pub(crate) strides: Option<Vec<u64>>,
 }
 
 impl Checkpoint {
@@ -213,20 +222,7 @@ impl Checkpoint {
 
     /// The bytes of a tensor of this checkpoint.
     pub fn read(&self, tensor: &Tensor) -> Result<Vec<u8>> {
-        let source = &self.sources[tensor.source];
-        let len = usize::try_from(tensor.len).map_err(|_| {
-            let found = format!("{} bytes", tensor.len);
-            Error::malformed(
-                source.path(),
-                &tensor.name,
-                "a tensor that fits in memory",
-                found,
-            )
-        })?;
-        match &tensor.place {
-            Some(place) => place.read(source, tensor.len),
-            None => source.read_at(tensor.offset, len),
-        }
+        tensor.read(&self.sources[tensor.source])
     }
 
     /// Whether `other` has the same tensors; unless an edit resized files, at the same places in
@@ -256,6 +252,22 @@ impl Tensor {
         }
     }
 
+    fn read(&self, source: &Source) -> Result<Vec<u8>> {
+        let len = usize::try_from(self.len).map_err(|_| {
+            let found = format!("{} bytes", self.len);
+            Error::malformed(
+                source.path(),
+                &self.name,
+                "a tensor that fits in memory",
+                found,
+            )
+        })?;
+        match &self.place {
+            Some(place) => place.read(source, self.len),
+            None => source.read_at(self.offset, len),
+        }
+    }
+
     fn same_entry(&self, other: &Tensor) -> bool {
         self.name == other.name && self.dtype == other.dtype && self.shape == other.shape
     }
@@ -263,6 +275,7 @@ impl Tensor {
     fn same_place(&self, other: &Tensor) -> bool {
         (self.source, self.offset, self.len) == (other.source, other.offset, other.len)
             && self.place == other.place
+            && self.strides == other.strides
     }
 }
 

@@ -110,6 +110,8 @@ fn open_file(path: &Path, anchor: &Path, source: Source, home: &Path) -> Result<
             folded: opened.folded,
             checksums: opened.checksums,
             others: opened.others,
+            elsewhere: opened.elsewhere,
+            aliases: opened.aliases,
         });
         return Ok(checkpoint);
     }

@@ -200,6 +200,7 @@ impl Entry<'_> {
             len,
             fixed: None,
             place: None,
+            strides: None,
         })
     }
 }

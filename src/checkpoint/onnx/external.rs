@@ -63,14 +63,15 @@ impl DataFiles {
         Source::open(&self.files[file].path)
     }
 
-    /// The paths of the files for which `left_out` is false.
-    pub(super) fn paths_except(&self, left_out: impl Fn(usize) -> bool) -> Vec<PathBuf> {
-        let kept = self
-            .files
-            .iter()
-            .enumerate()
-            .filter(|(file, _)| !left_out(*file));
-        kept.map(|(_, file)| file.path.clone()).collect()
+    /// The files for which `left_out` is false.
+    pub(super) fn except(&self, left_out: impl Fn(usize) -> bool) -> Vec<usize> {
+        (0..self.files.len())
+            .filter(|file| !left_out(*file))
+            .collect()
+    }
+
+    pub(super) fn path(&self, file: usize) -> PathBuf {
+        self.files[file].path.clone()
     }
 
     /// What onnx's checker has against a file, if anything.

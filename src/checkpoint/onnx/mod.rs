@@ -59,6 +59,12 @@ pub(crate) struct Opened {
     pub(crate) notes: Vec<String>,
     /// The paths of the other data files.
     pub(crate) others: Vec<PathBuf>,
+    /// The tensors that lie in those, as far as [`Dtype`](super::Dtype) has their type; their
+    /// source is an index into [`others`](Self::others).
+    pub(crate) elsewhere: Vec<Tensor>,
+    /// Names that an Identity of the main graph gives to a tensor of the table: exporters keep one
+    /// of several equal initializers.
+    pub(crate) aliases: Vec<Tensor>,
     /// Checksums of the data files among the sources; [`patches`] wants them.
     pub(crate) checksums: Vec<Checksum>,
 }
@@ -80,6 +86,8 @@ pub(crate) fn open(source: Source, home: &Path) -> Result<Opened> {
         folded,
         notes: Vec::new(),
         others: Vec::new(),
+        elsewhere: Vec::new(),
+        aliases: Vec::new(),
         checksums: Vec::new(),
     };
     opened.open_files(&model, &files)?;
@@ -100,7 +108,8 @@ impl Opened {
                 self.notes.extend(files.note(file)?);
             }
         }
-        self.others = files.paths_except(|file| sources.contains_key(&file));
+        let others = files.except(|file| sources.contains_key(&file));
+        self.others = others.iter().map(|file| files.path(*file)).collect();
         let source = |tensor| match files.range(tensor) {
             None => Some(0),
             Some((file, _)) => sources.get(&file).copied(),
@@ -126,10 +135,55 @@ impl Opened {
             position.insert(index, self.tensors.len());
             self.tensors.push(tensor);
         }
+        for index in stored(model) {
+            let Some((file, _)) = files.range(index) else {
+                continue;
+            };
+            let Some(other) = others.iter().position(|other| *other == file) else {
+                continue;
+            };
+            if let Some(mut tensor) = entry(model, files, index, other) {
+                tensor.name = unique.take(tensor.name);
+                self.elsewhere.push(tensor);
+            }
+        }
+        self.add_aliases(model, unique);
         for norm in &mut self.norms {
             norm.gamma = norm.gamma.and_then(|gamma| position.get(&gamma).copied());
         }
         Ok(())
+    }
+
+    fn add_aliases(&mut self, model: &Model, mut unique: names::Unique) {
+        let by_name = |tensors: &[Tensor]| -> HashMap<String, usize> {
+            let names = tensors.iter().enumerate();
+            names.map(|(i, tensor)| (tensor.name.clone(), i)).collect()
+        };
+        let (mut table, mut elsewhere) = (by_name(&self.tensors), by_name(&self.elsewhere));
+        // Nodes stand in the order in which they can be computed.
+        for node in &model.graphs[model::MAIN].nodes {
+            let ([input], [output]) = (&node.inputs[..], &node.outputs[..]) else {
+                continue;
+            };
+            if !node.operator.is("Identity") || output.is_empty() {
+                continue;
+            }
+            let known = [&mut table, &mut elsewhere];
+            let tensors = [&self.tensors, &self.elsewhere];
+            let found = (0..2).find_map(|side| Some((side, *known[side].get(input)?)));
+            let Some((side, index)) = found else {
+                continue;
+            };
+            let alias = Tensor {
+                name: unique.take(output.clone()),
+                ..tensors[side][index].clone()
+            };
+            known[side].insert(output.clone(), index);
+            match side {
+                0 => self.aliases.push(alias),
+                _ => self.elsewhere.push(alias),
+            }
+        }
     }
 
     /// The file may have become shorter between the look at its length and the opening.
@@ -194,6 +248,7 @@ fn entry(model: &Model, files: &DataFiles, index: usize, source: usize) -> Optio
         len,
         fixed: None,
         place,
+        strides: None,
     })
 }
 

@@ -121,14 +121,18 @@ impl Reader<'_> {
                 &found,
             ));
         };
-        let fixed = if !args.is_contiguous() {
+        let strided = !args.is_contiguous();
+        let pending = args
+            .deferred
+            .map(|what| format!("its bytes are stored with a pending {what}"));
+        let strides = (strided && pending.is_none()).then(|| args.strides.clone());
+        let fixed = if strided {
             Some(format!(
                 "its elements are not contiguous (strides {:?})",
                 args.strides
             ))
         } else {
-            args.deferred
-                .map(|what| format!("its bytes are stored with a pending {what}"))
+            pending
         };
         Ok(Tensor {
             name: name.to_owned(),
@@ -139,6 +143,7 @@ impl Reader<'_> {
             shape: args.shape,
             fixed,
             place: None,
+            strides,
         })
     }
 }
