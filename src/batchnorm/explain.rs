@@ -23,7 +23,7 @@ pub struct Verdict {
 pub fn explain(checkpoint: &Checkpoint, schema: &Schema) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
     for (index, dict) in checkpoint.dicts().iter().enumerate() {
-        let finder = Finder::new(checkpoint, index, schema);
+        let finder = Finder::new(dict, index, schema);
         for (number, tensor) in dict.tensors.iter().enumerate() {
             if tensor.shape.len() != 1 {
                 continue;

@@ -4,8 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::pattern::{Pattern, Template};
 use super::{Layer, Schema};
-use crate::checkpoint::{Checkpoint, StateDict, Tensor};
-use crate::error::{Error, Result};
+use crate::checkpoint::{StateDict, Tensor};
 
 /// What a tensor is found to be.
 pub(super) enum Finding {
@@ -17,6 +16,15 @@ pub(super) enum Finding {
     Left(Option<String>),
 }
 
+/// γ and statistics of a layer, of lengths that contradict each other.
+#[derive(Debug)]
+pub(crate) struct Mismatch {
+    /// γ, in its state dict.
+    pub(crate) tensor: usize,
+    pub(crate) expected: String,
+    pub(crate) found: String,
+}
+
 /// One state dict with its names indexed.
 pub(super) struct Finder<'a> {
     dict: &'a StateDict,
@@ -25,25 +33,31 @@ pub(super) struct Finder<'a> {
     by_name: HashMap<&'a str, usize>,
 }
 
-/// The layers of state dict number `index`, in its order.
-pub(super) fn layers(checkpoint: &Checkpoint, index: usize, schema: &Schema) -> Result<Vec<Layer>> {
-    let finder = Finder::new(checkpoint, index, schema);
+/// The layers of `dict`, the `index`th of its checkpoint, in its order.
+pub(super) fn layers(
+    dict: &StateDict,
+    index: usize,
+    schema: &Schema,
+) -> Result<Vec<Layer>, Mismatch> {
+    let finder = Finder::new(dict, index, schema);
     let mut layers = Vec::new();
-    for tensor in 0..finder.dict.tensors.len() {
+    for tensor in 0..dict.tensors.len() {
         match finder.judge(tensor) {
             Finding::Left(_) => {}
             Finding::Gamma(layer, _) if schema.excludes(&layer.name) => {}
             Finding::Gamma(layer, _) => layers.push(layer),
             Finding::Mismatch { expected, found } => {
-                let tensor = &finder.dict.tensors[tensor];
-                if !schema.excludes(layer_name(&tensor.name)) {
-                    let path = checkpoint.sources()[tensor.source].path();
-                    return Err(Error::malformed(path, &tensor.name, expected, found));
+                if !schema.excludes(layer_name(&dict.tensors[tensor].name)) {
+                    return Err(Mismatch {
+                        tensor,
+                        expected,
+                        found,
+                    });
                 }
             }
         }
     }
-    Ok(unique(layers, finder.dict))
+    Ok(unique(layers, dict))
 }
 
 /// Layers of one name (`a.weight` and `a/gamma`) but the first go by the whole name of their γ.
@@ -66,8 +80,7 @@ pub(super) fn layer_name(gamma: &str) -> &str {
 }
 
 impl<'a> Finder<'a> {
-    pub(super) fn new(checkpoint: &'a Checkpoint, index: usize, schema: &'a Schema) -> Self {
-        let dict = &checkpoint.dicts()[index];
+    pub(super) fn new(dict: &'a StateDict, index: usize, schema: &'a Schema) -> Self {
         let names = dict
             .tensors
             .iter()

@@ -17,8 +17,8 @@ pub(crate) use select::nothing_found;
 pub use select::{Filter, filter, select};
 
 pub use crate::checkpoint::Role;
-use crate::checkpoint::{Checkpoint, Tensor};
-use crate::error::Result;
+use crate::checkpoint::{Checkpoint, StateDict, Tensor};
+use crate::error::{Error, Result};
 use std::collections::HashSet;
 
 /// One network of a checkpoint.
@@ -65,20 +65,29 @@ impl Layer {
 pub fn locate(checkpoint: &Checkpoint, schema: &Schema) -> Result<Vec<Network>> {
     let mut networks = Vec::new();
     for (index, dict) in checkpoint.dicts().iter().enumerate() {
-        let mut layers = match checkpoint.declared_norms() {
+        let layers = match checkpoint.declared_norms() {
             Some(norms) => declared(checkpoint, index, norms, schema),
-            None => find::layers(checkpoint, index, schema)?,
+            None => find::layers(dict, index, schema).map_err(|mismatch| {
+                let tensor = &dict.tensors[mismatch.tensor];
+                let path = checkpoint.sources()[tensor.source].path();
+                Error::malformed(path, &tensor.name, mismatch.expected, mismatch.found)
+            })?,
         };
-        if !dict.ordered {
-            layers.sort_by(|a, b| alphanumeric_sort::compare_str(&a.name, &b.name));
-        }
-        for mut network in network::split(dict, layers, schema) {
+        for mut network in grouped(dict, layers, schema) {
             mark_shared(checkpoint, index, &mut network.layers);
             networks.push(network);
         }
     }
     networks.sort_by_key(|network| network.role);
     Ok(networks)
+}
+
+/// The networks that the layers of a state dict make.
+fn grouped(dict: &StateDict, mut layers: Vec<Layer>, schema: &Schema) -> Vec<Network> {
+    if !dict.ordered {
+        layers.sort_by(|a, b| alphanumeric_sort::compare_str(&a.name, &b.name));
+    }
+    network::split(dict, layers, schema)
 }
 
 /// The layers that an ONNX graph declares, in its order.

@@ -198,7 +198,7 @@ pub fn template(checkpoint: &Checkpoint) -> Result<String> {
     let mut candidates = Vec::new();
     let mut used = vec![false; schema.patterns.len()];
     for (index, dict) in checkpoint.dicts().iter().enumerate() {
-        let finder = Finder::new(checkpoint, index, &schema);
+        let finder = Finder::new(dict, index, &schema);
         for (number, tensor) in dict.tensors.iter().enumerate() {
             let named = schema
                 .patterns
