@@ -49,6 +49,17 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// candle refused something.
+    #[cfg(feature = "train")]
+    #[error("{variable} cannot {action}")]
+    Candle {
+        /// What was attempted, as it reads after "cannot".
+        action: &'static str,
+        /// The name of the variable.
+        variable: String,
+        /// candle's answer.
+        source: Box<candle_core::Error>,
+    },
     /// The request itself makes no sense, whatever the file holds. Exit code 2.
     #[error("{0}")]
     Usage(String),

@@ -45,6 +45,8 @@ pub mod inspect;
 pub mod net;
 pub mod regen;
 pub mod storage;
+#[cfg(feature = "train")]
+pub mod weights;
 
 pub use checkpoint::Checkpoint;
 pub use error::{Error, Result};

@@ -12,6 +12,8 @@ mod schema;
 mod select;
 
 pub use explain::{Verdict, explain};
+#[cfg(feature = "train")]
+pub(crate) use network::copy_of;
 pub use schema::{Schema, template};
 pub(crate) use select::nothing_found;
 pub use select::{Filter, filter, select};

@@ -17,6 +17,17 @@ const COPIES: [(&str, Role); 5] = [
 /// Wrappers that never split a network; a copy may be wrapped otherwise than its original.
 const WRAPPERS: [&str; 3] = ["module.", "_orig_mod.", "model."];
 
+/// The leading component of a name that can make a network of its own, with its separator, and what
+/// that network would be for.
+#[cfg(feature = "train")]
+pub(crate) fn copy_of(name: &str) -> Option<(&str, Role)> {
+    let lead = &name[..=name.find('.')?];
+    let known = COPIES
+        .iter()
+        .find(|(word, _)| *word == &lead[..lead.len() - 1]);
+    known.map(|(_, role)| (lead, *role))
+}
+
 /// Groups the layers of a state dict into networks, in order of first appearance.
 ///
 /// A leading `ema_model`, `model_ema`, `ema`, `teacher` or `student` splits off only if the rest of

@@ -1,0 +1,52 @@
+//! Weights into an engine, and out of it.
+
+use candle_core::{DType, Tensor};
+use candle_nn::VarMap;
+
+use super::{failed, variable};
+use crate::engine::{Engine, Part};
+use crate::error::Result;
+use crate::net::TensorId;
+
+/// Writes every tensor of the engine's network from the variable of its name.
+///
+/// # Errors
+/// A variable is missing, or of another shape; then the engine is left as it was.
+pub fn to_engine(vars: &VarMap, engine: &mut dyn Engine) -> Result<()> {
+    let graph = engine.graph();
+    let all: Vec<_> = graph
+        .tensors()
+        .iter()
+        .map(|spec| Ok((spec.name.clone(), variable(graph, spec, vars)?)))
+        .collect::<Result<_>>()?;
+    for (index, (name, var)) in all.into_iter().enumerate() {
+        let values = var
+            .flatten_all()
+            .and_then(|tensor| tensor.to_dtype(DType::F64)?.to_vec1::<f64>())
+            .map_err(failed(&name, "be read"))?;
+        engine.write(TensorId(index), Part::Value, &values);
+    }
+    Ok(())
+}
+
+/// Writes every tensor of the engine's network to the variable of its name, in the variable's type.
+///
+/// # Errors
+/// A variable is missing, or of another shape; then all are left as they were.
+pub fn from_engine(engine: &dyn Engine, vars: &VarMap) -> Result<()> {
+    let graph = engine.graph();
+    let all: Vec<_> = graph
+        .tensors()
+        .iter()
+        .map(|spec| Ok((spec, variable(graph, spec, vars)?)))
+        .collect::<Result<_>>()?;
+    let mut values = Vec::new();
+    for (index, (spec, var)) in all.into_iter().enumerate() {
+        values.clear();
+        engine.read(TensorId(index), Part::Value, &mut values);
+        Tensor::from_slice(&values, &spec.shape[..], var.device())
+            .and_then(|tensor| var.set(&tensor.to_dtype(var.dtype())?))
+            .map_err(failed(&spec.name, "be set"))?;
+    }
+    Ok(())
+}
