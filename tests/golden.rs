@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use ckpt_regen::engine::plain::{Plain, Real};
-use ckpt_regen::engine::{Batch, Engine, Optimizer, Part, Training, Update};
+use ckpt_regen::engine::plain::Plain;
+use ckpt_regen::engine::{Batch, Engine, Optimizer, Part, Real, Training, Update};
 use ckpt_regen::net::{Graph, Kind, Op, TensorId, zoo};
 use serde::Deserialize;
 

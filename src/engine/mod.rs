@@ -8,9 +8,18 @@
 //! [`plain`] is the specification: every operation a few lines of loops, in f32 or f64. What is
 //! faster has to give the same numbers.
 
+mod channels;
+mod check;
+pub mod cpu;
+mod loss;
+mod noise;
+mod optimizer;
+mod pixels;
 pub mod plain;
+mod real;
 mod update;
 
+pub use real::Real;
 pub use update::{Optimizer, Update};
 
 use crate::error::Result;

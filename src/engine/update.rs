@@ -1,5 +1,7 @@
 //! How parameters follow their gradients.
 
+use crate::net::TensorSpec;
+
 /// One update of all parameters.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Update {
@@ -13,6 +15,24 @@ pub struct Update {
     pub spare_vectors: bool,
     /// The gradient is scaled down to this norm where its own is larger.
     pub clip_norm: Option<f64>,
+}
+
+impl Update {
+    /// Factor of a gradient of this norm (`torch.nn.utils.clip_grad_norm_`).
+    pub(super) fn scale(&self, norm: f64) -> f64 {
+        match self.clip_norm {
+            Some(limit) => (limit / (norm + 1e-6)).min(1.0),
+            None => 1.0,
+        }
+    }
+
+    /// Weight decay of a tensor.
+    pub(super) fn decay(&self, tensor: &TensorSpec) -> f64 {
+        match self.spare_vectors && tensor.shape.len() <= 1 {
+            true => 0.0,
+            false => self.weight_decay,
+        }
+    }
 }
 
 /// The rule of an update, as PyTorch defines it.

@@ -1,6 +1,6 @@
 //! Functions of one number. NaN stays NaN.
 
-use super::real::Real;
+use crate::engine::real::Real;
 use crate::net::Activation;
 
 /// PyTorch's derivative of hard-sigmoid: 1/6 as f32 has it, also in f64.

@@ -1,6 +1,6 @@
 //! Batch normalisation (Ioffe and Szegedy 2015), with PyTorch's conventions.
 
-use super::real::Real;
+use crate::engine::real::Real;
 use crate::net::Shape;
 
 /// What a batch looked like: mean and 1 / √(variance + ε) of each channel.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::real::{Real, dot};
+use crate::engine::real::{Real, dot};
 use crate::net::{Shape, Window};
 
 /// The sizes of a convolution.

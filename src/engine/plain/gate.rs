@@ -1,6 +1,6 @@
 //! A map times one number a channel (Hu et al. 2018).
 
-use super::real::{Real, add_scaled, dot};
+use crate::engine::real::{Real, add_scaled, dot};
 
 /// y = x · g, plane by plane.
 pub(super) fn forward<T: Real>(x: &[T], g: &[T], y: &mut [T]) {

@@ -1,6 +1,6 @@
 //! A matrix times a vector.
 
-use super::real::{Real, add_scaled, dot};
+use crate::engine::real::{Real, add_scaled, dot};
 
 /// y = w · x + b for each image; `w` is [out, in].
 pub(super) fn forward<T: Real>(features: usize, w: &[T], b: Option<&[T]>, x: &[T], y: &mut [T]) {

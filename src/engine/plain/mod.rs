@@ -7,23 +7,19 @@ mod channels;
 mod convolution;
 mod gate;
 mod linear;
-mod loss;
-mod noise;
-mod optimizer;
 mod plan;
 mod pool;
-mod real;
 mod resize;
 mod step;
 #[cfg(test)]
 mod tests;
 
-pub use real::Real;
-
-use super::{Batch, Engine, Outcome, Part, Training, Update};
+use super::check::{check, check_output};
+use super::optimizer::{self, Rates};
+use super::real::Real;
+use super::{Batch, Engine, Outcome, Part, Training, Update, loss};
 use crate::error::Result;
-use crate::net::{Graph, Kind, Node, Shape, TensorId};
-use optimizer::Rates;
+use crate::net::{Graph, Kind, Shape, TensorId};
 use plan::Plan;
 
 /// A network that is run by the plain loops.
@@ -60,12 +56,7 @@ impl<T: Real> Plain<T> {
     /// # Errors
     /// The network's output is no vector of classes.
     pub fn new(graph: Graph) -> Result<Plain<T>> {
-        let classes = graph.output_shape();
-        if classes.pixels() != 1 {
-            let last = &graph.nodes()[graph.nodes().len() - 1];
-            let reason = format!("the network's output is {classes}, not a vector of classes");
-            return Err(graph.error(&last.name, reason));
-        }
+        check_output(&graph)?;
         let tensors = graph.tensors().iter().map(|tensor| {
             let zeros = |wanted| match wanted {
                 true => vec![T::zero(); tensor.len()],
@@ -87,7 +78,7 @@ impl<T: Real> Plain<T> {
 
     /// Runs the batch forward.
     fn forward(&mut self, batch: &Batch<'_>, mode: Mode) -> Result<usize> {
-        self.check(batch, mode)?;
+        check(&self.graph, batch, mode != Mode::Evaluation)?;
         let images = batch.labels.len();
         let training = mode != Mode::Evaluation;
         let at = match self
@@ -110,41 +101,6 @@ impl<T: Real> Plain<T> {
             step::forward(&self.graph, &mut self.tensors, plan, node, mode);
         }
         Ok(at)
-    }
-
-    /// Whether a batch can be run at all.
-    fn check(&self, batch: &Batch<'_>, mode: Mode) -> Result<()> {
-        let error = |node: &Node, reason| Err(self.graph.error(&node.name, reason));
-        let nodes = self.graph.nodes();
-        let (images, shape) = (batch.labels.len(), self.graph.input_shape());
-        if images == 0 || batch.images.len() != images * shape.len() {
-            let numbers = batch.images.len();
-            let reason = format!("{images} images of {shape} are not {numbers} numbers");
-            return error(&nodes[0], reason);
-        }
-        let classes = self.classes();
-        if let Some(label) = batch
-            .labels
-            .iter()
-            .find(|label| **label as usize >= classes)
-        {
-            let reason = format!("label {label} is none of {classes} classes");
-            return error(&nodes[nodes.len() - 1], reason);
-        }
-        let alone = |node: &&Node| {
-            matches!(node.op, crate::net::Op::BatchNorm { .. }) && images * node.shape.pixels() == 1
-        };
-        match nodes.iter().find(alone) {
-            Some(node) if mode != Mode::Evaluation => error(
-                node,
-                format!(
-                    "expected more than 1 value per channel when training, got input size [1, {}, \
-                     1, 1]: BatchNorm needs a larger batch or resolution",
-                    node.shape.channels
-                ),
-            ),
-            _ => Ok(()),
-        }
     }
 
     fn classes(&self) -> usize {
@@ -186,11 +142,7 @@ impl<T: Real> Engine for Plain<T> {
     fn update(&mut self, update: &Update) -> f64 {
         let gradients = self.tensors.iter().flat_map(|tensor| &tensor.gradient);
         let norm = gradients.map(|g| g.wide().powi(2)).sum::<f64>().sqrt();
-        let scale = match update.clip_norm {
-            // As torch.nn.utils.clip_grad_norm_.
-            Some(limit) => (limit / (norm + 1e-6)).min(1.0),
-            None => 1.0,
-        };
+        let scale = update.scale(norm);
         for (spec, tensor) in self.graph.tensors().iter().zip(&mut self.tensors) {
             if !spec.is_parameter() {
                 continue;
@@ -198,10 +150,9 @@ impl<T: Real> Engine for Plain<T> {
             for slot in tensor.slots.iter_mut().take(update.optimizer.slots()) {
                 slot.resize(tensor.value.len(), T::zero());
             }
-            let spared = update.spare_vectors && spec.shape.len() <= 1;
             let rates = Rates {
                 learning: update.learning_rate,
-                decay: if spared { 0.0 } else { update.weight_decay },
+                decay: update.decay(spec),
                 scale,
             };
             optimizer::update(

@@ -1,9 +1,9 @@
 //! The memory of a run: made once for a batch size, used by every step.
 
 use super::batch_norm::Statistics;
-use super::loss;
-use super::real::Real;
 use super::step::geometry;
+use crate::engine::loss;
+use crate::engine::real::Real;
 use crate::engine::{Outcome, Training};
 use crate::net::{Graph, Op};
 

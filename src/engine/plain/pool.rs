@@ -1,8 +1,7 @@
 //! Max, average and adaptive average pooling, plane by plane: a plane is one channel of one image.
 
-use std::ops::Range;
-
-use super::real::Real;
+use crate::engine::pixels::{divisor, part, taps};
+use crate::engine::real::Real;
 use crate::net::{Shape, Window};
 
 /// y = the largest number under each window; the first of equals, the last of NaNs.
@@ -117,50 +116,6 @@ pub(super) fn adaptive_backward<T: Real>(input: Shape, output: Shape, dy: &[T], 
             }
         }
     });
-}
-
-/// The part of the map that an output pixel of adaptive pooling stands for.
-fn part(input: Shape, output: Shape, pixel: usize) -> (Range<usize>, Range<usize>) {
-    let cut =
-        |at: usize, parts: usize, size: usize| at * size / parts..((at + 1) * size).div_ceil(parts);
-    (
-        cut(pixel / output.width, output.height, input.height),
-        cut(pixel % output.width, output.width, input.width),
-    )
-}
-
-/// The pixels of a plane under the window of an output pixel.
-fn taps(window: &Window, input: Shape, output: Shape, pixel: usize) -> impl Iterator<Item = usize> {
-    let (dilation, before) = (window.dilation, window.before);
-    let top = pixel / output.width * window.stride.0;
-    let left = pixel % output.width * window.stride.1;
-    let inside =
-        |at: usize, before: usize, size: usize| at.checked_sub(before).filter(move |at| *at < size);
-    let columns = window.kernel.1;
-    (0..window.kernel.0)
-        .filter_map(move |tap| inside(top + tap * dilation.0, before.0, input.height))
-        .flat_map(move |row| {
-            (0..columns)
-                .filter_map(move |tap| inside(left + tap * dilation.1, before.1, input.width))
-                .map(move |column| row * input.width + column)
-        })
-}
-
-/// How many an average is over: with padding, all taps that fall on the map or its padding.
-fn divisor(window: &Window, count_padding: bool, input: Shape, output: Shape, pixel: usize) -> f64 {
-    if !count_padding {
-        return taps(window, input, output, pixel).count() as f64;
-    }
-    let along = |at: usize, kernel: usize, dilation: usize, size: usize| {
-        (0..kernel).filter(|tap| at + tap * dilation < size).count()
-    };
-    let height = input.height + window.before.0 + window.after.0;
-    let width = input.width + window.before.1 + window.after.1;
-    let top = pixel / output.width * window.stride.0;
-    let left = pixel % output.width * window.stride.1;
-    let rows = along(top, window.kernel.0, window.dilation.0, height);
-    let columns = along(left, window.kernel.1, window.dilation.1, width);
-    (rows * columns) as f64
 }
 
 /// Calls `each` with the planes of two values that belong together.

@@ -1,6 +1,7 @@
 //! Bilinear interpolation.
 
-use super::real::Real;
+use crate::engine::pixels::corners;
+use crate::engine::real::Real;
 use crate::net::Shape;
 
 /// y = x, interpolated.
@@ -40,26 +41,4 @@ pub(super) fn backward<T: Real>(
             }
         }
     }
-}
-
-/// The four pixels around an output pixel, and their shares in it.
-fn corners(align_corners: bool, input: Shape, output: Shape, pixel: usize) -> [(usize, f64); 4] {
-    let along = |at: usize, size: usize, outputs: usize| {
-        let source = if align_corners {
-            at as f64 * (size - 1) as f64 / (outputs.max(2) - 1) as f64
-        } else {
-            ((at as f64 + 0.5) * size as f64 / outputs as f64 - 0.5).max(0.0)
-        };
-        let low = (source as usize).min(size - 1);
-        (low, (low + 1).min(size - 1), source - low as f64)
-    };
-    let (top, bottom, down) = along(pixel / output.width, input.height, output.height);
-    let (left, right, over) = along(pixel % output.width, input.width, output.width);
-    let at = |row: usize, column: usize| row * input.width + column;
-    [
-        (at(top, left), (1.0 - down) * (1.0 - over)),
-        (at(top, right), (1.0 - down) * over),
-        (at(bottom, left), down * (1.0 - over)),
-        (at(bottom, right), down * over),
-    ]
 }

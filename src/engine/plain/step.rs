@@ -1,12 +1,13 @@
 //! One node, forward and backward: finds the slices and calls the operation.
 
-use super::channels::Run;
 use super::convolution::Geometry;
 use super::plan::Plan;
-use super::real::{Real, add_scaled};
 use super::{Mode, Tensor, activation, add_channel_sums, batch_norm, channels, convolution};
-use super::{gate, linear, noise, pool, resize};
-use crate::net::{Graph, Node, Op, Shape, TensorId};
+use super::{gate, linear, pool, resize};
+use crate::engine::channels::{runs, shuffle};
+use crate::engine::noise;
+use crate::engine::real::{Real, add_scaled};
+use crate::net::{Graph, Node, Op, TensorId};
 
 /// Computes the value of a node from those of its inputs.
 pub(super) fn forward<T: Real>(
@@ -78,7 +79,7 @@ pub(super) fn forward<T: Real>(
             }
         }
         Op::Shuffle { groups } => {
-            let runs = channels::shuffle(node.shape.channels, *groups);
+            let runs = shuffle(node.shape.channels, *groups);
             channels::forward(images, shapes, runs, x, y);
         }
         Op::MaxPool(window) => pool::max_forward(window, shapes.0, shapes.1, x, y),
@@ -175,7 +176,7 @@ pub(super) fn backward<T: Real>(
             }
         }
         Op::Shuffle { groups } => {
-            let runs = channels::shuffle(node.shape.channels, *groups);
+            let runs = shuffle(node.shape.channels, *groups);
             channels::backward(images, shapes, runs, dy, &mut before[first]);
         }
         Op::MaxPool(window) => {
@@ -224,21 +225,6 @@ pub(super) fn geometry(graph: &Graph, node: &Node) -> Geometry {
         window,
         groups,
     }
-}
-
-/// Where the channels of each input go, for a concatenation, slice or padding.
-fn runs<'a>(graph: &'a Graph, node: &'a Node) -> impl Iterator<Item = Run> + 'a {
-    let mut next = 0;
-    node.inputs.iter().map(move |input| {
-        let Shape { channels, .. } = graph.shape(*input);
-        let (from, to, len) = match node.op {
-            Op::Slice { start, len } => (start, 0, len),
-            Op::PadChannels { before, .. } => (0, before, channels),
-            _ => (0, next, channels),
-        };
-        next += channels;
-        Run { from, to, len }
-    })
 }
 
 /// How many numbers one decision of a noise takes away.

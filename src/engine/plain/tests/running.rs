@@ -224,7 +224,7 @@ fn label_smoothing_is_that_of_pytorch() {
     // torch.nn.functional.cross_entropy(torch.tensor([[1., 2., 3.], [0.5, 0., -1.]]),
     //                                   torch.tensor([0, 1]), label_smoothing=0.1)
     let logits = [1.0, 2.0, 3.0, 0.5, 0.0, -1.0];
-    let outcome = super::super::loss::cross_entropy(3, &[0, 1], &logits, 0.1, None);
+    let outcome = crate::engine::loss::cross_entropy(3, &[0, 1], &logits, 0.1, None);
     assert!((outcome.loss - LOSS).abs() < 1e-12, "{}", outcome.loss);
     assert_eq!((outcome.top1, outcome.top5), (0, 2));
 }
@@ -234,7 +234,7 @@ const LOSS: f64 = 1.714_201_618_223_888;
 #[test]
 fn a_network_gone_nan_is_right_about_nothing() {
     let logits = [f64::NAN; 6];
-    let outcome = super::super::loss::cross_entropy(3, &[0, 1], &logits, 0.0, None);
+    let outcome = crate::engine::loss::cross_entropy(3, &[0, 1], &logits, 0.0, None);
     assert!(outcome.loss.is_nan());
     assert_eq!((outcome.top1, outcome.top5), (0, 0));
 }

@@ -1,0 +1,185 @@
+//! Sums, gates, copies and moves of channels.
+
+use rayon::prelude::*;
+
+use super::isa::Isa;
+use super::layout::{padded, stride};
+use super::norm::each_chunk;
+use crate::engine::channels::Run;
+use crate::net::Shape;
+
+/// y = a + b.
+pub(super) fn sum(isa: Isa, a: &[f32], b: &[f32], y: &mut [f32]) {
+    each_chunk(1, y, |at, y| {
+        let (a, b) = (&a[at..][..y.len()], &b[at..][..y.len()]);
+        isa.run(
+            #[inline(always)]
+            || {
+                for (y, (a, b)) in y.iter_mut().zip(a.iter().zip(b)) {
+                    *y = a + b;
+                }
+            },
+        );
+    });
+}
+
+/// y = x, or added to it.
+pub(super) fn copy(isa: Isa, x: &[f32], (y, add): (&mut [f32], bool)) {
+    each_chunk(1, y, |at, y| {
+        let x = &x[at..][..y.len()];
+        if !add {
+            return y.copy_from_slice(x);
+        }
+        isa.run(
+            #[inline(always)]
+            || y.iter_mut().zip(x).for_each(|(y, x)| *y += x),
+        );
+    });
+}
+
+/// y = x · g, or added to it, with one g a channel of an image.
+pub(super) fn gate(isa: Isa, shape: Shape, x: &[f32], g: &[f32], (y, add): (&mut [f32], bool)) {
+    let stride = stride(shape.channels);
+    let images = x
+        .par_chunks_exact(padded(shape))
+        .zip(g.par_chunks_exact(stride));
+    y.par_chunks_exact_mut(padded(shape))
+        .zip(images)
+        .for_each(|(y, (x, g))| {
+            isa.run(
+                #[inline(always)]
+                || {
+                    for (y, x) in y.chunks_exact_mut(stride).zip(x.chunks_exact(stride)) {
+                        for (y, (x, g)) in y.iter_mut().zip(x.iter().zip(g)) {
+                            *y = if add { *y + x * g } else { x * g };
+                        }
+                    }
+                },
+            );
+        });
+}
+
+/// dg = Σ dy · x over the pixels of each channel, or added to it.
+pub(super) fn gate_gradient(
+    isa: Isa,
+    shape: Shape,
+    (x, dy): (&[f32], &[f32]),
+    (dg, add): (&mut [f32], bool),
+) {
+    let stride = stride(shape.channels);
+    let images = x
+        .par_chunks_exact(padded(shape))
+        .zip(dy.par_chunks_exact(padded(shape)));
+    dg.par_chunks_exact_mut(stride)
+        .zip(images)
+        .for_each(|(dg, (x, dy))| {
+            if !add {
+                dg.fill(0.0);
+            }
+            isa.run(
+                #[inline(always)]
+                || {
+                    for (x, dy) in x.chunks_exact(stride).zip(dy.chunks_exact(stride)) {
+                        for (dg, (x, dy)) in dg.iter_mut().zip(x.iter().zip(dy)) {
+                            *dg += x * dy;
+                        }
+                    }
+                },
+            );
+        });
+}
+
+/// Copies runs of channels of x into y.
+pub(super) fn spread(
+    shapes: (Shape, Shape),
+    runs: impl Iterator<Item = Run> + Clone + Sync + Send,
+    x: &[f32],
+    y: &mut [f32],
+) {
+    let (from, to) = (stride(shapes.0.channels), stride(shapes.1.channels));
+    let images = x.par_chunks_exact(padded(shapes.0));
+    y.par_chunks_exact_mut(padded(shapes.1))
+        .zip(images)
+        .for_each(|(y, x)| {
+            for (y, x) in y.chunks_exact_mut(to).zip(x.chunks_exact(from)) {
+                for run in runs.clone() {
+                    y[run.to..][..run.len].copy_from_slice(&x[run.from..][..run.len]);
+                }
+            }
+        });
+}
+
+/// dx += dy along the same runs.
+pub(super) fn collect(
+    shapes: (Shape, Shape),
+    runs: impl Iterator<Item = Run> + Clone + Sync + Send,
+    dy: &[f32],
+    dx: &mut [f32],
+) {
+    let (from, to) = (stride(shapes.0.channels), stride(shapes.1.channels));
+    let images = dy.par_chunks_exact(padded(shapes.1));
+    dx.par_chunks_exact_mut(padded(shapes.0))
+        .zip(images)
+        .for_each(|(dx, dy)| {
+            for (dx, dy) in dx.chunks_exact_mut(from).zip(dy.chunks_exact(to)) {
+                for run in runs.clone() {
+                    let dy = &dy[run.to..][..run.len];
+                    let dx = &mut dx[run.from..][..run.len];
+                    dx.iter_mut().zip(dy).for_each(|(dx, dy)| *dx += dy);
+                }
+            }
+        });
+}
+
+/// y += b, channel by channel.
+pub(super) fn add_to_channels(isa: Isa, bias: &[f32], y: &mut [f32]) {
+    let stride = stride(bias.len());
+    each_chunk(stride, y, |_, y| {
+        isa.run(
+            #[inline(always)]
+            || {
+                for y in y.chunks_exact_mut(stride) {
+                    y.iter_mut().zip(bias).for_each(|(y, bias)| *y += bias);
+                }
+            },
+        );
+    });
+}
+
+/// sums += Σ y over all pixels, channel by channel.
+pub(super) fn sum_channels(stride: usize, y: &[f32], sums: &mut [f32]) {
+    for (channel, sum) in sums.iter_mut().enumerate() {
+        let all = y[channel..].iter().step_by(stride);
+        *sum += all.map(|y| f64::from(*y)).sum::<f64>() as f32;
+    }
+}
+
+/// Each image as one vector, channel by channel.
+pub(super) fn flatten(shape: Shape, x: &[f32], y: &mut [f32]) {
+    let (from, to) = (stride(shape.channels), stride(shape.len()));
+    for (y, x) in y.chunks_exact_mut(to).zip(x.chunks_exact(padded(shape))) {
+        for (channel, y) in y
+            .chunks_exact_mut(shape.pixels())
+            .enumerate()
+            .take(shape.channels)
+        {
+            let plane = x[channel..].iter().step_by(from);
+            y.iter_mut().zip(plane).for_each(|(y, x)| *y = *x);
+        }
+    }
+}
+
+/// dx += the gradient of [`flatten`].
+pub(super) fn unflatten(shape: Shape, dy: &[f32], dx: &mut [f32]) {
+    let (from, to) = (stride(shape.channels), stride(shape.len()));
+    for (dx, dy) in dx.chunks_exact_mut(padded(shape)).zip(dy.chunks_exact(to)) {
+        for (channel, dy) in dy
+            .chunks_exact(shape.pixels())
+            .enumerate()
+            .take(shape.channels)
+        {
+            let plane = dx[channel..].iter_mut().step_by(from);
+            plane.zip(dy).for_each(|(dx, dy)| *dx += dy);
+        }
+    }
+}

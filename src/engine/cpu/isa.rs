@@ -1,0 +1,74 @@
+//! Which vector instructions the kernels use. Each is written once, generic over them.
+
+use pulp::{Scalar256b, Simd, WithSimd};
+
+/// A set of vector instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isa {
+    /// AVX-512: 16 numbers at a time.
+    Avx512,
+    /// AVX2 and FMA: 8 numbers at a time.
+    Avx2,
+    /// Whatever the compiler makes of loops over eight numbers.
+    Portable,
+}
+
+impl Isa {
+    /// All of them, the fastest first.
+    pub const ALL: [Isa; 3] = [Isa::Avx512, Isa::Avx2, Isa::Portable];
+
+    /// The fastest that this processor has.
+    pub fn best() -> Isa {
+        let available = Isa::ALL.into_iter().find(|isa| isa.is_available());
+        available.unwrap_or(Isa::Portable)
+    }
+
+    /// Whether this processor has it.
+    pub fn is_available(self) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => pulp::x86::V4::try_new().is_some(),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => pulp::x86::V3::try_new().is_some(),
+            #[cfg(not(target_arch = "x86_64"))]
+            Isa::Avx512 | Isa::Avx2 => false,
+            Isa::Portable => true,
+        }
+    }
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Isa::Avx512 => "avx512",
+            Isa::Avx2 => "avx2",
+            Isa::Portable => "portable",
+        }
+    }
+
+    /// Numbers in a vector.
+    pub(super) fn lanes(self) -> usize {
+        match self {
+            Isa::Avx512 => 16,
+            Isa::Avx2 | Isa::Portable => 8,
+        }
+    }
+
+    /// Runs a kernel. What is not available is replaced by the portable code, which gives the same
+    /// numbers but for rounding.
+    #[inline]
+    pub(super) fn run<K: WithSimd>(self, kernel: K) -> K::Output {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => match pulp::x86::V4::try_new() {
+                Some(simd) => Simd::vectorize(simd, kernel),
+                None => Simd::vectorize(Scalar256b, kernel),
+            },
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => match pulp::x86::V3::try_new() {
+                Some(simd) => Simd::vectorize(simd, kernel),
+                None => Simd::vectorize(Scalar256b, kernel),
+            },
+            _ => Simd::vectorize(Scalar256b, kernel),
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! The fast engine for processors: f32, several threads, vectors.
+//!
+//! Values lie channels last and padded to the vector width, so that a 1×1 convolution is a plain
+//! product of matrices and everything else runs along channels. Memory is planned once for a batch
+//! size. Sums are cut into parts that depend on sizes alone, so that results have the same bits for
+//! any number of threads.
+
+mod activation;
+mod convolution;
+mod depthwise;
+mod elementwise;
+mod isa;
+mod layout;
+mod max_pool;
+mod mix;
+mod multiply;
+mod norm;
+mod parameter;
+mod plan;
+mod step;
+#[cfg(test)]
+mod tests;
+
+pub use isa::Isa;
+
+use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use super::check::{check, check_output};
+use super::optimizer::{self, Rates};
+use super::{Batch, Engine, Outcome, Part, Training, Update, loss};
+use crate::error::Result;
+use crate::net::{Graph, TensorId};
+use parameter::Parameter;
+use plan::Plan;
+use step::Context;
+
+/// A network on the processor.
+#[derive(Debug)]
+pub struct Cpu {
+    graph: Graph,
+    isa: Isa,
+    threads: ThreadPool,
+    parameters: Vec<Parameter>,
+    plans: Vec<Plan>,
+    /// Which plan ran last.
+    last: Option<usize>,
+}
+
+impl Cpu {
+    /// The network with all its tensors 0, on this many threads (0: as many as there are
+    /// processors).
+    ///
+    /// # Errors
+    /// The network's output is no vector of classes; a weight is shared by layers that differ in
+    /// more than their place; no threads can be had.
+    pub fn new(graph: Graph, isa: Isa, threads: usize) -> Result<Cpu> {
+        check_output(&graph)?;
+        let parameters = Parameter::all(&graph).map_err(|name| {
+            graph.error(&name, "two layers of different kinds share this weight")
+        })?;
+        let threads = ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .map_err(|err| graph.error("threads", err.to_string()))?;
+        Ok(Cpu {
+            graph,
+            isa,
+            threads,
+            parameters,
+            plans: Vec::new(),
+            last: None,
+        })
+    }
+
+    /// Runs the batch forward.
+    fn forward(&mut self, batch: &Batch<'_>, seed: Option<u64>) -> Result<usize> {
+        check(&self.graph, batch, seed.is_some())?;
+        let images = batch.labels.len();
+        let found = self
+            .plans
+            .iter()
+            .position(|plan| plan.fits(images, seed.is_some()));
+        let at = match found {
+            Some(at) => at,
+            None => {
+                self.plans
+                    .push(Plan::new(&self.graph, images, seed.is_some()));
+                self.plans.len() - 1
+            }
+        };
+        self.last = Some(at);
+        let Plan {
+            steps,
+            values,
+            scratch,
+            ..
+        } = &mut self.plans[at];
+        let mut context = Context {
+            isa: self.isa,
+            parameters: &mut self.parameters,
+            scratch,
+            seed,
+        };
+        let shape = self.graph.input_shape();
+        let output = self.graph.output_shape();
+        self.threads.install(|| {
+            layout::take(shape, batch.images, &mut values[0]);
+            for step in steps {
+                let mut y = std::mem::take(&mut values[step.output]);
+                step::forward(step, &mut context, values, &mut y);
+                values[step.output] = y;
+            }
+        });
+        let last = &values[values.len() - 1];
+        let mut logits = scratch.logits.iter_mut();
+        layout::give(output, last, |x| {
+            if let Some(logit) = logits.next() {
+                *logit = x;
+            }
+        });
+        Ok(at)
+    }
+
+    fn outcome(&self, plan: usize, labels: &[u32]) -> Outcome {
+        let classes = self.graph.output_shape().channels;
+        let logits = &self.plans[plan].scratch.logits;
+        loss::cross_entropy(classes, labels, logits, 0.0, None)
+    }
+}
+
+impl Engine for Cpu {
+    fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    fn evaluate(&mut self, batch: &Batch<'_>) -> Result<Outcome> {
+        let plan = self.forward(batch, None)?;
+        Ok(self.outcome(plan, batch.labels))
+    }
+
+    fn differentiate(&mut self, batch: &Batch<'_>, training: &Training) -> Result<Outcome> {
+        let plan = self.forward(batch, Some(training.seed))?;
+        let Plan {
+            images,
+            steps,
+            values,
+            places,
+            gradients,
+            scratch,
+        } = &mut self.plans[plan];
+        let output = self.graph.output_shape();
+        let outcome = loss::cross_entropy(
+            output.channels,
+            batch.labels,
+            &scratch.logits,
+            training.label_smoothing,
+            Some((&mut scratch.logits_gradient, training.weight)),
+        );
+        let last = &mut gradients[places[values.len() - 1]];
+        let last = &mut last[..*images * layout::padded(output)];
+        layout::take(output, &scratch.logits_gradient, last);
+        let mut context = Context {
+            isa: self.isa,
+            parameters: &mut self.parameters,
+            scratch,
+            seed: Some(training.seed),
+        };
+        self.threads.install(|| {
+            for step in steps.iter_mut().rev() {
+                // A value that nothing reads has no gradient, and its step no share in any.
+                if places[step.output] != usize::MAX {
+                    step::backward(step, &mut context, values, places, gradients, *images);
+                }
+            }
+        });
+        Ok(outcome)
+    }
+
+    fn recalibrate(&mut self, batch: &Batch<'_>, seed: u64) -> Result<Outcome> {
+        let plan = self.forward(batch, Some(seed))?;
+        Ok(self.outcome(plan, batch.labels))
+    }
+
+    fn update(&mut self, update: &Update) -> f64 {
+        let (graph, isa) = (&self.graph, self.isa);
+        let parameters = &mut self.parameters;
+        self.threads.install(|| {
+            let gradients = parameters
+                .par_iter()
+                .map(|kept| squares(isa, &kept.gradient));
+            let mut each = vec![0.0; graph.tensors().len()];
+            gradients.collect_into_vec(&mut each);
+            let norm = each.iter().sum::<f64>().sqrt();
+            let scale = update.scale(norm);
+            parameters
+                .par_iter_mut()
+                .zip(graph.tensors())
+                .for_each(|(kept, spec)| {
+                    if !spec.is_parameter() {
+                        return;
+                    }
+                    for slot in kept.slots.iter_mut().take(update.optimizer.slots()) {
+                        slot.resize(kept.value.len(), 0.0);
+                    }
+                    let rates = Rates {
+                        learning: update.learning_rate,
+                        decay: update.decay(spec),
+                        scale,
+                    };
+                    isa.run(
+                        #[inline(always)]
+                        || {
+                            optimizer::update(
+                                &update.optimizer,
+                                rates,
+                                &mut kept.value,
+                                &kept.gradient,
+                                &mut kept.slots,
+                            );
+                        },
+                    );
+                    kept.gradient.fill(0.0);
+                });
+            norm
+        })
+    }
+
+    fn output(&self, into: &mut Vec<f64>) {
+        into.clear();
+        let last = self.last.map(|plan| &self.plans[plan].scratch.logits[..]);
+        into.extend(last.unwrap_or_default().iter().map(|x| f64::from(*x)));
+    }
+
+    fn read(&self, tensor: TensorId, part: Part, into: &mut Vec<f64>) {
+        let kept = &self.parameters[tensor.index()];
+        into.clear();
+        match part {
+            Part::Value if kept.value.is_empty() => into.push(kept.count as f64),
+            Part::Value => kept.give(&kept.value, into),
+            Part::Gradient => kept.give(&kept.gradient, into),
+            Part::Slot(slot) => kept.give(&kept.slots[slot], into),
+        }
+    }
+
+    fn write(&mut self, tensor: TensorId, part: Part, values: &[f64]) {
+        let spec = self.graph.tensor(tensor);
+        assert_eq!(values.len(), spec.len(), "{}", spec.name);
+        let kept = &mut self.parameters[tensor.index()];
+        match part {
+            Part::Value if kept.value.is_empty() => kept.count = values[0] as u64,
+            Part::Value => kept.take(values, Parameter::value),
+            Part::Gradient => kept.take(values, Parameter::gradient),
+            Part::Slot(slot) => kept.take(values, |kept| &mut kept.slots[slot]),
+        }
+    }
+}
+
+/// Σ x², in parts of f32 that are merged in f64.
+fn squares(isa: Isa, x: &[f32]) -> f64 {
+    isa.run(
+        #[inline(always)]
+        || {
+            let parts = x.chunks(1024).map(|x| {
+                let mut sums = [0.0_f32; 16];
+                let (vectors, rest) = x.as_chunks::<16>();
+                for x in vectors {
+                    for (sum, x) in sums.iter_mut().zip(x) {
+                        *sum += x * x;
+                    }
+                }
+                let all = sums.iter().map(|sum| f64::from(*sum));
+                all.chain(rest.iter().map(|x| f64::from(x * x)))
+                    .sum::<f64>()
+            });
+            parts.sum()
+        },
+    )
+}

@@ -1,0 +1,154 @@
+//! How the engine keeps a tensor: filters so that the channels of one pixel's result are side by
+//! side, all else as it is.
+
+use crate::net::{Graph, Kind, Op};
+
+use super::layout::stride;
+
+/// A tensor with what training keeps of it, all in one layout.
+#[derive(Debug, Default)]
+pub(super) struct Parameter {
+    layout: Layout,
+    /// Numbers in the state dict, which has no padding.
+    len: usize,
+    /// Empty for a count.
+    pub(super) value: Vec<f32>,
+    /// Empty for what is not trained; so are the slots.
+    pub(super) gradient: Vec<f32>,
+    pub(super) slots: [Vec<f32>; 2],
+    pub(super) count: u64,
+}
+
+/// Where the number at [out][in][tap] of the state dict is kept.
+#[derive(Debug, Clone, Copy, Default)]
+enum Layout {
+    #[default]
+    AsItIs,
+    /// [group][tap][in][out of the group].
+    Filters {
+        kernel: usize,
+        from: usize,
+        to: usize,
+    },
+    /// [tap][padded channel]: one filter for each channel.
+    Depthwise { kernel: usize, channels: usize },
+}
+
+impl Layout {
+    /// Numbers kept.
+    fn len(self, len: usize) -> usize {
+        match self {
+            Layout::Depthwise { kernel, channels } => kernel * stride(channels),
+            _ => len,
+        }
+    }
+
+    /// Where the number at `at` in the state dict is kept.
+    fn place(self, at: usize) -> usize {
+        match self {
+            Layout::AsItIs => at,
+            Layout::Filters { kernel, from, to } => {
+                let (out, channel, tap) = (at / (kernel * from), at / kernel % from, at % kernel);
+                (((out / to) * kernel + tap) * from + channel) * to + out % to
+            }
+            Layout::Depthwise { kernel, channels } => at % kernel * stride(channels) + at / kernel,
+        }
+    }
+}
+
+impl Parameter {
+    /// All tensors of a graph, 0.
+    ///
+    /// # Errors
+    /// The name of a tensor that two nodes use in different ways.
+    pub(super) fn all(graph: &Graph) -> Result<Vec<Parameter>, String> {
+        let mut layouts: Vec<Option<Layout>> = vec![None; graph.tensors().len()];
+        for node in graph.nodes() {
+            for id in node.op.tensors() {
+                let shape = &graph.tensor(id).shape;
+                let layout = match &node.op {
+                    Op::Convolution { weight, groups, .. } if id == *weight => {
+                        let kernel = shape[2] * shape[3];
+                        match is_depthwise(*groups, shape[0], shape[1]) {
+                            true => Layout::Depthwise {
+                                kernel,
+                                channels: *groups,
+                            },
+                            false => Layout::Filters {
+                                kernel,
+                                from: shape[1],
+                                to: shape[0] / groups,
+                            },
+                        }
+                    }
+                    Op::Linear { weight, .. } if id == *weight => Layout::Filters {
+                        kernel: 1,
+                        from: shape[1],
+                        to: shape[0],
+                    },
+                    _ => Layout::AsItIs,
+                };
+                let place = |layout: Layout| {
+                    let len = graph.tensor(id).len();
+                    (
+                        layout.len(len),
+                        layout.place(len.saturating_sub(1)),
+                        layout.place(len / 2),
+                    )
+                };
+                match layouts[id.index()] {
+                    Some(other) if place(other) != place(layout) => {
+                        return Err(graph.tensor(id).name.clone());
+                    }
+                    _ => layouts[id.index()] = Some(layout),
+                }
+            }
+        }
+        let parameter = |(spec, layout): (&crate::net::TensorSpec, Option<Layout>)| {
+            let layout = layout.unwrap_or_default();
+            let zeros = |wanted| match wanted {
+                true => vec![0.0; layout.len(spec.len())],
+                false => Vec::new(),
+            };
+            Parameter {
+                layout,
+                len: spec.len(),
+                value: zeros(spec.kind != Kind::BatchCount),
+                gradient: zeros(spec.is_parameter()),
+                ..Parameter::default()
+            }
+        };
+        Ok(graph.tensors().iter().zip(layouts).map(parameter).collect())
+    }
+
+    /// Puts kept numbers in the order of the state dict.
+    pub(super) fn give(&self, kept: &[f32], into: &mut Vec<f64>) {
+        if !kept.is_empty() {
+            into.extend((0..self.len).map(|at| f64::from(kept[self.layout.place(at)])));
+        }
+    }
+
+    /// Puts the numbers of a state dict where they are kept.
+    pub(super) fn take(&mut self, values: &[f64], part: impl FnOnce(&mut Self) -> &mut Vec<f32>) {
+        let (layout, len) = (self.layout, self.layout.len(self.len));
+        let kept = part(self);
+        kept.clear();
+        kept.resize(len, 0.0);
+        for (at, value) in values.iter().enumerate() {
+            kept[layout.place(at)] = *value as f32;
+        }
+    }
+
+    pub(super) fn value(&mut self) -> &mut Vec<f32> {
+        &mut self.value
+    }
+
+    pub(super) fn gradient(&mut self) -> &mut Vec<f32> {
+        &mut self.gradient
+    }
+}
+
+/// Whether every channel has one filter of its own.
+pub(super) fn is_depthwise(groups: usize, out: usize, per_group: usize) -> bool {
+    groups > 1 && groups == out && per_group == 1
+}

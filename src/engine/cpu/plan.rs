@@ -1,0 +1,326 @@
+//! The steps of a network for one batch size, and the memory they use: made once.
+
+use super::activation::Function;
+use super::convolution::{self, Geometry, Sides, Walk};
+use super::depthwise;
+use super::layout::padded;
+use super::max_pool::MaxPool;
+use super::mix::Mix;
+use super::norm::Normal;
+use super::parameter::is_depthwise;
+use crate::engine::channels::{Run, runs, shuffle};
+use crate::net::{Graph, Node, Op, Shape, TensorId, Window};
+
+/// What runs for one batch size.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) images: usize,
+    pub(super) steps: Vec<Step>,
+    /// One value for each node; empty where no step makes it.
+    pub(super) values: Vec<Vec<f32>>,
+    /// The buffer of each value's gradient; several values share one that live one after the other.
+    pub(super) places: Vec<usize>,
+    /// Empty in evaluation.
+    pub(super) gradients: Vec<Vec<f32>>,
+    pub(super) scratch: Scratch,
+}
+
+/// Memory that every step may use.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    pub(super) packed: Vec<f32>,
+    pub(super) parts: Vec<f32>,
+    pub(super) logits: Vec<f32>,
+    pub(super) logits_gradient: Vec<f32>,
+}
+
+/// One operation on whole values.
+#[derive(Debug)]
+pub(super) struct Step {
+    pub(super) kind: Kind,
+    /// The node whose noise it is.
+    pub(super) node: usize,
+    pub(super) inputs: Vec<Input>,
+    pub(super) output: usize,
+    pub(super) shape: Shape,
+}
+
+/// A value that a step reads.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Input {
+    pub(super) value: usize,
+    pub(super) shape: Shape,
+    /// Whether a later step has put its share into the gradient already.
+    pub(super) add: bool,
+    /// Whether anyone asks for the gradient.
+    pub(super) wanted: bool,
+}
+
+/// What a step does.
+#[derive(Debug)]
+pub(super) enum Kind {
+    /// A convolution or linear layer as a product of matrices.
+    Convolution(Box<Convolution>),
+    /// A convolution with one filter a channel.
+    Depthwise(Box<Convolution>),
+    /// BatchNorm and the activation behind it.
+    Norm {
+        op: Op,
+        function: Function,
+        normal: Box<Normal>,
+    },
+    Activation(Function),
+    Add,
+    Gate,
+    /// Runs of channels, by input.
+    Move(Vec<Vec<Run>>),
+    MaxPool(MaxPool),
+    Mix(Mix),
+    /// Dropout or stochastic depth, with how many numbers one decision takes away.
+    Noise {
+        p: f64,
+        run: usize,
+    },
+    Flatten,
+}
+
+/// A convolution's tensors, sizes and walks.
+#[derive(Debug)]
+pub(super) struct Convolution {
+    pub(super) geometry: Geometry,
+    pub(super) weight: TensorId,
+    pub(super) bias: Option<TensorId>,
+    pub(super) forward: Vec<Walk>,
+    pub(super) backward: Vec<Walk>,
+}
+
+impl Convolution {
+    /// The product forward, and the one that gives the input's gradient.
+    pub(super) fn sides(&self) -> (Sides, Sides) {
+        let (from, to) = self.geometry.per_group();
+        let forward = Sides {
+            groups: self.geometry.groups,
+            kernel: self.geometry.kernel(),
+            from,
+            to,
+        };
+        let backward = Sides {
+            from: to,
+            to: from,
+            ..forward
+        };
+        (forward, backward)
+    }
+}
+
+impl Plan {
+    pub(super) fn new(graph: &Graph, images: usize, training: bool) -> Plan {
+        let mut steps = steps(graph, images);
+        let nodes = graph.nodes();
+        let size = |value: usize| images * padded(nodes[value].shape);
+        let mut values = vec![Vec::new(); nodes.len()];
+        for value in steps.iter().map(|step| step.output).chain([0]) {
+            values[value] = vec![0.0; size(value)];
+        }
+        let (places, gradients) = match training {
+            true => share(&mut steps, nodes.len(), size),
+            false => (Vec::new(), Vec::new()),
+        };
+        let mut scratch = Scratch {
+            logits: vec![0.0; images * graph.output_shape().len()],
+            ..Scratch::default()
+        };
+        scratch.logits_gradient = scratch.logits.clone();
+        let (mut packed, mut parts) = (0, 0);
+        for step in &steps {
+            match &step.kind {
+                Kind::Convolution(layer) => {
+                    let (forward, backward) = layer.sides();
+                    packed = packed.max(forward.packed()).max(backward.packed());
+                    let len = graph.tensor(layer.weight).len();
+                    parts = parts.max(convolution::parts(&layer.geometry) * len);
+                }
+                Kind::Depthwise(layer) => {
+                    let shape = Shape::new(layer.geometry.output.channels, 1, 1);
+                    let len = layer.geometry.kernel() * padded(shape);
+                    parts = parts.max(depthwise::PARTS * len);
+                }
+                _ => {}
+            }
+        }
+        scratch.packed = vec![0.0; packed];
+        scratch.parts = vec![0.0; if training { parts } else { 0 }];
+        Plan {
+            images,
+            steps,
+            values,
+            places,
+            gradients,
+            scratch,
+        }
+    }
+
+    /// Whether it can run such a batch; one for training can evaluate too.
+    pub(super) fn fits(&self, images: usize, training: bool) -> bool {
+        self.images == images && (!training || !self.gradients.is_empty())
+    }
+}
+
+/// The steps in order. A BatchNorm and an activation that alone reads it become one.
+fn steps(graph: &Graph, images: usize) -> Vec<Step> {
+    let nodes = graph.nodes();
+    let mut readers = vec![0; nodes.len()];
+    for input in nodes.iter().flat_map(|node| &node.inputs) {
+        readers[input.index()] += 1;
+    }
+    let mut steps: Vec<Step> = Vec::new();
+    for (number, node) in nodes.iter().enumerate().skip(1) {
+        if let (Op::Activation(activation), Some(last)) = (&node.op, steps.last_mut())
+            && let Kind::Norm { function, .. } = &mut last.kind
+            && last.output == node.inputs[0].index()
+            && *function == Function::Identity
+            && readers[last.output] == 1
+        {
+            *function = Function::Of(*activation);
+            last.output = number;
+            continue;
+        }
+        let inputs = node.inputs.iter().map(|input| Input {
+            value: input.index(),
+            shape: graph.shape(*input),
+            add: false,
+            wanted: input.index() > 0,
+        });
+        steps.push(Step {
+            kind: kind(graph, node, images),
+            node: number,
+            inputs: inputs.collect(),
+            output: number,
+            shape: node.shape,
+        });
+    }
+    steps
+}
+
+fn kind(graph: &Graph, node: &Node, images: usize) -> Kind {
+    let input = graph.shape(node.inputs[0]);
+    let layer = |weight, bias, window, groups| {
+        let geometry = Geometry {
+            images,
+            input,
+            output: node.shape,
+            window,
+            groups,
+        };
+        Box::new(Convolution {
+            forward: Walk::forward(&geometry),
+            backward: Walk::backward(&geometry),
+            geometry,
+            weight,
+            bias,
+        })
+    };
+    match &node.op {
+        Op::Convolution {
+            weight,
+            bias,
+            window,
+            groups,
+        } => {
+            let layer = layer(*weight, *bias, *window, *groups);
+            match is_depthwise(*groups, node.shape.channels, input.channels / groups)
+                && input.channels == *groups
+            {
+                true => Kind::Depthwise(layer),
+                false => Kind::Convolution(layer),
+            }
+        }
+        Op::Linear { weight, bias } => {
+            Kind::Convolution(layer(*weight, *bias, Window::square(1), 1))
+        }
+        Op::BatchNorm { .. } => Kind::Norm {
+            op: node.op.clone(),
+            function: Function::Identity,
+            normal: Box::new(Normal::new(node.shape.channels)),
+        },
+        Op::Activation(activation) => Kind::Activation(Function::Of(*activation)),
+        Op::Add => Kind::Add,
+        Op::Gate => Kind::Gate,
+        Op::Shuffle { groups } => Kind::Move(vec![shuffle(input.channels, *groups).collect()]),
+        Op::Concat | Op::Slice { .. } | Op::PadChannels { .. } => {
+            Kind::Move(runs(graph, node).map(|run| vec![run]).collect())
+        }
+        Op::MaxPool(window) => Kind::MaxPool(MaxPool {
+            window: *window,
+            input,
+            output: node.shape,
+        }),
+        Op::Dropout { p } => Kind::Noise { p: *p, run: 1 },
+        Op::StochasticDepth { p } => Kind::Noise {
+            p: *p,
+            run: padded(node.shape),
+        },
+        Op::Flatten => Kind::Flatten,
+        op => match Mix::of(op, input, node.shape) {
+            Some(mix) => Kind::Mix(mix),
+            None => unreachable!("{} is none of the sums", op.name()),
+        },
+    }
+}
+
+/// Gives every value's gradient a buffer: it lives from the last step that reads the value, which
+/// runs backward first, to the step that made it.
+fn share(
+    steps: &mut [Step],
+    values: usize,
+    size: impl Fn(usize) -> usize,
+) -> (Vec<usize>, Vec<Vec<f32>>) {
+    let mut places = vec![usize::MAX; values];
+    let mut sizes: Vec<usize> = Vec::new();
+    let mut free: Vec<usize> = Vec::new();
+    let mut place = |value: usize, free: &mut Vec<usize>| {
+        let wanted = size(value);
+        // The smallest that is large enough, else the largest.
+        let best = free.iter().enumerate().min_by_key(|(_, buffer)| {
+            let size = sizes[**buffer];
+            (
+                size < wanted,
+                if size < wanted {
+                    usize::MAX - size
+                } else {
+                    size
+                },
+            )
+        });
+        let buffer = match best.map(|(at, _)| at) {
+            Some(at) => free.swap_remove(at),
+            None => {
+                sizes.push(0);
+                sizes.len() - 1
+            }
+        };
+        sizes[buffer] = sizes[buffer].max(wanted);
+        buffer
+    };
+    if let Some(last) = steps.last() {
+        places[last.output] = place(last.output, &mut free);
+    }
+    for step in steps.iter_mut().rev() {
+        for input in &mut step.inputs {
+            if !input.wanted {
+                continue;
+            }
+            input.add = places[input.value] != usize::MAX;
+            if !input.add {
+                places[input.value] = place(input.value, &mut free);
+            }
+        }
+        if places[step.output] != usize::MAX {
+            free.push(places[step.output]);
+        }
+    }
+    (
+        places,
+        sizes.into_iter().map(|size| vec![0.0; size]).collect(),
+    )
+}

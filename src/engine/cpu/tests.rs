@@ -1,0 +1,365 @@
+//! Every operation gives what the plain engine gives, with every set of instructions.
+
+use super::{Cpu, Isa};
+use crate::engine::plain::Plain;
+use crate::engine::{Batch, Engine, Optimizer, Part, Training, Update};
+use crate::net::{Activation, Convolution, Graph, Init, Kind, Op, Shape, TensorId, Value, Window};
+
+/// `len` numbers that follow from `name`, in [−√3, √3].
+fn uniform(name: &str, len: usize) -> Vec<f64> {
+    let fnv = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3);
+    let mut state = name.bytes().fold(0xCBF2_9CE4_8422_2325, fnv);
+    let mut draw = || {
+        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((z ^ (z >> 31)) >> 40) as f64 / f64::from(1 << 24)
+    };
+    (0..len)
+        .map(|_| f64::from(((2.0 * draw() - 1.0) * 3_f64.sqrt()) as f32))
+        .collect()
+}
+
+fn fill(engine: &mut dyn Engine) {
+    let graph = engine.graph().clone();
+    for (id, spec) in graph.tensor_ids().zip(graph.tensors()) {
+        let values = uniform(&spec.name, spec.len());
+        let fan_in: usize = spec.shape.iter().skip(1).product();
+        let values: Vec<f64> = match spec.kind {
+            Kind::RunningVariance => values.iter().map(|x| x.abs() + 0.5).collect(),
+            Kind::BatchCount => vec![3.0],
+            _ => values
+                .iter()
+                .map(|x| x / (fan_in.max(1) as f64).sqrt())
+                .collect(),
+        };
+        engine.write(id, Part::Value, &values);
+    }
+}
+
+/// All that can be read after a run: outputs, losses, gradients, tensors before and after an update.
+fn everything(engine: &mut dyn Engine, images: usize) -> Vec<(String, Vec<f64>)> {
+    let graph = engine.graph().clone();
+    fill(engine);
+    let input = uniform("input", images * graph.input_shape().len());
+    let input: Vec<f32> = input.iter().map(|x| *x as f32).collect();
+    let classes = graph.output_shape().channels as u32;
+    let labels: Vec<u32> = (0..images as u32).map(|at| at % classes).collect();
+    let batch = Batch {
+        images: &input,
+        labels: &labels,
+    };
+    let mut all = Vec::new();
+    let mut values = Vec::new();
+    let outcome = engine.evaluate(&batch).unwrap();
+    engine.output(&mut values);
+    all.push(("evaluation".to_owned(), values.clone()));
+    all.push(("its loss".to_owned(), vec![outcome.loss]));
+    let training = Training {
+        seed: 5,
+        ..Training::default()
+    };
+    let outcome = engine.differentiate(&batch, &training).unwrap();
+    engine.output(&mut values);
+    all.push(("training".to_owned(), values.clone()));
+    all.push(("its loss".to_owned(), vec![outcome.loss]));
+    let mut parts = |engine: &dyn Engine, part| {
+        for (id, spec) in graph.tensor_ids().zip(graph.tensors()) {
+            engine.read(id, part, &mut values);
+            all.push((format!("{part:?} of {}", spec.name), values.clone()));
+        }
+    };
+    parts(engine, Part::Gradient);
+    engine.update(&Update {
+        optimizer: Optimizer::Sgd {
+            momentum: 0.9,
+            nesterov: true,
+        },
+        learning_rate: 0.1,
+        weight_decay: 5e-4,
+        spare_vectors: false,
+        clip_norm: Some(0.5),
+    });
+    parts(engine, Part::Value);
+    parts(engine, Part::Slot(0));
+    all
+}
+
+/// Compares the engines on a network of `build` between a convolution and a linear layer.
+fn check(name: &str, input: Shape, images: usize, build: impl Fn(&mut Graph, Value) -> Value) {
+    let mut graph = Graph::new(name, input);
+    let before = Convolution::new(input.channels, 1).bias(Init::Constant(0.0));
+    let x = graph.convolution("before", graph.input(), &before).unwrap();
+    let x = build(&mut graph, x);
+    let x = graph.add("flatten", Op::Flatten, &[x]).unwrap();
+    graph.linear("after", x, 5, true).unwrap();
+    compare(graph, images);
+}
+
+fn compare(graph: Graph, images: usize) {
+    let name = graph.name().to_owned();
+    let expected = everything(&mut Plain::<f64>::new(graph.clone()).unwrap(), images);
+    for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
+        let found = everything(&mut Cpu::new(graph.clone(), isa, 2).unwrap(), images);
+        for ((what, expected), (_, found)) in expected.iter().zip(&found) {
+            assert_eq!(expected.len(), found.len(), "{name}, {isa:?}: {what}");
+            let scale = expected.iter().fold(1.0, |all: f64, x| all.max(x.abs()));
+            for (at, (expected, found)) in expected.iter().zip(found).enumerate() {
+                assert!(
+                    (expected - found).abs() <= 2e-5 * scale,
+                    "{name}, {isa:?}: {what}, {at}: {found}, plain {expected}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn convolutions_of_every_kind() {
+    let bias = Init::Constant(0.0);
+    let plain = Convolution::new;
+    let cases = [
+        ("1×1", Shape::new(24, 5, 7), 2, plain(17, 1)),
+        ("3×3", Shape::new(19, 5, 7), 2, plain(33, 3).padding(1)),
+        (
+            "3×3, stride 2",
+            Shape::new(16, 7, 6),
+            3,
+            plain(50, 3).stride(2).padding(1).bias(bias),
+        ),
+        (
+            "1×1, stride 2",
+            Shape::new(40, 5, 6),
+            2,
+            plain(70, 1).stride(2),
+        ),
+        (
+            "7×7, stride 2",
+            Shape::new(3, 13, 11),
+            2,
+            plain(20, 7).stride(2).padding(3),
+        ),
+        ("no padding", Shape::new(3, 4, 5), 1, plain(4, 3)),
+        (
+            "dilation",
+            Shape::new(5, 9, 8),
+            2,
+            plain(6, 3).padding(2).dilation(2),
+        ),
+        (
+            "groups",
+            Shape::new(12, 5, 4),
+            2,
+            plain(8, 3).padding(1).groups(4),
+        ),
+        (
+            "groups, 20 each",
+            Shape::new(40, 4, 3),
+            2,
+            plain(60, 3).padding(1).groups(2),
+        ),
+        (
+            "groups of 16, stride 2",
+            Shape::new(32, 6, 5),
+            2,
+            plain(64, 3).stride(2).padding(1).groups(2),
+        ),
+        (
+            "depthwise",
+            Shape::new(21, 5, 7),
+            3,
+            plain(21, 3).padding(1).groups(21),
+        ),
+        (
+            "depthwise, stride 2",
+            Shape::new(33, 6, 9),
+            2,
+            plain(33, 5).stride(2).padding(2).groups(33).bias(bias),
+        ),
+        (
+            "channel multiplier",
+            Shape::new(6, 5, 4),
+            2,
+            plain(12, 3).padding(1).groups(6),
+        ),
+        ("1×1 map", Shape::new(30, 1, 1), 5, plain(18, 3).padding(1)),
+        (
+            "one channel, one image",
+            Shape::new(1, 5, 5),
+            1,
+            plain(1, 3).padding(1),
+        ),
+        (
+            "stride 3, kernel 1",
+            Shape::new(2, 8, 7),
+            1,
+            plain(3, 1).stride(3),
+        ),
+        (
+            "many rows",
+            Shape::new(8, 33, 35),
+            4,
+            plain(9, 3).padding(1),
+        ),
+    ];
+    for (name, shape, images, layer) in cases {
+        check(name, shape, images, |graph, x| {
+            graph.convolution("layer", x, &layer).unwrap()
+        });
+    }
+}
+
+#[test]
+fn batch_norm_alone_and_with_every_activation() {
+    for (shape, images) in [
+        (Shape::new(5, 3, 5), 2),
+        (Shape::new(35, 1, 1), 7),
+        (Shape::new(16, 19, 23), 5),
+    ] {
+        check("BatchNorm", shape, images, |graph, x| {
+            graph.batch_norm("layer", x).unwrap()
+        });
+        for activation in ACTIVATIONS {
+            check(activation.name(), shape, images, |graph, x| {
+                let x = graph.batch_norm("layer", x).unwrap();
+                graph.activation("act", x, activation).unwrap()
+            });
+            check("read twice", shape, images, |graph, x| {
+                let x = graph.batch_norm("layer", x).unwrap();
+                let y = graph.activation("act", x, activation).unwrap();
+                graph.add("add", Op::Add, &[x, y]).unwrap()
+            });
+        }
+    }
+}
+
+const ACTIVATIONS: [Activation; 6] = [
+    Activation::Relu,
+    Activation::Relu6,
+    Activation::HardSwish,
+    Activation::HardSigmoid,
+    Activation::Sigmoid,
+    Activation::Silu,
+];
+
+#[test]
+fn pooling_and_resizing() {
+    let window = |kernel, stride, padding: usize, ceil| Window {
+        stride: (stride, stride),
+        before: (padding, padding),
+        after: (padding, padding),
+        ceil,
+        ..Window::square(kernel)
+    };
+    let mut ops = Vec::new();
+    for window in [
+        window(3, 2, 1, false),
+        window(2, 2, 0, true),
+        window(1, 2, 0, false),
+    ] {
+        ops.push(Op::MaxPool(window));
+        for count_padding in [false, true] {
+            ops.push(Op::AveragePool {
+                window,
+                count_padding,
+            });
+        }
+    }
+    for (height, width) in [(1, 1), (3, 2), (7, 9)] {
+        ops.push(Op::AdaptiveAveragePool { height, width });
+        for align_corners in [false, true] {
+            ops.push(Op::Resize {
+                height,
+                width,
+                align_corners,
+            });
+        }
+    }
+    for op in ops {
+        check(&format!("{op:?}"), Shape::new(18, 5, 7), 2, |graph, x| {
+            graph.add("layer", op.clone(), &[x]).unwrap()
+        });
+    }
+}
+
+#[test]
+fn joins_splits_gates_and_noise() {
+    let shape = Shape::new(22, 3, 4);
+    let ops = [
+        Op::Shuffle { groups: 2 },
+        Op::Slice { start: 3, len: 17 },
+        Op::PadChannels {
+            before: 2,
+            after: 5,
+        },
+        Op::Dropout { p: 0.0 },
+        Op::StochasticDepth { p: 0.0 },
+    ];
+    for op in ops {
+        check(op.name(), shape, 3, |graph, x| {
+            graph.add("layer", op.clone(), &[x]).unwrap()
+        });
+    }
+    check("gate", shape, 3, |graph, x| {
+        let gate = graph.global_average_pool("pool", x).unwrap();
+        let gate = graph
+            .activation("sigmoid", gate, Activation::Sigmoid)
+            .unwrap();
+        graph.add("layer", Op::Gate, &[x, gate]).unwrap()
+    });
+    check("concat, each of it twice", shape, 3, |graph, x| {
+        let y = graph.activation("relu", x, Activation::Relu).unwrap();
+        let z = graph
+            .add("slice", Op::Slice { start: 1, len: 4 }, &[y])
+            .unwrap();
+        graph.add("layer", Op::Concat, &[x, z, y, z]).unwrap()
+    });
+    check("add to itself", shape, 3, |graph, x| {
+        graph.add("layer", Op::Add, &[x, x]).unwrap()
+    });
+}
+
+#[test]
+fn whole_networks_whatever_the_threads() {
+    for name in ["mobilenet_v3_small", "shufflenet_v2_x0_5", "resnet20"] {
+        let options = crate::net::zoo::Options {
+            classes: 10,
+            resolution: 32,
+            ..crate::net::zoo::defaults(name).unwrap()
+        };
+        let graph = crate::net::zoo::build(name, &options).unwrap();
+        let run = |threads| {
+            let mut engine = Cpu::new(graph.clone(), Isa::best(), threads).unwrap();
+            everything(&mut engine, 6)
+        };
+        let one = run(1);
+        assert!(one == run(2) && one == run(4) && one == run(1), "{name}");
+    }
+}
+
+#[test]
+fn a_tensor_is_read_as_it_was_written() {
+    let mut graph = Graph::new("layouts", Shape::new(6, 3, 3));
+    let x = graph.input();
+    let layer = Convolution::new(8, 3).padding(1).groups(2);
+    let x = graph.convolution("groups", x, &layer).unwrap();
+    let layer = Convolution::new(8, 3).padding(1).groups(8);
+    let x = graph.convolution("depthwise", x, &layer).unwrap();
+    let x = graph.batch_norm("bn", x).unwrap();
+    let x = graph.add("flatten", Op::Flatten, &[x]).unwrap();
+    graph.linear("fc", x, 5, true).unwrap();
+    let mut engine = Cpu::new(graph.clone(), Isa::best(), 1).unwrap();
+    fill(&mut engine);
+    let mut values = Vec::new();
+    for (at, spec) in graph.tensors().iter().enumerate() {
+        for part in [Part::Value, Part::Slot(1)] {
+            let written: Vec<f64> = (0..spec.len()).map(|x| x as f64).collect();
+            engine.write(TensorId(at), part, &written);
+            engine.read(TensorId(at), part, &mut values);
+            if spec.is_parameter() || part == Part::Value {
+                assert_eq!(values, written, "{}", spec.name);
+            }
+        }
+    }
+}
