@@ -21,14 +21,19 @@
 //! ```
 
 mod build;
+mod cost;
 mod graph;
+mod layer;
 mod op;
+pub mod render;
 mod shape;
 mod tensor;
 pub mod zoo;
 
 pub use build::{BatchNorm, Convolution, Pool};
+pub use cost::Cost;
 pub use graph::{Graph, Node, Value};
+pub use layer::{Layer, layers};
 pub use op::{Activation, Op, Window};
 pub use shape::Shape;
 pub use tensor::{Init, Kind, TensorId, TensorSpec};

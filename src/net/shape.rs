@@ -25,14 +25,14 @@ impl Shape {
         }
     }
 
-    /// Pixels of one channel.
+    /// Pixels of one channel; no more than `usize::MAX`.
     pub fn pixels(self) -> usize {
-        self.height * self.width
+        self.height.saturating_mul(self.width)
     }
 
-    /// Numbers in all.
+    /// Numbers in all; no more than `usize::MAX`.
     pub fn len(self) -> usize {
-        self.channels * self.pixels()
+        self.channels.saturating_mul(self.pixels())
     }
 
     /// Whether there are none.
@@ -40,11 +40,9 @@ impl Shape {
         self.channels == 0 || self.height == 0 || self.width == 0
     }
 
-    /// Whether its numbers could be counted and addressed, as f64.
+    /// Whether its numbers, as f64, could be in memory.
     fn is_addressable(self) -> bool {
-        let pixels = self.height.checked_mul(self.width);
-        let len = pixels.and_then(|pixels| pixels.checked_mul(self.channels));
-        len.is_some_and(|len| len <= isize::MAX as usize / 8)
+        self.len() <= isize::MAX as usize / 8
     }
 }
 
@@ -159,16 +157,7 @@ pub(super) fn infer(op: &Op, inputs: &[Shape], tensors: &[&[usize]]) -> Result<S
                 return Err("padding is more than half the kernel".to_owned());
             }
             let shape = slide(window, x, x.channels)?;
-            let blind = |axis: fn((usize, usize)) -> usize, size: usize, outputs: usize| {
-                let (before, dilation) = (axis(window.before), axis(window.dilation));
-                let sees = |at: usize| {
-                    (0..axis(window.kernel)).any(|tap| {
-                        let tap = at * axis(window.stride) + tap * dilation;
-                        (before..before + size).contains(&tap)
-                    })
-                };
-                (0..outputs).any(|at| !sees(at))
-            };
+            let blind = |axis, size, outputs| is_blind(window, axis, size, outputs);
             if blind(|p| p.0, x.height, shape.height) || blind(|p| p.1, x.width, shape.width) {
                 return Err(format!("a window sees nothing of {x} but padding"));
             }
@@ -209,23 +198,45 @@ fn bias_fits(tensors: &[&[usize]], out: usize) -> Result<(), String> {
     }
 }
 
+/// Whether one of the windows along an axis of `size` pixels, padded by no more than half the
+/// kernel, holds no pixel.
+fn is_blind(
+    window: &Window,
+    axis: fn((usize, usize)) -> usize,
+    size: usize,
+    outputs: usize,
+) -> bool {
+    let (before, dilation) = (axis(window.before), axis(window.dilation));
+    let kernel = axis(window.kernel);
+    // A window that begins before the map has taps on both sides of the map's first pixel, and
+    // taps no further apart than the map is long cannot step over it.
+    if dilation <= size {
+        return false;
+    }
+    let starts = (0..outputs).map_while(|at| at.checked_mul(axis(window.stride)));
+    starts.take_while(|start| *start < before).any(|start| {
+        let first = (before - start).div_ceil(dilation);
+        first >= kernel || start + first * dilation - before >= size
+    })
+}
+
 /// The map that a window sliding over `x` makes (PyTorch's `Conv2d` and `MaxPool2d`, "Shape").
 fn slide(window: &Window, x: Shape, channels: usize) -> Result<Shape, String> {
     let axis = |size: usize, pick: fn((usize, usize)) -> usize| -> Option<usize> {
         let (kernel, stride) = (pick(window.kernel), pick(window.stride));
         let (before, after) = (pick(window.before), pick(window.after));
         let reach = pick(window.dilation).checked_mul(kernel.checked_sub(1)?)?;
-        let padded = size.checked_add(before)?.checked_add(after)?;
-        let room = padded.checked_sub(reach.checked_add(1)?)?;
+        let mut padded = size.checked_add(before)?.checked_add(after)?;
         if stride == 0 || pick(window.dilation) == 0 {
             return None;
         }
-        let mut count = room / stride + 1;
-        // A window more, if it begins inside the map or the padding before it.
-        if window.ceil && room % stride != 0 && count.checked_mul(stride)? < size + before {
-            count += 1;
+        if window.ceil {
+            padded = padded.checked_add(stride - 1)?;
         }
-        Some(count)
+        let count = padded.checked_sub(reach.checked_add(1)?)? / stride + 1;
+        // A last window must begin inside the map or the padding before it.
+        let outside = window.ceil && (count - 1).checked_mul(stride)? >= size + before;
+        Some(if outside { count - 1 } else { count })
     };
     match (axis(x.height, |p| p.0), axis(x.width, |p| p.1)) {
         (Some(height), Some(width)) => Ok(Shape::new(channels, height, width)),
@@ -241,3 +252,6 @@ fn slide(window: &Window, x: Shape, channels: usize) -> Result<Shape, String> {
         )),
     }
 }
+
+#[cfg(test)]
+mod tests;

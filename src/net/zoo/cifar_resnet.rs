@@ -53,14 +53,14 @@ fn block(
     let added = channels - graph.shape(input).channels;
     let mut shortcut = input;
     if stride != 1 {
-        let every = Op::AveragePool {
+        let subsample = Op::AveragePool {
             window: Window {
                 stride: (stride, stride),
                 ..Window::square(1)
             },
             count_padding: false,
         };
-        shortcut = graph.add(&named("shortcut.every"), every, &[shortcut])?;
+        shortcut = graph.add(&named("shortcut.subsample"), subsample, &[shortcut])?;
     }
     if added > 0 {
         let (before, after) = (added / 2, added - added / 2);

@@ -52,18 +52,20 @@ pub enum Stem {
 }
 
 /// A network's name and what it lets choose.
-struct Model {
-    name: &'static str,
-    /// What it was made for.
-    data: Data,
+#[derive(Debug, Clone, Copy)]
+pub struct Model {
+    /// Its name.
+    pub name: &'static str,
     /// Whether there is a [`Stem::Cifar`] of it.
-    cifar_stem: bool,
+    pub cifar_stem: bool,
     /// Whether its definition has a width multiplier.
-    width: bool,
+    pub width: bool,
+    data: Data,
     build: Build,
 }
 
-#[derive(Clone, Copy, PartialEq)]
+/// What a network was made for.
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum Data {
     ImageNet,
     Cifar,
@@ -113,7 +115,7 @@ const BOTTLENECK: Block = Block::Bottleneck {
     group_width: 64,
 };
 
-const MODELS: [Model; 19] = [
+static MODELS: [Model; 19] = [
     Model::new("mobilenet_v2", mobilenet_v2::build)
         .with_cifar_stem()
         .with_width(),
@@ -171,6 +173,11 @@ const MODELS: [Model; 19] = [
     }),
 ];
 
+/// All networks, families together.
+pub fn models() -> &'static [Model] {
+    &MODELS
+}
+
 /// The names of all networks.
 pub fn names() -> impl Iterator<Item = &'static str> {
     MODELS.iter().map(|model| model.name)
@@ -209,24 +216,22 @@ pub fn build(name: &str, options: &Options) -> Result<Graph> {
         width,
     } = options;
     if classes == 0 {
-        return refuse("a network needs a class, found 0".to_owned());
+        return refuse("0 classes: a network needs at least one".to_owned());
     }
     if stem == Stem::Cifar && !model.cifar_stem {
         return refuse(match model.data {
             Data::Cifar => "its own stem is for CIFAR already".to_owned(),
-            Data::ImageNet => "there is no CIFAR stem for this network".to_owned(),
+            Data::ImageNet => "there is no CIFAR stem for it".to_owned(),
         });
     }
     if width != 1.0 && !model.width {
         return refuse(format!(
-            "this network has no width multiplier, found {width}"
+            "width {width}: there is no width multiplier for it"
         ));
     }
     // Far above any use, and far below where counts would overflow.
     if !(width > 0.0 && width <= 100.0) {
-        return refuse(format!(
-            "a width multiplier is above 0 and at most 100, found {width}"
-        ));
+        return refuse(format!("width {width}: it must be above 0 and at most 100"));
     }
     let mut graph = Graph::new(name, Shape::new(3, resolution, resolution));
     // The graph depends on nothing but the options.

@@ -1,0 +1,63 @@
+//! A network as text for Graphviz.
+
+use std::fmt::Write as _;
+
+use crate::net::{Graph, Layer, Op, layers};
+
+/// The network as a directed graph in Graphviz's language: a box a [`Layer`], with name, what it
+/// is, and the shape of its value.
+pub fn to_dot(graph: &Graph) -> String {
+    let all = layers(graph);
+    let mut place = vec![None; graph.nodes().len()];
+    for (number, layer) in all.iter().enumerate() {
+        for index in &layer.nodes {
+            place[*index] = Some(number);
+        }
+    }
+    let mut out = String::new();
+    let _ = writeln!(out, "digraph {} {{", quoted(graph.name()));
+    out += "  node [shape=box style=\"rounded,filled\" fontname=\"Helvetica\" fontsize=10 \
+            color=\"#8a8a8a\"];\n  edge [color=\"#606060\" arrowsize=0.6];\n";
+    let input = format!("input\\n{}", graph.input_shape());
+    let _ = writeln!(out, "  input [label=\"{input}\" fillcolor=\"#ffffff\"];");
+    for (number, layer) in all.iter().enumerate() {
+        let label = format!(
+            "{}\\n{}\\n{}",
+            escaped(&layer.first(graph).name),
+            layer.describe(graph),
+            layer.last(graph).shape
+        );
+        let colour = colour(graph, layer);
+        let _ = writeln!(
+            out,
+            "  n{number} [label=\"{label}\" fillcolor=\"{colour}\"];"
+        );
+        for value in &layer.first(graph).inputs {
+            let from = match place[value.index()] {
+                Some(from) => format!("n{from}"),
+                None => "input".to_owned(),
+            };
+            let _ = writeln!(out, "  {from} -> n{number};");
+        }
+    }
+    out += "}\n";
+    out
+}
+
+/// Blue where there are weights (darker without groups), yellow where paths meet or part.
+fn colour(graph: &Graph, layer: &Layer) -> &'static str {
+    match layer.first(graph).op {
+        Op::Convolution { groups: 1, .. } | Op::Linear { .. } => "#c6dbef",
+        Op::Convolution { .. } | Op::BatchNorm { .. } => "#e3eef9",
+        Op::Add | Op::Gate | Op::Concat | Op::Slice { .. } | Op::Shuffle { .. } => "#fff2cc",
+        _ => "#f2f2f2",
+    }
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", escaped(text))
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"")
+}

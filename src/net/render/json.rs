@@ -1,0 +1,128 @@
+//! A network as JSON. Fields may be added here, never changed.
+
+use serde_json::{Value, json};
+
+use crate::error::Result;
+use crate::net::{Cost, Graph, Node, Op, Shape, TensorId, TensorSpec, Window};
+
+/// Every node with its operation, inputs (by name), shape of its value for one image, tensors and
+/// cost; every tensor of the state dict; and the whole. Height comes before width.
+///
+/// # Errors
+/// As [`Graph::costs`].
+pub fn to_json(graph: &Graph) -> Result<Value> {
+    let total = graph.cost()?;
+    let costs = graph.costs()?;
+    let nodes = graph.nodes().iter().zip(&costs);
+    Ok(json!({
+        "name": graph.name(),
+        "input": shape(graph.input_shape()),
+        "output": shape(graph.output_shape()),
+        "parameters": total.parameters,
+        "multiply_adds": total.multiply_adds,
+        "nodes": nodes.map(|(node, cost)| self::node(graph, node, *cost)).collect::<Vec<_>>(),
+        "tensors": graph.tensors().iter().map(tensor).collect::<Vec<_>>(),
+    }))
+}
+
+fn node(graph: &Graph, node: &Node, cost: Cost) -> Value {
+    let inputs = node.inputs.iter();
+    let mut object = operation(graph, &node.op);
+    object["name"] = json!(node.name);
+    let names: Vec<&str> = inputs.map(|x| &graph.nodes()[x.index()].name[..]).collect();
+    object["inputs"] = json!(names);
+    object["shape"] = shape(node.shape);
+    object["parameters"] = json!(cost.parameters);
+    object["multiply_adds"] = json!(cost.multiply_adds);
+    object
+}
+
+fn shape(shape: Shape) -> Value {
+    json!([shape.channels, shape.height, shape.width])
+}
+
+fn tensor(tensor: &TensorSpec) -> Value {
+    json!({ "name": tensor.name, "shape": tensor.shape, "parameter": tensor.is_parameter() })
+}
+
+/// The operation with all its settings.
+fn operation(graph: &Graph, op: &Op) -> Value {
+    let name = |id: TensorId| graph.tensor(id).name.as_str();
+    match op {
+        Op::Input => json!({ "op": "input" }),
+        Op::Convolution {
+            weight,
+            bias,
+            window,
+            groups,
+        } => {
+            let mut object = windowed("convolution", window);
+            object["groups"] = json!(groups);
+            object["weight"] = json!(name(*weight));
+            object["bias"] = json!(bias.map(name));
+            object
+        }
+        Op::BatchNorm {
+            gamma,
+            beta,
+            mean,
+            variance,
+            batches,
+            epsilon,
+            momentum,
+        } => json!({
+            "op": "batch_norm",
+            "weight": name(*gamma),
+            "bias": name(*beta),
+            "running_mean": name(*mean),
+            "running_var": name(*variance),
+            "num_batches_tracked": batches.map(name),
+            "eps": epsilon,
+            "momentum": momentum,
+        }),
+        Op::Activation(activation) => {
+            json!({ "op": "activation", "function": activation.name() })
+        }
+        Op::Add => json!({ "op": "add" }),
+        Op::Gate => json!({ "op": "gate" }),
+        Op::Concat => json!({ "op": "concat" }),
+        Op::Slice { start, len } => json!({ "op": "slice", "start": start, "len": len }),
+        Op::Shuffle { groups } => json!({ "op": "shuffle", "groups": groups }),
+        Op::PadChannels { before, after } => {
+            json!({ "op": "pad_channels", "before": before, "after": after })
+        }
+        Op::MaxPool(window) => windowed("max_pool", window),
+        Op::AveragePool {
+            window,
+            count_padding,
+        } => {
+            let mut object = windowed("average_pool", window);
+            object["count_padding"] = json!(count_padding);
+            object
+        }
+        Op::AdaptiveAveragePool { .. } => json!({ "op": "adaptive_average_pool" }),
+        Op::Resize { align_corners, .. } => {
+            json!({ "op": "resize_bilinear", "align_corners": align_corners })
+        }
+        Op::Flatten => json!({ "op": "flatten" }),
+        Op::Linear { weight, bias } => json!({
+            "op": "linear",
+            "weight": name(*weight),
+            "bias": bias.map(name),
+        }),
+        Op::Dropout { p } => json!({ "op": "dropout", "p": p }),
+        Op::StochasticDepth { p } => json!({ "op": "stochastic_depth", "p": p }),
+    }
+}
+
+fn windowed(op: &str, window: &Window) -> Value {
+    json!({
+        "op": op,
+        "kernel": window.kernel,
+        "stride": window.stride,
+        "padding_before": window.before,
+        "padding_after": window.after,
+        "dilation": window.dilation,
+        "ceil": window.ceil,
+    })
+}
