@@ -98,6 +98,12 @@ fn the_page_on_pipelines_shows_what_is_printed() {
     check("docs/pipelines.md", 8);
 }
 
+#[cfg(feature = "train")]
+#[test]
+fn the_page_on_networks_shows_what_is_printed() {
+    check("docs/networks.md", 3);
+}
+
 #[test]
 fn the_schemas_of_the_documentation_are_accepted() {
     let page = fs::read_to_string(repository("docs/schema.md")).unwrap();

@@ -30,6 +30,8 @@ pub(super) enum Command {
     Apply(Box<ApplyArgs>),
     Undo(UndoArgs),
     Schema(SchemaArgs),
+    #[cfg(feature = "train")]
+    Model(ModelArgs),
     /// Inspect, edit, inspect again and undo a real checkpoint that is built in
     Demo,
     /// Print a completion script for a shell
@@ -249,4 +251,61 @@ pub(super) struct SchemaArgs {
     /// The checkpoint: a file, a shard index (*.index.json) or a directory
     #[arg(value_name = "PATH")]
     pub(super) path: PathBuf,
+}
+
+/// Show a network: layers, shapes, parameters, multiply-adds
+///
+/// One line a layer: its name in the state dict; what it is, a convolution together with its
+/// BatchNorm and activation (conv 3×3/2 g32: stride 2, 32 groups; dw: depthwise); its output for one
+/// image; its parameters and multiply-adds (MACs), those of convolutions and linear layers, as
+/// torchvision counts them. Lines without either are left out, but where the size of the map
+/// changes.
+///
+/// Networks, names and initialisation are torchvision's; resnet20 to resnet110 are those of He et
+/// al. 2016 for CIFAR. Without NAME: a list of all, with the BatchNorm layers and their channels,
+/// and the options that each takes.
+#[cfg(feature = "train")]
+#[derive(Debug, Args)]
+pub(super) struct ModelArgs {
+    /// The network, as in mobilenet_v2
+    #[arg(value_name = "NAME")]
+    pub(super) name: Option<String>,
+    /// Height and width of the images [default: 224; 32 for the CIFAR ResNets and the CIFAR stem]
+    #[arg(long, value_name = "R", requires = "name")]
+    pub(super) resolution: Option<usize>,
+    /// Number of classes [default: 1000; 10 for the CIFAR ResNets]
+    #[arg(long, value_name = "N", requires = "name")]
+    pub(super) classes: Option<usize>,
+    /// How images enter: native, or cifar (without the strides and the pooling that would throw an
+    /// image of 32 × 32 away)
+    #[arg(long, value_enum, value_name = "STEM", requires = "name")]
+    pub(super) stem: Option<StemName>,
+    /// Width multiplier: factor of the channel counts, which stay multiples of 8
+    #[arg(long, value_name = "W", requires = "name")]
+    #[arg(allow_negative_numbers = true)]
+    pub(super) width: Option<f64>,
+    /// Print JSON instead: every node with its settings, every tensor
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Print a drawing for Graphviz instead: … --dot | dot -Tsvg > network.svg
+    #[arg(long, requires = "name", conflicts_with = "json")]
+    pub(super) dot: bool,
+}
+
+/// How a network takes images in.
+#[cfg(feature = "train")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum StemName {
+    Native,
+    Cifar,
+}
+
+#[cfg(feature = "train")]
+impl From<StemName> for crate::net::zoo::Stem {
+    fn from(name: StemName) -> crate::net::zoo::Stem {
+        match name {
+            StemName::Native => crate::net::zoo::Stem::Native,
+            StemName::Cifar => crate::net::zoo::Stem::Cifar,
+        }
+    }
 }

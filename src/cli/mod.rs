@@ -4,6 +4,8 @@ mod apply;
 mod args;
 mod demo;
 mod inspect;
+#[cfg(feature = "train")]
+mod model;
 mod output;
 mod pictures;
 mod progress;
@@ -47,6 +49,8 @@ fn run(args: impl IntoIterator<Item = OsString>) -> Result<ExitCode> {
         Command::Apply(args) => apply::run(&args)?,
         Command::Undo(args) => undo::run(&args)?,
         Command::Schema(args) => schema::run(&args)?,
+        #[cfg(feature = "train")]
+        Command::Model(args) => model::run(&args)?,
         Command::Demo => demo::run()?,
         Command::Completions { shell } => {
             let mut script = Vec::new();

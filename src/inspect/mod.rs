@@ -24,6 +24,8 @@ pub use preview::{Effect, Preview};
 pub use render::Render;
 pub use svg::Svg;
 pub use terminal::Terminal;
+#[cfg(feature = "train")]
+pub(crate) use terminal::percent;
 pub(crate) use terminal::{number, printable};
 
 use std::path::PathBuf;

@@ -104,7 +104,7 @@ pub(super) fn network_line(network: &NetworkReport) -> String {
 
 /// A share as the table in a terminal has it.
 pub(super) fn share(count: usize, of: usize) -> String {
-    let text = super::terminal::percent(count, of);
+    let text = super::terminal::percent(count as u64, of as u64);
     match text.trim() {
         "0" => "0 %".to_owned(),
         text => text.replace("<.1", "< 0.1").replace('%', "\u{202F}%"),

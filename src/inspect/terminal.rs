@@ -110,7 +110,7 @@ fn line(out: &mut String, s: &Statistics, channels: usize, cells: usize) {
             .as_ref()
             .map_or_else(|| format!("{:>6}", "-"), |range| number(f(range)))
     };
-    let share = |count: usize| percent(count, s.channels);
+    let share = |count: usize| percent(count as u64, s.channels as u64);
     let inhibited = if s.inhibited > 0 { ALARM } else { Style::new() };
     let _ = writeln!(
         out,
@@ -138,7 +138,7 @@ pub(crate) fn number(value: f64) -> String {
 }
 
 /// A share in four columns.
-pub(super) fn percent(count: usize, of: usize) -> String {
+pub(crate) fn percent(count: u64, of: u64) -> String {
     let percent = 100.0 * count as f64 / of.max(1) as f64;
     let text = match percent {
         0.0 => "0".to_owned(),

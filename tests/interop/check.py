@@ -19,6 +19,7 @@ import save_again  # noqa: F401
 import training_files  # noqa: F401
 import directories  # noqa: F401
 import scripts  # noqa: F401
+import networks  # noqa: F401
 
 
 def main(words: list[str]) -> int:

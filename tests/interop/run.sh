@@ -1,6 +1,7 @@
 #!/bin/sh
-# Checks ckpt-regen against the programs that write and read checkpoints: PyTorch, safetensors, ONNX
-# Runtime, timm, accelerate, transformers. One line a check; the last line is "N passed, N failed".
+# Checks ckpt-regen against the programs that write and read checkpoints and run networks: PyTorch,
+# torchvision, safetensors, ONNX Runtime, timm, accelerate, transformers. One line a check; the last
+# line is "N passed, N failed".
 #
 #   tests/interop/run.sh [WORD…]        only the checks whose name holds one of the words
 #

@@ -1,0 +1,116 @@
+//! `ckpt-regen model`.
+
+mod list;
+mod table;
+
+use serde_json::Value;
+
+use super::args::ModelArgs;
+use super::output;
+use crate::error::Result;
+use crate::net::zoo::{self, Options, Stem};
+use crate::net::{Graph, Op, render};
+
+pub(super) fn run(args: &ModelArgs) -> Result<()> {
+    let Some(name) = &args.name else {
+        let entries = list::entries()?;
+        return match args.json {
+            true => json(&list::to_json(&entries)),
+            false => text(&list::render(&entries)),
+        };
+    };
+    let graph = zoo::build(name, &options(name, args)?)?;
+    if args.json {
+        return json(&render::to_json(&graph)?);
+    }
+    match args.dot {
+        true => text(&render::to_dot(&graph)),
+        false => text(&table::render(&graph, output::width())?),
+    }
+}
+
+/// What was asked for, and the network's own defaults for the rest.
+fn options(name: &str, args: &ModelArgs) -> Result<Options> {
+    let defaults = zoo::defaults(name)?;
+    let stem = args.stem.map_or(Stem::Native, Stem::from);
+    let resolution = match stem {
+        Stem::Native => defaults.resolution,
+        Stem::Cifar => 32,
+    };
+    Ok(Options {
+        classes: args.classes.unwrap_or(defaults.classes),
+        resolution: args.resolution.unwrap_or(resolution),
+        stem,
+        width: args.width.unwrap_or(defaults.width),
+    })
+}
+
+fn text(text: &str) -> Result<()> {
+    output::data(|out| out.write_all(text.as_bytes()))
+}
+
+fn json(value: &Value) -> Result<()> {
+    output::data(|out| writeln!(out, "{value}"))
+}
+
+/// BatchNorm layers and their channels.
+fn batch_norms(graph: &Graph) -> (usize, usize) {
+    let nodes = graph.nodes().iter();
+    let norms = nodes.filter(|node| matches!(node.op, Op::BatchNorm { .. }));
+    norms.fold((0, 0), |(layers, channels), node| {
+        (layers + 1, channels + node.shape.channels)
+    })
+}
+
+/// `1,234,567`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.char_indices() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Three or four digits and a unit: `300.8 M`.
+fn short(number: u64) -> String {
+    let units = ["", "k", "M", "G", "T", "P", "E"];
+    let mut value = number as f64;
+    let mut unit = 0;
+    // As rounded below.
+    while value >= 999.95 && unit + 1 < units.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    match unit {
+        0 => format!("{number}  "),
+        _ if value < 9.995 => format!("{value:.2} {}", units[unit]),
+        _ => format!("{value:.1} {}", units[unit]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_numbers_are_readable() {
+        let numbers = [0, 999, 1000, 3_504_872, u64::MAX];
+        let expected = [
+            "0",
+            "999",
+            "1,000",
+            "3,504,872",
+            "18,446,744,073,709,551,615",
+        ];
+        assert_eq!(numbers.map(grouped), expected);
+        let numbers = [0, 999, 1000, 9_994, 9_996, 999_949, 999_950, u64::MAX];
+        let expected = [
+            "0  ", "999  ", "1.00 k", "9.99 k", "10.0 k", "999.9 k", "1.00 M", "18.4 E",
+        ];
+        assert_eq!(numbers.map(short), expected);
+    }
+}

@@ -1,0 +1,110 @@
+//! A network as a table: one line a layer.
+
+use std::fmt::Write as _;
+
+use unicode_width::UnicodeWidthStr;
+
+use super::super::BOLD;
+use super::{batch_norms, grouped, short};
+use crate::error::Result;
+use crate::inspect::{percent, printable};
+use crate::net::{Cost, Graph, Layer, Op, layers};
+
+/// A name is not cut shorter, however narrow the terminal.
+const SHORTEST_NAME: usize = 12;
+
+const MACS: usize = "999.9 M".len();
+const SHARE: usize = "share".len();
+
+struct Row {
+    name: String,
+    what: String,
+    output: String,
+    cost: Cost,
+}
+
+/// Every layer that has tensors or changes the size of the map, and the whole; `width` columns wide
+/// where that is possible.
+pub(super) fn render(graph: &Graph, width: usize) -> Result<String> {
+    let costs = graph.costs()?;
+    let total = graph.cost()?;
+    let rows: Vec<Row> = layers(graph)
+        .iter()
+        .filter(|layer| is_shown(graph, layer))
+        .map(|layer| Row {
+            name: printable(&layer.first(graph).name),
+            what: layer.describe(graph),
+            output: layer.last(graph).shape.to_string(),
+            cost: (layer.nodes.iter().map(|index| costs[*index]))
+                .fold(Cost::default(), Cost::saturating_add),
+        })
+        .collect();
+    let column = |text: fn(&Row) -> &str, heading: &str| {
+        let longest = rows.iter().map(|row| text(row).width()).max();
+        longest.unwrap_or(0).max(heading.width())
+    };
+    let what = column(|row| &row.what, "what");
+    let output = column(|row| &row.output, "output");
+    let parameters = grouped(total.parameters).len().max("params".len());
+    let others = what + output + parameters + MACS + SHARE + 5;
+    let room = width.saturating_sub(others).max(SHORTEST_NAME);
+    let name = column(|row| &row.name, "layer").min(room);
+
+    let (norms, channels) = batch_norms(graph);
+    let mut out = String::new();
+    let (from, to) = (graph.input_shape(), graph.output_shape().channels);
+    let _ = writeln!(
+        out,
+        "{BOLD}{}{BOLD:#}: {from} to {to}, {norms} BatchNorm layers, {channels} channels",
+        graph.name(),
+    );
+    let _ = writeln!(
+        out,
+        "{:<name$} {:<what$} {:>output$} {:>parameters$} {:>MACS$} share",
+        "layer", "what", "output", "params", "MACs"
+    );
+    for row in &rows {
+        let _ = writeln!(
+            out,
+            "{} {:<what$} {:>output$} {:>parameters$} {:>MACS$} {:>SHARE$}",
+            end(&row.name, name),
+            row.what,
+            row.output,
+            grouped(row.cost.parameters),
+            short(row.cost.multiply_adds),
+            percent(row.cost.multiply_adds, total.multiply_adds),
+        );
+    }
+    let _ = writeln!(
+        out,
+        "{BOLD}{:<name$}{BOLD:#} {:<what$} {:>output$} {:>parameters$} {:>MACS$}",
+        "total",
+        "",
+        "",
+        grouped(total.parameters),
+        short(total.multiply_adds),
+    );
+    Ok(out)
+}
+
+fn is_shown(graph: &Graph, layer: &Layer) -> bool {
+    let first = layer.first(graph);
+    let pixels = |index: usize| graph.nodes()[index].shape.pixels();
+    let resized = first
+        .inputs
+        .iter()
+        .any(|input| pixels(input.index()) != first.shape.pixels());
+    let has_tensors = |index: &usize| !graph.nodes()[*index].op.tensors().is_empty();
+    layer.nodes.iter().any(has_tensors) || (resized && first.op != Op::Gate)
+}
+
+/// A name in exactly `width` columns; of a longer one the end, by which layers differ.
+fn end(name: &str, width: usize) -> String {
+    let mut cut = name.to_owned();
+    if name.width() > width {
+        let mut rest = name.chars();
+        while rest.as_str().width() >= width && rest.next().is_some() {}
+        cut = format!("…{}", rest.as_str());
+    }
+    format!("{cut}{}", " ".repeat(width.saturating_sub(cut.width())))
+}
