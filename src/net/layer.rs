@@ -123,3 +123,34 @@ fn taps(window: &Window) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::{Activation, Convolution, Shape};
+
+    #[test]
+    fn a_value_that_is_read_twice_ends_its_layer() {
+        let mut graph = Graph::new("net", Shape::new(4, 8, 8));
+        let x = graph.input();
+        let conv = Convolution::new(4, 3).stride(2).padding(1).groups(2);
+        let x = graph.convolution("conv", x, &conv).unwrap();
+        let x = graph.batch_norm("bn", x).unwrap();
+        let relu = graph.activation("relu", x, Activation::Relu).unwrap();
+        let sum = graph.add("sum", Op::Add, &[relu, x]).unwrap();
+        let sum = graph.activation("out", sum, Activation::Silu).unwrap();
+        graph.batch_norm("last", sum).unwrap();
+        let described: Vec<(String, String)> = layers(&graph)
+            .iter()
+            .map(|layer| (layer.first(&graph).name.clone(), layer.describe(&graph)))
+            .collect();
+        let expected = [
+            ("conv", "conv 3×3/2 g2 BN"),
+            ("relu", "ReLU"),
+            ("sum", "add SiLU"),
+            ("last", "BN"),
+        ];
+        let expected = expected.map(|(name, what)| (name.to_owned(), what.to_owned()));
+        assert_eq!(described, expected);
+    }
+}

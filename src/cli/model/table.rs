@@ -108,3 +108,15 @@ fn end(name: &str, width: usize) -> String {
     }
     format!("{cut}{}", " ".repeat(width.saturating_sub(cut.width())))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_name_keeps_its_end() {
+        assert_eq!(end("layer4.1.conv2", 9), "….1.conv2");
+        assert_eq!(end("fc", 4), "fc  ");
+        assert_eq!(end("幅幅幅", 4), "…幅 ");
+    }
+}

@@ -61,3 +61,21 @@ fn quoted(text: &str) -> String {
 fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::{Activation, Shape};
+
+    #[test]
+    fn a_name_cannot_end_its_label() {
+        let mut graph = Graph::new("a\"b", Shape::new(1, 1, 1));
+        let x = graph.input();
+        let name = "x\"]; evil\\";
+        graph.activation(name, x, Activation::Relu).unwrap();
+        let drawing = to_dot(&graph);
+        assert!(drawing.starts_with("digraph \"a\\\"b\" {"), "{drawing}");
+        let label = "label=\"x\\\"]; evil\\\\\\nReLU\\n1×1×1\"";
+        assert!(drawing.contains(label), "{drawing}");
+    }
+}
