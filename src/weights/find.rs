@@ -191,16 +191,12 @@ fn nothing(graph: &Graph, checkpoint: &Checkpoint) -> Error {
     let weights: Vec<_> = dicts.flat_map(|dict| checkpoint.weights(dict)).collect();
     let found = weights.iter().map(|weight| &weight.tensor.name[..]).take(3);
     let expected = graph.tensors().iter().map(|spec| &spec.name[..]).take(3);
-    let mut reason = format!(
+    let reason = format!(
         "holds no tensor of {}: expected names such as {}, found {} tensors ({})",
         graph.name(),
         listed(expected.collect()),
         weights.len(),
         listed(found.collect())
     );
-    if checkpoint.is_folded() {
-        reason += ". The export folded BatchNormalization into the convolutions: it is another \
-                   network by now";
-    }
     Error::refused(checkpoint.path(), reason)
 }

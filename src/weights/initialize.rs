@@ -41,9 +41,8 @@ pub fn initialize(graph: &Graph, seed: u64, dtype: DType) -> Result<VarMap> {
         ));
     }
     let map = VarMap::new();
-    if let Ok(mut data) = map.data().lock() {
-        data.extend(vars);
-    }
+    let data = map.data().lock();
+    data.expect("no other thread has it yet").extend(vars);
     Ok(map)
 }
 

@@ -63,10 +63,12 @@ impl Fit {
         if self.is_complete() || (partial && !none) {
             return Ok(());
         }
-        let hint = if none {
-            ""
-        } else {
-            "\n  --partial takes what fits"
+        let hint = match none {
+            _ if checkpoint.is_folded() => {
+                "\n  The export folded BatchNorm into the convolutions: this is another network by now"
+            }
+            true => "",
+            false => "\n  --partial takes what fits",
         };
         Err(Error::refused(checkpoint.path(), format!("{self}{hint}")))
     }
