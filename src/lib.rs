@@ -31,8 +31,13 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! With the feature `train`, which is on by default, there are networks as graphs (`net`), their
+//! weights (`weights`), and `candle::regenerate` for models that candle trains in memory.
 
 pub mod batchnorm;
+#[cfg(feature = "train")]
+pub mod candle;
 pub mod checkpoint;
 #[doc(hidden)]
 pub mod cli;

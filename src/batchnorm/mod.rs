@@ -84,6 +84,17 @@ pub fn locate(checkpoint: &Checkpoint, schema: &Schema) -> Result<Vec<Network>> 
     Ok(networks)
 }
 
+/// The networks of a state dict that lies in no file, raw ones first.
+#[cfg(feature = "train")]
+pub(crate) fn locate_in(
+    dict: &StateDict,
+    schema: &Schema,
+) -> std::result::Result<Vec<Network>, find::Mismatch> {
+    let mut networks = grouped(dict, find::layers(dict, 0, schema)?, schema);
+    networks.sort_by_key(|network| network.role);
+    Ok(networks)
+}
+
 /// The networks that the layers of a state dict make.
 fn grouped(dict: &StateDict, mut layers: Vec<Layer>, schema: &Schema) -> Vec<Network> {
     if !dict.ordered {

@@ -84,6 +84,28 @@ impl Rule {
     }
 }
 
+impl From<Rule> for Options {
+    /// The rule, and else the paper's algorithm.
+    fn from(rule: Rule) -> Options {
+        Options {
+            rule,
+            ..Options::default()
+        }
+    }
+}
+
+impl From<&Rule> for Options {
+    fn from(rule: &Rule) -> Options {
+        (*rule).into()
+    }
+}
+
+impl From<&Options> for Options {
+    fn from(options: &Options) -> Options {
+        *options
+    }
+}
+
 impl FromStr for Rule {
     type Err = String;
 

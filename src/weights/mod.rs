@@ -42,7 +42,8 @@ pub use load::load;
 use candle_core::Var;
 use candle_nn::VarMap;
 
-use crate::error::{Error, Result};
+use crate::candle::failed;
+use crate::error::Result;
 use crate::net::{Graph, TensorSpec};
 
 /// The variable of one of the graph's tensors.
@@ -63,14 +64,4 @@ fn variable(graph: &Graph, spec: &TensorSpec, vars: &VarMap) -> Result<Var> {
         return Err(graph.error(&spec.name, reason));
     }
     Ok(var.clone())
-}
-
-/// An error of candle's about the variable `name`, with the action as it reads after "cannot".
-fn failed(name: &str, action: &'static str) -> impl FnOnce(candle_core::Error) -> Error {
-    let variable = name.to_owned();
-    move |source| Error::Candle {
-        variable,
-        action,
-        source: Box::new(source),
-    }
 }
