@@ -193,9 +193,9 @@ fn unexpected<'c>(
 
 /// Least likeness of a name that is suggested: 1 is the same.
 const NEAR: f64 = 0.6;
-/// Names that are compared at most: 30 ms. Where more are missing and unexpected, the files have
+/// Bytes of names that are compared at most. Where more are missing and unexpected, the two have
 /// nothing to do with each other.
-const MAX_COMPARED: usize = 10_000;
+const MAX_COMPARED: usize = 400_000;
 
 /// How like two names are, 0 to 1; of one layer they are near, whatever the last component.
 fn likeness(a: &str, b: &str) -> f64 {
@@ -220,7 +220,7 @@ fn with_near(missing: &[&TensorSpec], unexpected: &[&Tensor]) -> Vec<Missing> {
         });
         let mut best: Option<(f64, &str)> = None;
         for tensor in alike {
-            left = left.checked_sub(1)?;
+            left = left.checked_sub(tensor.name.len())?;
             let likeness = likeness(&spec.name, &tensor.name);
             if likeness >= best.map_or(NEAR, |(best, _)| best) {
                 best = Some((likeness, &tensor.name));
