@@ -168,3 +168,31 @@ fn resnet20_checkpoints_by_others_load_strictly() {
     assert_eq!((&fit.root[..], &fit.prefix[..]), ("state_dict", "module."));
     assert!(bits(&vars) == bits(&load(&graph, &f32s, None).unwrap().0));
 }
+
+#[test]
+fn the_command_says_whether_a_checkpoint_fits_and_what_does_not() {
+    let path = repository(FIXTURE).join("training.pth");
+    let network = ["model", "mobilenet_v2", "--width", "0.25"];
+    let asked = |more: &[&'static str]| [&network[..], &["--weights", text(&path)], more].concat();
+    let fits = |args: &[&'static str]| ok(&asked(args)).split_once(": ").unwrap().1.to_owned();
+    let shown = fits(&["--classes", "100"]);
+    assert_eq!(shown, "fits mobilenet_v2 (262 tensors, under model)\n");
+    let shown = fits(&["--classes", "100", "--root", "model_ema", "--strict"]);
+    assert_eq!(
+        shown,
+        "fits mobilenet_v2 (262 tensors, under model_ema.module)\n"
+    );
+    let message = fails(1, &asked(&["--classes", "10"]));
+    let cause = "the last layer has 100 classes, 10 asked for: --classes 100";
+    assert!(message.contains(cause) && message.contains("--partial takes what fits"));
+    let shown = fits(&["--classes", "10", "--partial"]);
+    let first = "260 of 262 tensors fit; the whole does not fit mobilenet_v2 (262 tensors): 2 of";
+    assert!(shown.starts_with(first) && shown.contains(cause), "{shown}");
+    let message = fails(1, &asked(&["--root", "teacher"]));
+    assert!(
+        message.contains("expected one of \"model\", \"model_ema.module\""),
+        "{message}"
+    );
+    assert!(fails(2, &asked(&["--strict", "--partial"])).contains("cannot be used with"));
+    assert!(fails(2, &asked(&["--json"])).contains("cannot be used with"));
+}

@@ -284,6 +284,20 @@ pub(super) struct ModelArgs {
     #[arg(long, value_name = "W", requires = "name")]
     #[arg(allow_negative_numbers = true)]
     pub(super) width: Option<f64>,
+    /// Say instead whether this checkpoint (a file, a shard index or a directory) fits the network,
+    /// and list all that is missing, unexpected or of another shape; reads headers only
+    #[arg(long, value_name = "PATH", requires = "name")]
+    #[arg(conflicts_with_all = ["json", "dot"])]
+    pub(super) weights: Option<PathBuf>,
+    /// The network in that checkpoint, where it holds several
+    #[arg(long, value_name = "ROOT", requires = "weights")]
+    pub(super) root: Option<String>,
+    /// Fail when anything is missing, unexpected or of another shape [default]
+    #[arg(long, requires = "weights", conflicts_with = "partial")]
+    pub(super) strict: bool,
+    /// Fail only when nothing of the checkpoint fits
+    #[arg(long, requires = "weights")]
+    pub(super) partial: bool,
     /// Print JSON instead: every node with its settings, every tensor
     #[arg(long)]
     pub(super) json: bool,

@@ -7,7 +7,13 @@ use super::fit::Fit;
 impl fmt::Display for Fit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_complete() {
-            return write!(f, "fits {}", self.network);
+            write!(f, "fits {} ({} tensors", self.network, self.tensors)?;
+            let parts = [&self.root[..], self.prefix.trim_end_matches(['.', '/'])];
+            let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+            return match parts.is_empty() {
+                true => write!(f, ")"),
+                false => write!(f, ", under {})", parts.join(".")),
+            };
         }
         let mut kinds = Vec::new();
         for (count, kind) in [

@@ -3,13 +3,18 @@
 mod list;
 mod table;
 
+use std::path::Path;
+
 use serde_json::Value;
 
 use super::args::ModelArgs;
 use super::output;
+use crate::checkpoint::Checkpoint;
 use crate::error::Result;
+use crate::inspect::terminal::printable;
 use crate::net::zoo::{self, Options, Stem};
 use crate::net::{Graph, Op, render};
+use crate::weights;
 
 pub(super) fn run(args: &ModelArgs) -> Result<()> {
     let Some(name) = &args.name else {
@@ -20,6 +25,9 @@ pub(super) fn run(args: &ModelArgs) -> Result<()> {
         };
     };
     let graph = zoo::build(name, &options(name, args)?)?;
+    if let Some(path) = &args.weights {
+        return compare(&graph, path, args);
+    }
     if args.json {
         return json(&render::to_json(&graph)?);
     }
@@ -27,6 +35,22 @@ pub(super) fn run(args: &ModelArgs) -> Result<()> {
         true => text(&render::to_dot(&graph)),
         false => text(&table::render(&graph, output::width())?),
     }
+}
+
+/// Says how a checkpoint fits.
+fn compare(graph: &Graph, path: &Path, args: &ModelArgs) -> Result<()> {
+    let checkpoint = Checkpoint::open(path)?;
+    let fit = weights::fit(graph, &checkpoint, args.root.as_deref())?;
+    fit.check(&checkpoint, args.partial && !args.strict)?;
+    let shown = path.display();
+    let line = match fit.is_complete() {
+        true => format!("{shown}: {fit}\n"),
+        false => {
+            let (fitting, tensors) = (fit.fitting, fit.tensors);
+            format!("{shown}: {fitting} of {tensors} tensors fit; the whole {fit}\n")
+        }
+    };
+    text(&printable(&line))
 }
 
 /// What was asked for, and the network's own defaults for the rest.
