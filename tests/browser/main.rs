@@ -1,0 +1,115 @@
+//! Pages in a real browser: headless Chromium, driven by playwright-core.
+//!
+//! Runs where `node` and `chromium` are found and `CKPT_REGEN_PLAYWRIGHT` names a folder in which
+//! `npm install playwright-core` was done; says so where not. `check.mjs` asserts.
+#![allow(clippy::print_stdout, reason = "a skipped check says so")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::*;
+
+/// Chromium under one of its names.
+fn chromium() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let names = ["chromium", "chromium-browser", "google-chrome"];
+    std::env::split_paths(&path)
+        .flat_map(|dir| names.map(|name| dir.join(name)))
+        .find(|file| file.is_file())
+}
+
+/// Runs `check.mjs CHECK PAGE…`, which fails when a page does not behave.
+fn check(check: &str, pages: &[&Path]) {
+    let Some(modules) = std::env::var_os("CKPT_REGEN_PLAYWRIGHT") else {
+        println!("skipped: CKPT_REGEN_PLAYWRIGHT is not set ({check})");
+        return;
+    };
+    let Some(chromium) = chromium() else {
+        println!("skipped: no Chromium is installed ({check})");
+        return;
+    };
+    let node = Command::new("node")
+        .arg(repository("tests/browser/check.mjs"))
+        .arg(check)
+        .args(pages)
+        .env("CKPT_REGEN_PLAYWRIGHT", modules)
+        .env("CHROMIUM", chromium)
+        .output();
+    match node {
+        Err(err) => println!("skipped: node does not start ({err})"),
+        Ok(output) => {
+            print!("{}", String::from_utf8_lossy(&output.stdout));
+            assert!(output.status.success(), "{check}: {}", stderr(&output));
+        }
+    }
+}
+
+#[test]
+fn a_page_sorts_filters_and_tells_exact_numbers() {
+    let (dir, file) = copy_of(&repository(FIXTURE).join("model.safetensors"));
+    let page = dir.path().join("r.html");
+    ok(&["inspect", text(&file), "--html", text(&page)]);
+    check("report", &[&page]);
+}
+
+#[test]
+fn a_page_of_several_networks_and_formats_opens_everywhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut pages = Vec::new();
+    for name in ["training.pth", "preserve.onnx", "model.legacy.th"] {
+        let page = dir.path().join(format!("{name}.html"));
+        let file = repository(FIXTURE).join(name);
+        ok(&["inspect", text(&file), "--html", text(&page)]);
+        pages.push(page);
+    }
+    check(
+        "opens",
+        &pages.iter().map(PathBuf::as_path).collect::<Vec<_>>(),
+    );
+}
+
+#[test]
+fn the_report_of_an_edit_tells_both_sides() {
+    let (dir, file) = copy_of(&repository(FIXTURE).join("model.safetensors"));
+    let page = dir.path().join("r.html");
+    ok(&["apply", text(&file), "--report", text(&page)]);
+    check("edited", &[&page]);
+}
+
+#[test]
+fn names_of_layers_run_no_script() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, page) = (dir.path().join("m.safetensors"), dir.path().join("r.html"));
+    let names = [
+        "</script><script>document.title='broken'</script>",
+        "<img src=x onerror=\"document.title='broken'\">",
+        "'\" onpointerover=\"document.title='broken'\" x=\"",
+    ];
+    let layers = names.map(|name| (name, &[0.1_f32, 0.2][..]));
+    fs::write(&file, network(&layers)).unwrap();
+    ok(&["inspect", text(&file), "--html", text(&page)]);
+    check("hostile", &[&page]);
+}
+
+#[test]
+fn a_page_of_200_layers_and_50_000_channels_sorts_and_hovers() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, page) = (dir.path().join("m.safetensors"), dir.path().join("r.html"));
+    let gamma = |layer: usize, channel: usize| ((layer * 7 + channel * 13) % 101) as f32 / 100.0;
+    let gammas: Vec<(String, Vec<f32>)> = (0..200)
+        .map(|i| {
+            (
+                format!("layer{i}.bn"),
+                (0..250).map(|c| gamma(i, c)).collect(),
+            )
+        })
+        .collect();
+    let layers: Vec<(&str, &[f32])> = gammas.iter().map(|(n, g)| (&n[..], &g[..])).collect();
+    fs::write(&file, network(&layers)).unwrap();
+    ok(&["inspect", text(&file), "--html", text(&page)]);
+    check("large", &[&page]);
+}
