@@ -4,10 +4,10 @@
 Usage: python benches/file_side.py [--gigabytes 4] [--dir DIR] [--binary target/release/ckpt-regen]
 
 Makes a safetensors and an ONNX checkpoint of that size in DIR, a PyTorch one of half of it (three
-times the space is needed), and one of 10,000 BatchNorm layers, and runs each program on them as a
-process of its own, warm, several times. Each result is checked before it counts. Prints the best time,
-the peak memory, and the ratio to the peer. numpy is needed; safetensors, torch and onnx are compared
-where they are installed.
+times the space is needed), one of 10,000 BatchNorm layers, and one of 160 to draw, and runs each
+program on them as a process of its own, warm, several times. Each result is checked before it
+counts. Prints the best time, the peak memory, and the ratio to the peer. numpy is needed;
+safetensors, torch and onnx are compared where they are installed.
 """
 
 import argparse, importlib.util, json, os, struct, subprocess, sys, tempfile, time
@@ -265,6 +265,21 @@ def bench(binary, home, size, times):
     print(f"10,000 layers, {many.stat().st_size / 1e6:.1f} MB")
     measure("ckpt-regen inspect", [binary, "inspect", many], times)
     measure("ckpt-regen apply --dry-run", [binary, "apply", many, "--dry-run"], times)
+    pictures(binary, home, times)
+
+
+def pictures(binary, home, times):
+    """What a person looks at, of 160 layers and 20,000 channels."""
+    path = home / "wide.safetensors"
+    write_checkpoint(path, layers=160, channels=125, filler_bytes=0)
+    print("160 layers, 20,000 channels")
+    for option in "--html", "--svg", "--png":
+        out = home / f"picture{option.replace('--', '.')}"
+        measure(f"ckpt-regen inspect {option}", [binary, "inspect", path, option, out], times)
+        print(f"  {out.stat().st_size / 1e3:.0f} kB")
+    out = home / "report.html"
+    measure("ckpt-regen apply --dry-run --report", [binary, "apply", path, "--dry-run", "--report", out], times)
+    print(f"  {out.stat().st_size / 1e3:.0f} kB")
 
 
 def others(binary, label, path, out, module, peer, times):
