@@ -52,6 +52,7 @@ pub struct Patch {
 
 /// Writes a file that is no checkpoint, replacing an older one as a whole.
 pub(crate) fn replace_file(path: &std::path::Path, bytes: &[u8]) -> crate::error::Result<()> {
+    #[cfg_attr(not(unix), expect(unused_mut, reason = "set up on Unix only"))]
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     {
