@@ -19,7 +19,7 @@ pub(crate) use select::nothing_found;
 pub use select::{Filter, filter, select};
 
 pub use crate::checkpoint::Role;
-use crate::checkpoint::{Checkpoint, StateDict, Tensor};
+use crate::checkpoint::{Checkpoint, Dtype, StateDict, Tensor};
 use crate::error::{Error, Result};
 use std::collections::HashSet;
 
@@ -57,6 +57,14 @@ impl Layer {
     /// The tensor that holds γ.
     pub fn tensor<'c>(&self, checkpoint: &'c Checkpoint) -> Option<&'c Tensor> {
         Some(&checkpoint.dicts()[self.dict].tensors[self.gamma?])
+    }
+
+    /// The type and the bytes of its γ; `None` where there is none that can be read as it stands.
+    pub(crate) fn gamma(&self, checkpoint: &Checkpoint) -> Result<Option<(Dtype, Vec<u8>)>> {
+        self.tensor(checkpoint)
+            .filter(|tensor| tensor.dtype.is_editable_float() && tensor.fixed.is_none())
+            .map(|tensor| Ok((tensor.dtype, checkpoint.read(tensor)?)))
+            .transpose()
     }
 }
 

@@ -10,7 +10,7 @@ use super::args::{ApplyArgs, OptimizerState};
 use super::inspect::{self, read_schema};
 use super::output;
 use super::pictures::{self, refuse_checkpoint};
-use super::progress::CopyProgress;
+use super::progress::Bytes;
 use super::{BOLD, undo};
 use crate::batchnorm::{Filter, Schema};
 use crate::checkpoint::Checkpoint;
@@ -39,7 +39,7 @@ pub(super) fn run(args: &ApplyArgs) -> Result<()> {
     if let Some(file) = &args.report {
         refuse_report(args, file)?;
     }
-    let progress = CopyProgress::new();
+    let progress = Bytes::new("copying");
     let outcome = edit::apply(&args.path, &request, &destination, &|event| {
         progress.on(event)
     })?;

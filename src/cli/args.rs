@@ -29,6 +29,7 @@ pub(super) enum Command {
     Inspect(InspectArgs),
     Apply(Box<ApplyArgs>),
     Undo(UndoArgs),
+    Diff(DiffArgs),
     Schema(SchemaArgs),
     #[cfg(feature = "train")]
     Model(ModelArgs),
@@ -322,4 +323,40 @@ impl From<StemName> for crate::net::zoo::Stem {
             StemName::Cifar => crate::net::zoo::Stem::Cifar,
         }
     }
+}
+
+/// Show what changed between two checkpoints: γ by layer, and whether anything else did
+///
+/// Layers and tensors are matched by name, so that the same weights in two formats are equal. One
+/// line a layer that differs: how many γ moved, rose and fell; the farthest move; how many died
+/// (became inhibited, |γ| < 0.01) and came back; and how many were regenerated. Where the γ of B are
+/// bit for bit those of A after an apply with the default threshold, that is said, and the
+/// regenerated γ are those that it changed; otherwise they are those that rose from at or below A's
+/// median to it or above it.
+///
+/// What is no tensor (names, arguments, the epoch) is not compared.
+#[derive(Debug, Args)]
+pub(super) struct DiffArgs {
+    /// The first checkpoint: a file, a shard index (*.index.json) or a directory
+    #[arg(value_name = "A")]
+    pub(super) a: PathBuf,
+    /// The second checkpoint
+    #[arg(value_name = "B")]
+    pub(super) b: PathBuf,
+    /// Exit with 0 when the two are equal, 1 when they differ or something could not be compared,
+    /// and 2 on trouble; without it, 0 whatever was found
+    #[arg(long)]
+    pub(super) exit_code: bool,
+    /// Compare γ only: reads just headers and γ, whatever the size of the files
+    #[arg(long)]
+    pub(super) gamma_only: bool,
+    /// Show only layers whose name matches this regular expression; all are compared
+    #[arg(long, value_name = "RE")]
+    pub(super) layer: Option<Regex>,
+    /// Find γ as this file says (see `ckpt-regen schema`)
+    #[arg(long, value_name = "FILE")]
+    pub(super) schema: Option<PathBuf>,
+    /// Print a JSON object instead
+    #[arg(long)]
+    pub(super) json: bool,
 }

@@ -3,6 +3,7 @@
 mod apply;
 mod args;
 mod demo;
+mod diff;
 mod inspect;
 #[cfg(feature = "train")]
 mod model;
@@ -46,6 +47,7 @@ fn run(args: impl IntoIterator<Item = OsString>) -> Result<ExitCode> {
     };
     match cli.command {
         Command::Inspect(args) => return inspect::run(&args),
+        Command::Diff(args) => return diff::run(&args),
         Command::Apply(args) => apply::run(&args)?,
         Command::Undo(args) => undo::run(&args)?,
         Command::Schema(args) => schema::run(&args)?,

@@ -1,4 +1,4 @@
-//! A progress bar for copies that take longer than a second, on a terminal.
+//! A progress bar for what takes longer than a second, on a terminal.
 
 use std::cell::OnceCell;
 use std::io::IsTerminal as _;
@@ -12,15 +12,18 @@ use crate::edit::Event;
 /// Work shorter than this shows no bar.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// Bytes copied, shown to a person who waits.
-pub(super) struct CopyProgress {
+/// Bytes dealt with, shown to a person who waits.
+pub(super) struct Bytes {
+    verb: &'static str,
     begin: Instant,
     bar: OnceCell<ProgressBar>,
 }
 
-impl CopyProgress {
-    pub(super) fn new() -> CopyProgress {
-        CopyProgress {
+impl Bytes {
+    /// `verb` is what happens to them, as `copying`.
+    pub(super) fn new(verb: &'static str) -> Bytes {
+        Bytes {
+            verb,
             begin: Instant::now(),
             bar: OnceCell::new(),
         }
@@ -34,20 +37,22 @@ impl CopyProgress {
         }
     }
 
-    fn update(&self, done: u64, total: u64) {
+    pub(super) fn update(&self, done: u64, total: u64) {
         if self.begin.elapsed() < QUIET || !std::io::stderr().is_terminal() {
             return;
         }
         let bar = self.bar.get_or_init(|| {
-            let template = "copying {bar:32} {binary_bytes} of {binary_total_bytes}, {eta} left";
+            let template = "{msg} {bar:32} {binary_bytes} of {binary_total_bytes}, {eta} left";
             let style = ProgressStyle::with_template(template).expect("the template is valid");
-            ProgressBar::new(total).with_style(style)
+            ProgressBar::new(total)
+                .with_style(style)
+                .with_message(self.verb)
         });
         bar.set_position(done);
     }
 }
 
-impl Drop for CopyProgress {
+impl Drop for Bytes {
     fn drop(&mut self) {
         if let Some(bar) = self.bar.get() {
             bar.finish_and_clear();

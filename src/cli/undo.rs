@@ -7,7 +7,7 @@ use serde_json::json;
 use super::BOLD;
 use super::args::UndoArgs;
 use super::output::{self, plural};
-use super::progress::CopyProgress;
+use super::progress::Bytes;
 use crate::edit::{self, Destination};
 use crate::error::Result;
 use crate::storage::Syncs;
@@ -19,7 +19,7 @@ pub(super) fn run(args: &UndoArgs) -> Result<()> {
         follow_symlinks: args.follow_symlinks,
         ..Destination::default()
     };
-    let progress = CopyProgress::new();
+    let progress = Bytes::new("copying");
     let undone = edit::undo(&args.path, &destination, &|event| progress.on(event))?;
     drop(progress);
     if !args.json {

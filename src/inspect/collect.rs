@@ -38,11 +38,9 @@ pub(super) fn report(checkpoint: &Checkpoint, networks: Vec<NetworkReport>) -> R
 
 /// The γ of every layer; none of one whose γ cannot be read plainly, which is listed all the same.
 pub(super) fn read(checkpoint: &Checkpoint, network: &Network) -> Result<Vec<Vec<f64>>> {
-    let read = |layer: &Layer| match layer.tensor(checkpoint) {
-        Some(tensor) if tensor.dtype.is_editable_float() && tensor.fixed.is_none() => {
-            Ok(tensor.dtype.decode(&checkpoint.read(tensor)?))
-        }
-        _ => Ok(Vec::new()),
+    let read = |layer: &Layer| {
+        let gamma = layer.gamma(checkpoint)?;
+        Ok(gamma.map_or_else(Vec::new, |(dtype, bytes)| dtype.decode(&bytes)))
     };
     network.layers.iter().map(read).collect()
 }

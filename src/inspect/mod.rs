@@ -3,6 +3,7 @@
 
 pub(crate) mod chart;
 mod collect;
+pub mod diff;
 mod edited;
 mod histogram;
 mod html;
@@ -11,6 +12,7 @@ mod json;
 mod png;
 mod preview;
 mod render;
+mod summary;
 mod svg;
 mod terminal;
 
@@ -22,6 +24,7 @@ pub use json::Json;
 pub use png::Png;
 pub use preview::{Effect, Preview};
 pub use render::Render;
+pub use summary::Summary;
 pub use svg::Svg;
 pub use terminal::Terminal;
 #[cfg(feature = "train")]

@@ -9,13 +9,13 @@ use unicode_width::UnicodeWidthStr;
 
 use super::{NetworkReport, Render, Report, Statistics};
 
-const BOLD: Style = Style::new().bold();
-const DIM: Style = Style::new().dimmed();
-const ALARM: Style = AnsiColor::Red.on_default();
-const BAR: Style = AnsiColor::Cyan.on_default();
+pub(super) const BOLD: Style = Style::new().bold();
+pub(super) const DIM: Style = Style::new().dimmed();
+pub(super) const ALARM: Style = AnsiColor::Red.on_default();
+pub(super) const BAR: Style = AnsiColor::Cyan.on_default();
 
 /// Narrower than this, lines wrap rather than lose columns.
-const MIN_WIDTH: usize = 70;
+pub(super) const MIN_WIDTH: usize = 70;
 /// Columns of numbers behind name and channels: min, median, max, three shares, each with a space.
 const NUMBERS: usize = 3 * 7 + 3 * 5;
 
@@ -151,7 +151,7 @@ pub(crate) fn percent(count: u64, of: u64) -> String {
 }
 
 /// Counts as bars of eight heights, of which a bin that holds anything has at least the first.
-fn bars(counts: &[u64], cells: usize) -> String {
+pub(super) fn bars(counts: &[u64], cells: usize) -> String {
     const HEIGHTS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let per_cell = counts.len().div_ceil(cells).max(1);
     let sums: Vec<u64> = counts
@@ -172,7 +172,7 @@ pub(crate) fn printable(text: &str) -> String {
 }
 
 /// A name in exactly `width` columns; a longer one loses its middle.
-fn fit(name: &str, width: usize) -> String {
+pub(super) fn fit(name: &str, width: usize) -> String {
     let name = &printable(name)[..];
     let own = name.width();
     if own <= width {

@@ -11,7 +11,7 @@ use super::args::ModelArgs;
 use super::output;
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
-use crate::inspect::terminal::printable;
+use crate::inspect::printable;
 use crate::net::zoo::{self, Options, Stem};
 use crate::net::{Graph, Op, render};
 use crate::weights;

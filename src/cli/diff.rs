@@ -1,0 +1,66 @@
+//! `ckpt-regen diff`.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::args::DiffArgs;
+use super::inspect::{read_schema, warn_if_pending};
+use super::output;
+use super::progress::Bytes;
+use crate::error::{Error, Result};
+use crate::inspect::diff::{Diff, DiffOptions, diff};
+use crate::inspect::{Json, Render as _, Terminal};
+
+/// What a difference and trouble exit with under --exit-code, as git and diff have it.
+const DIFFERENT: u8 = 1;
+const TROUBLE: u8 = 2;
+
+pub(super) fn run(args: &DiffArgs) -> Result<ExitCode> {
+    match compare(args) {
+        Ok(diff) if args.exit_code && !diff.equal => Ok(ExitCode::from(DIFFERENT)),
+        Ok(_) => Ok(ExitCode::SUCCESS),
+        Err(err) if args.exit_code && !super::is_closed_pipe(&err) => {
+            super::report(&err);
+            Ok(ExitCode::from(TROUBLE))
+        }
+        Err(err) => Err(err),
+    }
+}
+
+fn compare(args: &DiffArgs) -> Result<Diff> {
+    let options = DiffOptions {
+        schema: read_schema(args.schema.as_deref())?,
+        gamma_only: args.gamma_only,
+    };
+    let progress = Bytes::new("comparing");
+    let mut diff = diff(&args.a, &args.b, &options, &|done, total| {
+        progress.update(done, total);
+    })?;
+    drop(progress);
+    for path in [&args.a, &args.b] {
+        warn_if_pending(path)?;
+    }
+    if let Some(layer) = &args.layer {
+        diff.keep_layers(|name| layer.is_match(name));
+        let none = |n: &crate::inspect::diff::NetworkDiff| {
+            n.layers.is_empty() && n.only_in_a.is_empty() && n.only_in_b.is_empty()
+        };
+        if diff.networks.iter().all(none) {
+            let found = "none whose name matches";
+            return Err(Error::malformed(
+                Path::new(&args.a),
+                "--layer",
+                "BatchNorm layers",
+                found,
+            ));
+        }
+    }
+    output::data(|out| match args.json {
+        true => Json.render(&diff, out),
+        false => {
+            let width = output::width();
+            Terminal { width }.render(&diff, out)
+        }
+    })?;
+    Ok(diff)
+}

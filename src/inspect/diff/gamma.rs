@@ -1,0 +1,298 @@
+//! The γ of one network in two checkpoints.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+
+use super::super::summary::is_inhibited;
+use super::{NetworkDiff, Regeneration, Summary, regeneration};
+use crate::batchnorm::{Layer, Network};
+use crate::checkpoint::{Checkpoint, Dtype, Tensor};
+use crate::error::Result;
+use crate::regen::Gamma;
+
+/// One layer in both checkpoints.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LayerDiff {
+    /// The layer's name.
+    pub name: String,
+    /// The type of γ in the first.
+    pub dtype_a: String,
+    /// The type of γ in the second.
+    pub dtype_b: String,
+    /// Its γ in the first.
+    pub a: Summary,
+    /// Its γ in the second.
+    pub b: Summary,
+    /// What changed.
+    #[serde(flatten)]
+    pub gamma: GammaDiff,
+}
+
+/// How many γ of a layer or network changed, and how.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct GammaDiff {
+    /// Number of γ.
+    pub channels: usize,
+    /// How many are others: in their bytes, or as numbers where the types differ.
+    pub moved: usize,
+    /// How many are larger in the second.
+    pub rose: usize,
+    /// How many are smaller.
+    pub fell: usize,
+    /// The one that is farthest from where it was.
+    pub largest: Option<Move>,
+    /// How many were not inhibited and are (see [`INHIBITED`](crate::inspect::INHIBITED)).
+    pub died: usize,
+    /// How many were inhibited and are not.
+    pub revived: usize,
+    /// How many were regenerated: where a [`Regeneration`] explains the network, those that it
+    /// changed; otherwise those that rose from at or below the first one's network median to it or
+    /// above it, for whatever cause.
+    pub regenerated: usize,
+}
+
+/// The change of one γ.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Move {
+    /// The layer's name.
+    pub layer: String,
+    /// Counted from 0.
+    pub channel: usize,
+    /// In the first.
+    pub from: f64,
+    /// In the second.
+    pub to: f64,
+}
+
+/// A layer that one checkpoint has and the other has not.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct OneSided {
+    /// The layer's name.
+    pub name: String,
+    /// Its channels.
+    pub channels: usize,
+}
+
+/// A layer of both that cannot be compared.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Incompatible {
+    /// The layer's name.
+    pub name: String,
+    /// What is in the way.
+    pub reason: String,
+}
+
+/// γ as they stand in a file.
+struct Stored {
+    dtype: Dtype,
+    bytes: Vec<u8>,
+    values: Vec<f64>,
+    editable: bool,
+}
+
+/// Compares a network; and says which tensors were compared, in either checkpoint.
+pub(super) fn compare<'c>(
+    a: &'c Checkpoint,
+    of_a: &Network,
+    b: &'c Checkpoint,
+    of_b: &Network,
+) -> Result<(NetworkDiff, Vec<&'c Tensor>)> {
+    let counterparts: HashMap<&str, &Layer> = of_b
+        .layers
+        .iter()
+        .map(|layer| (&layer.name[..], layer))
+        .collect();
+    let names: HashMap<&str, &Layer> = of_a
+        .layers
+        .iter()
+        .map(|layer| (&layer.name[..], layer))
+        .collect();
+    let (mut both, mut compared, mut incompatible) = (Vec::new(), Vec::new(), Vec::new());
+    for layer in &of_a.layers {
+        let Some(other) = counterparts.get(&layer.name[..]) else {
+            continue;
+        };
+        let (in_a, in_b) = (read(a, layer)?, read(b, other)?);
+        match comparable(layer, in_a, other, in_b) {
+            Ok(stored) => {
+                compared.extend(layer.tensor(a));
+                compared.extend(other.tensor(b));
+                both.push((&layer.name, stored));
+            }
+            Err(reason) => incompatible.push(Incompatible {
+                name: layer.name.clone(),
+                reason,
+            }),
+        }
+    }
+    let all = |side: fn(&(Stored, Stored)) -> &Stored| -> Vec<f64> {
+        both.iter()
+            .flat_map(|(_, stored)| side(stored).values.iter().copied())
+            .collect()
+    };
+    let (summary_a, summary_b) = (Summary::of(&all(|(a, _)| a)), Summary::of(&all(|(_, b)| b)));
+    let mut layers: Vec<LayerDiff> = both
+        .iter()
+        .map(|(name, (in_a, in_b))| layer_diff(name, in_a, in_b, summary_a.median))
+        .collect();
+    let only = |network: &Network, other: &HashMap<&str, &Layer>| -> Vec<OneSided> {
+        let missing = network
+            .layers
+            .iter()
+            .filter(|layer| !other.contains_key(&layer.name[..]));
+        let one = |layer: &Layer| OneSided {
+            name: layer.name.clone(),
+            channels: layer.channels,
+        };
+        missing.map(one).collect()
+    };
+    let (only_in_a, only_in_b) = (only(of_a, &counterparts), only(of_b, &names));
+    let whole = only_in_a.is_empty() && only_in_b.is_empty() && incompatible.is_empty();
+    let regeneration = if whole { explain(&both, &layers) } else { None };
+    if regeneration.is_some() {
+        for layer in &mut layers {
+            layer.gamma.regenerated = layer.gamma.moved;
+        }
+    }
+    let mut total = GammaDiff::default();
+    layers.iter().for_each(|layer| total.add(&layer.gamma));
+    let differing = layers.iter().filter(|layer| layer.differs()).count();
+    let network = NetworkDiff {
+        root_a: of_a.root.clone(),
+        root_b: of_b.root.clone(),
+        role: of_a.role.name(),
+        a: summary_a,
+        b: summary_b,
+        regeneration,
+        total,
+        layers_changed: differing + only_in_a.len() + only_in_b.len() + incompatible.len(),
+        layers,
+        only_in_a,
+        only_in_b,
+        incompatible,
+    };
+    Ok((network, compared))
+}
+
+fn read(checkpoint: &Checkpoint, layer: &Layer) -> Result<Option<Stored>> {
+    let gamma = layer.gamma(checkpoint)?;
+    Ok(gamma.map(|(dtype, bytes)| Stored {
+        dtype,
+        values: dtype.decode(&bytes),
+        bytes,
+        editable: layer.fixed.is_none(),
+    }))
+}
+
+fn comparable(
+    layer: &Layer,
+    in_a: Option<Stored>,
+    other: &Layer,
+    in_b: Option<Stored>,
+) -> Result<(Stored, Stored), String> {
+    let unread = |side: &str, layer: &Layer| {
+        let why = layer.fixed.as_deref().unwrap_or("there is none");
+        format!("γ cannot be read in {side}: {why}")
+    };
+    let in_a = in_a.ok_or_else(|| unread("A", layer))?;
+    let in_b = in_b.ok_or_else(|| unread("B", other))?;
+    let (channels_a, channels_b) = (in_a.values.len(), in_b.values.len());
+    if channels_a != channels_b {
+        return Err(format!("{channels_a} channels in A, {channels_b} in B"));
+    }
+    Ok((in_a, in_b))
+}
+
+fn layer_diff(name: &str, in_a: &Stored, in_b: &Stored, median: Option<f64>) -> LayerDiff {
+    let mut gamma = GammaDiff {
+        channels: in_a.values.len(),
+        ..GammaDiff::default()
+    };
+    let width = (in_a.dtype.bits() / 8) as usize;
+    let (bytes_a, bytes_b) = (in_a.bytes.chunks(width), in_b.bytes.chunks(width));
+    let moved: Vec<bool> = if in_a.dtype == in_b.dtype {
+        bytes_a.zip(bytes_b).map(|(a, b)| a != b).collect()
+    } else {
+        let values = in_a.values.iter().zip(&in_b.values);
+        values.map(|(a, b)| a.to_bits() != b.to_bits()).collect()
+    };
+    let mut farthest = 0.0;
+    let values = in_a.values.iter().zip(&in_b.values).zip(moved).enumerate();
+    for (channel, ((&from, &to), moved)) in values {
+        if !moved {
+            continue;
+        }
+        gamma.moved += 1;
+        gamma.rose += usize::from(to > from);
+        gamma.fell += usize::from(to < from);
+        gamma.died += usize::from(!is_inhibited(from) && is_inhibited(to));
+        gamma.revived += usize::from(is_inhibited(from) && !is_inhibited(to));
+        let lifted = |median: f64| to > from && from <= median && median <= to;
+        gamma.regenerated += usize::from(median.is_some_and(lifted));
+        if (to - from).abs() > farthest {
+            farthest = (to - from).abs();
+            gamma.largest = Some(Move {
+                layer: name.to_owned(),
+                channel,
+                from,
+                to,
+            });
+        }
+    }
+    LayerDiff {
+        name: name.to_owned(),
+        dtype_a: in_a.dtype.to_string(),
+        dtype_b: in_b.dtype.to_string(),
+        a: Summary::of(&in_a.values),
+        b: Summary::of(&in_b.values),
+        gamma,
+    }
+}
+
+fn explain(both: &[(&String, (Stored, Stored))], layers: &[LayerDiff]) -> Option<Regeneration> {
+    if both.iter().any(|(_, (a, b))| a.dtype != b.dtype) {
+        return None;
+    }
+    let gamma = |name: &str, stored: &Stored| Gamma {
+        layer: name.to_owned(),
+        dtype: stored.dtype,
+        values: stored.values.clone(),
+    };
+    let editable = both.iter().filter(|(_, (a, _))| a.editable);
+    let (before, after): (Vec<Gamma>, Vec<Gamma>) = editable
+        .map(|(name, (a, b))| (gamma(name, a), gamma(name, b)))
+        .unzip();
+    let moved = layers.iter().map(|layer| layer.gamma.moved).sum();
+    regeneration::explain(&before, &after, moved)
+}
+
+impl LayerDiff {
+    /// Whether its γ are others, or of another type.
+    pub fn differs(&self) -> bool {
+        self.gamma.moved > 0 || self.dtype_a != self.dtype_b
+    }
+}
+
+impl Move {
+    /// How far, and in which direction.
+    pub fn delta(&self) -> f64 {
+        self.to - self.from
+    }
+}
+
+impl GammaDiff {
+    fn add(&mut self, layer: &GammaDiff) {
+        self.channels += layer.channels;
+        self.moved += layer.moved;
+        self.rose += layer.rose;
+        self.fell += layer.fell;
+        self.died += layer.died;
+        self.revived += layer.revived;
+        self.regenerated += layer.regenerated;
+        let size = |largest: &Option<Move>| largest.as_ref().map_or(0.0, |m| m.delta().abs());
+        if size(&layer.largest) > size(&self.largest) {
+            self.largest.clone_from(&layer.largest);
+        }
+    }
+}

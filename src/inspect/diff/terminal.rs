@@ -1,0 +1,270 @@
+//! A difference as a table: one line a layer that differs, the network last, then the other
+//! tensors.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io;
+
+use unicode_width::UnicodeWidthStr;
+
+use super::{Diff, GammaDiff, LayerDiff, NetworkDiff, Side, Summary, TensorName, Tensors};
+use crate::inspect::terminal::{ALARM, BOLD, DIM, MIN_WIDTH, fit, number, printable};
+use crate::inspect::{Render, Terminal};
+
+/// Columns behind name and channels: seven counts and the farthest move, each with a space.
+const NUMBERS: usize = 7 * 6 + 8;
+/// Medians and inhibited channels of both sides, where there is room.
+const BOTH_SIDES: usize = 2 * 7 + 2 * 6;
+/// From here on there is.
+const WIDE: usize = 120;
+/// Names listed of what differs.
+const LISTED: usize = 4;
+
+impl Render<Diff> for Terminal {
+    fn render(&self, diff: &Diff, out: &mut dyn io::Write) -> io::Result<()> {
+        let mut text = String::new();
+        side(&mut text, "A", &diff.a);
+        side(&mut text, "B", &diff.b);
+        for network in &diff.networks {
+            render_network(&mut text, network, self.width.max(MIN_WIDTH));
+        }
+        for (side, networks) in [
+            ("A", &diff.networks_only_in_a),
+            ("B", &diff.networks_only_in_b),
+        ] {
+            for network in networks {
+                let (root, role) = (printable(&network.root), network.role);
+                let _ = writeln!(
+                    text,
+                    "{ALARM}only in {side}{ALARM:#}: network {root:?} ({role})"
+                );
+            }
+        }
+        match &diff.tensors {
+            Some(tensors) => render_tensors(&mut text, tensors),
+            None => text.push_str("other tensors: not compared (--gamma-only)\n"),
+        }
+        out.write_all(text.as_bytes())
+    }
+}
+
+fn side(out: &mut String, mark: &str, side: &Side) {
+    let epoch = side
+        .epoch
+        .map_or_else(String::new, |epoch| format!(", {epoch} epochs finished"));
+    let path = printable(&side.path);
+    let _ = writeln!(out, "{mark} {BOLD}{path}{BOLD:#} ({}{epoch})", side.format);
+}
+
+fn render_network(out: &mut String, network: &NetworkDiff, width: usize) {
+    let total = &network.total;
+    let root = match (&network.root_a[..], &network.root_b[..]) {
+        ("", "") => String::new(),
+        (a, b) if a == b => format!("{}: ", printable(a)),
+        (a, b) => format!("{:?} in A, {:?} in B: ", printable(a), printable(b)),
+    };
+    if network.layers_changed == 0 {
+        let layers = network.layers.len();
+        let _ = writeln!(
+            out,
+            "{root}all {} γ are equal, in {layers} BatchNorm layers",
+            total.channels
+        );
+        return;
+    }
+    let _ = writeln!(
+        out,
+        "{root}{} of {} γ moved; {} BatchNorm layers differ",
+        total.moved, total.channels, network.layers_changed
+    );
+    if let Some(regeneration) = &network.regeneration {
+        let scope = match &regeneration.scope[..] {
+            "network" => String::new(),
+            scope => format!(" --scope {scope}"),
+        };
+        let threshold = regeneration
+            .threshold
+            .map_or_else(String::new, |t| format!(", threshold {}", number(t).trim()));
+        let _ = writeln!(
+            out,
+            "{BOLD}the γ of B are those of A after apply --rule {}{scope}{BOLD:#}{threshold}",
+            regeneration.rule
+        );
+    }
+    table(out, network, width);
+    for (side, layers) in [("A", &network.only_in_a), ("B", &network.only_in_b)] {
+        for layer in layers {
+            let (name, channels) = (printable(&layer.name), layer.channels);
+            let _ = writeln!(
+                out,
+                "{ALARM}only in {side}{ALARM:#}: {name} ({channels} channels)"
+            );
+        }
+    }
+    let mut kinds = BTreeMap::new();
+    for layer in network
+        .layers
+        .iter()
+        .filter(|layer| layer.dtype_a != layer.dtype_b)
+    {
+        *kinds.entry((&layer.dtype_a, &layer.dtype_b)).or_insert(0) += 1;
+    }
+    for ((a, b), count) in kinds {
+        let _ = writeln!(
+            out,
+            "{ALARM}γ of {count} layers are {a} in A, {b} in B{ALARM:#}"
+        );
+    }
+    for layer in &network.incompatible {
+        let (name, reason) = (printable(&layer.name), printable(&layer.reason));
+        let _ = writeln!(out, "{ALARM}not comparable{ALARM:#}: {name}: {reason}");
+    }
+}
+
+fn table(out: &mut String, network: &NetworkDiff, width: usize) {
+    let changed: Vec<&LayerDiff> = network.layers.iter().filter(|l| l.differs()).collect();
+    let wide = width >= WIDE;
+    let digits = network.total.channels.to_string().len().max(4);
+    let numbers = NUMBERS + if wide { BOTH_SIDES } else { 0 };
+    let room = width
+        .saturating_sub(digits + 1 + numbers)
+        .max("network".len());
+    let longest = changed
+        .iter()
+        .map(|layer| layer.name.width())
+        .max()
+        .unwrap_or(0);
+    let name = longest.clamp("network".len(), room);
+    let _ = write!(
+        out,
+        "{DIM}{:<name$} {:>digits$}  moved  rose  fell   max Δ  died  back regen.",
+        "layer", "ch"
+    );
+    let _ = writeln!(
+        out,
+        "{}{DIM:#}",
+        if wide {
+            "  med A  med B inh.A inh.B"
+        } else {
+            ""
+        }
+    );
+    for layer in changed {
+        let _ = write!(out, "{} ", fit(&layer.name, name));
+        line(
+            out,
+            &layer.gamma,
+            digits,
+            wide.then_some((&layer.a, &layer.b)),
+        );
+    }
+    let _ = write!(out, "{BOLD}{:<name$}{BOLD:#} ", "network");
+    line(
+        out,
+        &network.total,
+        digits,
+        wide.then_some((&network.a, &network.b)),
+    );
+}
+
+fn line(out: &mut String, gamma: &GammaDiff, digits: usize, sides: Option<(&Summary, &Summary)>) {
+    let delta = gamma
+        .largest
+        .as_ref()
+        .map_or_else(|| format!("{:>7}", "-"), |m| signed(m.delta()));
+    let alarm = if gamma.died > 0 {
+        ALARM
+    } else {
+        anstyle::Style::new()
+    };
+    let _ = write!(
+        out,
+        "{:>digits$} {:>6}{:>6}{:>6} {delta}{alarm}{:>6}{alarm:#}{:>6}{:>7}",
+        gamma.channels,
+        gamma.moved,
+        gamma.rose,
+        gamma.fell,
+        gamma.died,
+        gamma.revived,
+        gamma.regenerated
+    );
+    if let Some((a, b)) = sides {
+        let median = |s: &Summary| s.median.map_or_else(|| format!("{:>6}", "-"), number);
+        let _ = write!(
+            out,
+            " {} {}{:>6}{:>6}",
+            median(a),
+            median(b),
+            a.inhibited,
+            b.inhibited
+        );
+    }
+    out.push('\n');
+}
+
+/// A change in seven columns.
+fn signed(delta: f64) -> String {
+    let text = number(delta.abs());
+    let sign = if delta < 0.0 { '-' } else { '+' };
+    format!("{:>7}", format!("{sign}{}", text.trim()))
+}
+
+fn render_tensors(out: &mut String, tensors: &Tensors) {
+    let Tensors {
+        equal,
+        changed,
+        only_in_a,
+        only_in_b,
+        incompatible,
+        not_compared,
+    } = tensors;
+    let counts = [
+        (*equal, "equal"),
+        (changed.len(), "changed"),
+        (only_in_a.len(), "only in A"),
+        (only_in_b.len(), "only in B"),
+        (incompatible.len(), "of another type or shape"),
+        (not_compared.len(), "not compared"),
+    ];
+    let said = counts
+        .iter()
+        .enumerate()
+        .filter(|(i, (count, _))| *i < 2 || *count > 0);
+    let said: Vec<String> = said
+        .map(|(_, (count, what))| format!("{count} {what}"))
+        .collect();
+    let _ = writeln!(out, "other tensors: {}", said.join(", "));
+    let name = |tensor: &TensorName| match &tensor.root[..] {
+        "" => printable(&tensor.name),
+        root => printable(&format!("{root}: {}", tensor.name)),
+    };
+    for (what, names) in [
+        ("changed", changed),
+        ("only in A", only_in_a),
+        ("only in B", only_in_b),
+    ] {
+        list(out, what, names.iter().map(name).collect());
+    }
+    let kinds = incompatible
+        .iter()
+        .map(|m| format!("{}: {} in A, {} in B", name(&m.tensor), m.a, m.b));
+    list(out, "differ in kind", kinds.collect());
+    let reasons = not_compared
+        .iter()
+        .map(|n| format!("{}: {}", name(&n.tensor), n.reason));
+    list(out, "not compared", reasons.collect());
+}
+
+/// The first few, one a line; how many more there are.
+fn list(out: &mut String, what: &str, names: Vec<String>) {
+    for name in names.iter().take(LISTED) {
+        let _ = writeln!(out, "  {what}: {name}");
+    }
+    if names.len() > LISTED {
+        let _ = writeln!(
+            out,
+            "  {what}: and {} more (--json lists them)",
+            names.len() - LISTED
+        );
+    }
+}
