@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use regex::Regex;
 
+use crate::inspect::track::Channel;
 use crate::regen::{Below, Rule, Scope, To};
 
 const STYLES: clap::builder::Styles = clap::builder::Styles::styled();
@@ -30,6 +31,7 @@ pub(super) enum Command {
     Apply(Box<ApplyArgs>),
     Undo(UndoArgs),
     Diff(DiffArgs),
+    Track(TrackArgs),
     Schema(SchemaArgs),
     #[cfg(feature = "train")]
     Model(ModelArgs),
@@ -359,4 +361,44 @@ pub(super) struct DiffArgs {
     /// Print a JSON object instead
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// Follow γ through the checkpoints of a training run
+///
+/// One line a BatchNorm layer and one for the network: the share of inhibited channels (|γ| < 0.01)
+/// over time, as bars and in the last checkpoint; the median γ in the first and the last; and the
+/// share of channels that changed sides of the network's median between the last two (the distance
+/// of their masks: below 10 %, a network has settled; You et al., Early-Bird tickets, ICLR 2020).
+/// Then how the channels fared that are known to be regenerated: those of the record beside a
+/// checkpoint (PATH.regen.json), or those that bear a regeneration's mark, half of all γ on the
+/// smallest magnitude bit for bit; once training went on, neither is left in a file. Last, γ of
+/// single channels (the paper's Figure 4).
+///
+/// The checkpoints are ordered by the finished epochs where all of them say it, else by the first
+/// number in which their names differ. They must be of one network. Only headers, γ and records are
+/// read, whatever the size of the files.
+#[derive(Debug, Args)]
+pub(super) struct TrackArgs {
+    /// Checkpoints: files, shard indexes, directories, or quoted patterns such as 'ckpt-*.pth'
+    #[arg(required = true, value_name = "PATH")]
+    pub(super) paths: Vec<PathBuf>,
+    /// Follow this channel, counted from 0; may be repeated [default: those whose |γ| has the
+    /// smallest and the largest mean over time]
+    #[arg(long, value_name = "LAYER:INDEX")]
+    pub(super) channel: Vec<Channel>,
+    /// Show only layers whose name matches this regular expression
+    #[arg(long, value_name = "RE")]
+    pub(super) layer: Option<Regex>,
+    /// The network to follow, where the files hold several in training
+    #[arg(long, value_name = "NAME")]
+    pub(super) root: Option<String>,
+    /// Find γ as this file says (see `ckpt-regen schema`)
+    #[arg(long, value_name = "FILE")]
+    pub(super) schema: Option<PathBuf>,
+    /// Print a JSON object instead
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Print comma-separated values instead, one line a layer of a checkpoint
+    #[arg(long, conflicts_with = "json")]
+    pub(super) csv: bool,
 }

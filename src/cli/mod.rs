@@ -8,9 +8,11 @@ mod inspect;
 #[cfg(feature = "train")]
 mod model;
 mod output;
+mod paths;
 mod pictures;
 mod progress;
 mod schema;
+mod track;
 mod undo;
 
 use std::error::Error as _;
@@ -48,6 +50,7 @@ fn run(args: impl IntoIterator<Item = OsString>) -> Result<ExitCode> {
     match cli.command {
         Command::Inspect(args) => return inspect::run(&args),
         Command::Diff(args) => return diff::run(&args),
+        Command::Track(args) => track::run(&args)?,
         Command::Apply(args) => apply::run(&args)?,
         Command::Undo(args) => undo::run(&args)?,
         Command::Schema(args) => schema::run(&args)?,

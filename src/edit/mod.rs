@@ -6,6 +6,7 @@
 mod apply;
 pub(crate) mod base64_bytes;
 mod fingerprint;
+mod history;
 mod optimizer;
 mod plan;
 mod plan_file;
@@ -17,6 +18,7 @@ mod write;
 use std::path::PathBuf;
 
 pub use apply::{Applied, apply};
+pub use history::{Replaced, replaced};
 pub use plan::{Planned, plan};
 pub use plan_file::PlanFile;
 pub use record::record_path;

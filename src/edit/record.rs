@@ -21,7 +21,7 @@ const VERSION: u32 = 1;
 const MAX_LEN: u64 = 1 << 30;
 
 /// Stands for the state dict of what an optimizer keeps.
-const OPTIMIZER: &str = "(optimizer)";
+pub(super) const OPTIMIZER: &str = "(optimizer)";
 
 /// All edits that can be taken back, the last one last.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,8 +60,8 @@ pub(super) struct Edit {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct TensorName {
     /// The state dict, empty for a flat file.
-    dict: String,
-    name: String,
+    pub(super) dict: String,
+    pub(super) name: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -15,6 +15,7 @@ mod render;
 mod summary;
 mod svg;
 mod terminal;
+pub mod track;
 
 pub use collect::inspect;
 pub use edited::Edited;

@@ -35,6 +35,13 @@ pub(crate) use transaction::Transaction;
 /// How the name of a record ends.
 pub(crate) const RECORD: &str = ".regen.json";
 
+/// Whether a file is one that edits keep beside a checkpoint: a record, a journal, a lock.
+pub(crate) fn is_companion(path: &std::path::Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let ends = name.rsplit_once(".regen.").map(|(_, end)| end);
+    matches!(ends, Some("json" | "journal" | "lock"))
+}
+
 /// Called with the bytes copied so far and the bytes to copy in all.
 pub type Progress<'a> = &'a dyn Fn(u64, u64);
 

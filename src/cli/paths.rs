@@ -1,0 +1,46 @@
+//! Patterns that no shell has expanded.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::storage::is_companion;
+
+/// The files and directories that are named, each once: what exists is taken as it is, anything else
+/// with `*`, `?` or `[` in it as a pattern. What this program keeps beside checkpoints is left out.
+pub(super) fn expand(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for path in named {
+        match path.to_str() {
+            Some(pattern) if !path.exists() && pattern.contains(['*', '?', '[']) => {
+                found.extend(matches(path, pattern)?);
+            }
+            _ => found.push(path.clone()),
+        }
+    }
+    let mut seen = HashSet::new();
+    found.retain(|path| seen.insert(path.clone()) && !is_companion(path));
+    if found.is_empty() {
+        let expected = "checkpoints";
+        let reason = "nothing but records of ckpt-regen";
+        return Err(Error::malformed(&named[0], "path", expected, reason));
+    }
+    Ok(found)
+}
+
+fn matches(path: &Path, pattern: &str) -> Result<Vec<PathBuf>> {
+    let entries = glob::glob(pattern)
+        .map_err(|err| Error::Usage(format!("{pattern}: no pattern: {}", err.msg)))?;
+    let mut found = Vec::new();
+    for entry in entries {
+        found.push(entry.map_err(|err| {
+            let path = err.path().to_owned();
+            Error::io("list", path)(err.into())
+        })?);
+    }
+    if found.is_empty() {
+        let expected = "files or directories that match";
+        return Err(Error::malformed(path, "pattern", expected, "none"));
+    }
+    Ok(found)
+}

@@ -1,0 +1,50 @@
+//! `ckpt-regen track`.
+
+use super::args::TrackArgs;
+use super::inspect::{read_schema, warn_if_pending};
+use super::{output, paths};
+use crate::error::{Error, Result};
+use crate::inspect::track::{Csv, TrackOptions, track};
+use crate::inspect::{Json, Render as _, Terminal};
+
+pub(super) fn run(args: &TrackArgs) -> Result<()> {
+    let paths = paths::expand(&args.paths)?;
+    let options = TrackOptions {
+        schema: read_schema(args.schema.as_deref())?,
+        root: args.root.clone(),
+        channels: args.channel.clone(),
+    };
+    let mut series = track(&paths, &options)?;
+    for path in &paths {
+        warn_if_pending(path)?;
+    }
+    series
+        .warnings
+        .iter()
+        .for_each(|warning| output::warn(warning));
+    if series.saves.len() == 1 {
+        output::note("one checkpoint is no series yet: nothing can be compared");
+    }
+    if let Some(layer) = &args.layer {
+        series.keep_layers(|name| layer.is_match(name));
+        if series.layers.is_empty() {
+            let found = "none whose name matches";
+            return Err(Error::malformed(
+                &paths[0],
+                "--layer",
+                "BatchNorm layers",
+                found,
+            ));
+        }
+    }
+    output::data(|out| {
+        if args.json {
+            Json.render(&series, out)
+        } else if args.csv {
+            Csv.render(&series, out)
+        } else {
+            let width = output::width();
+            Terminal { width }.render(&series, out)
+        }
+    })
+}

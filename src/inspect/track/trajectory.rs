@@ -1,0 +1,112 @@
+//! Single channels over time (Figure 4 of the paper).
+
+use std::str::FromStr;
+
+use serde::Serialize;
+
+use super::LayerSeries;
+use crate::error::{Error, Result};
+
+/// A channel by name, as `features.3.conv.1:12`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Channel {
+    /// The layer's name.
+    pub layer: String,
+    /// Counted from 0.
+    pub index: usize,
+}
+
+/// One channel over time.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Trajectory {
+    /// The layer's name.
+    pub layer: String,
+    /// Counted from 0.
+    pub channel: usize,
+    /// Why it is shown.
+    pub chosen: Chosen,
+    /// γ by save; `None` where it is NaN or infinite.
+    pub gamma: Vec<Option<f64>>,
+}
+
+/// Why a channel is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Chosen {
+    /// It was named.
+    Asked,
+    /// Its |γ| has the smallest mean over the saves.
+    Weakest,
+    /// Its |γ| has the largest.
+    Strongest,
+}
+
+impl FromStr for Channel {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Channel, String> {
+        let expected = || "expected LAYER:INDEX, such as features.3.conv.1:12".to_owned();
+        let (layer, index) = text.rsplit_once(':').ok_or_else(expected)?;
+        Ok(Channel {
+            layer: layer.to_owned(),
+            index: index.parse().map_err(|_| expected())?,
+        })
+    }
+}
+
+/// The channels asked for, or else the weakest and the strongest of `layers`.
+pub(super) fn follow(
+    asked: &[Channel],
+    layers: &[LayerSeries],
+    gammas: &[&[f64]],
+) -> Result<Vec<Trajectory>> {
+    let trajectory = |layer: &LayerSeries, channel: usize, chosen| {
+        let at = layer.range.start + channel;
+        let finite = |gamma: &&[f64]| Some(gamma[at]).filter(|value| value.is_finite());
+        Trajectory {
+            layer: layer.name.clone(),
+            channel,
+            chosen,
+            gamma: gammas.iter().map(finite).collect(),
+        }
+    };
+    if !asked.is_empty() {
+        let find = |channel: &Channel| {
+            let layer = layers.iter().find(|layer| layer.name == channel.layer);
+            let layer = layer.ok_or_else(|| no_layer(&channel.layer, layers))?;
+            if channel.index >= layer.channels {
+                let Channel { layer: name, index } = channel;
+                return Err(Error::Usage(format!(
+                    "--channel {name}:{index}: the layer has {} channels, counted from 0",
+                    layer.channels
+                )));
+            }
+            Ok(trajectory(layer, channel.index, Chosen::Asked))
+        };
+        return asked.iter().map(find).collect();
+    }
+    let mean = |at: usize| -> f64 { gammas.iter().map(|gamma| gamma[at].abs()).sum() };
+    let all = layers
+        .iter()
+        .flat_map(|layer| layer.range.clone().map(move |at| (mean(at), at, layer)));
+    let all: Vec<(f64, usize, &LayerSeries)> = all.filter(|(mean, ..)| mean.is_finite()).collect();
+    let weakest = all.iter().min_by(|a, b| a.0.total_cmp(&b.0));
+    // Of several, the first.
+    let strongest = all.iter().rev().max_by(|a, b| a.0.total_cmp(&b.0));
+    let both = [(weakest, Chosen::Weakest), (strongest, Chosen::Strongest)];
+    let both = both
+        .into_iter()
+        .filter_map(|(found, chosen)| Some((found?, chosen)));
+    Ok(both
+        .map(|((_, at, layer), chosen)| trajectory(layer, at - layer.range.start, chosen))
+        .collect())
+}
+
+fn no_layer(name: &str, layers: &[LayerSeries]) -> Error {
+    let first: Vec<&str> = layers.iter().take(4).map(|layer| &layer.name[..]).collect();
+    Error::Usage(format!(
+        "--channel: no layer {name:?} among the {} layers ({}, …)",
+        layers.len(),
+        first.join(", ")
+    ))
+}
