@@ -5,6 +5,8 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ckpt_regen::inspect::diff::{DiffOptions, diff as compare};
+use ckpt_regen::inspect::{Render as _, Terminal};
 use common::*;
 use serde_json::{Value, json};
 
@@ -325,4 +327,39 @@ fn a_pattern_that_no_layer_matches_is_an_error() {
         &["diff", text(&file), text(&file), "--layer", "nonesuch"],
     );
     assert!(message.contains("none whose name matches"), "{message}");
+}
+
+#[test]
+fn the_page_holds_the_json_and_loads_nothing() {
+    let name = "</script><img src=x onerror=alert(1)>";
+    let (dir, a, b) = two(&[(name, &[0.001, 0.2])], &[(name, &[0.3, 0.2])]);
+    let file = dir.path().join("r.html");
+    let json = ok_json(&["diff", text(&a), text(&b), "--json", "--html", text(&file)]);
+    let page = fs::read_to_string(&file).unwrap();
+    let (_, rest) = page
+        .split_once("<script type=\"application/json\" id=\"data\">")
+        .unwrap();
+    let data: Value = serde_json::from_str(rest.split_once("</script>").unwrap().0).unwrap();
+    assert_eq!(data, json);
+    let outside = page.replace("xmlns=\"http://www.w3.org/2000/svg\"", "");
+    assert!(!outside.contains("://") && !page.contains("<img"));
+    let message = fails(2, &["diff", text(&a), text(&b), "--html", text(&b)]);
+    assert!(message.contains("is the checkpoint itself"), "{message}");
+}
+
+#[test]
+fn the_table_at_80_and_at_200_columns() {
+    let save = |epoch: &str| repository(FIXTURE).join(format!("series/epoch-{epoch}.safetensors"));
+    let options = DiffOptions::default();
+    let mut diff = compare(&save("012"), &save("025"), &options, &|_, _| {}).unwrap();
+    (diff.a.path, diff.b.path) = ("a.safetensors".into(), "b.safetensors".into());
+    for width in [80, 200] {
+        let mut table = Vec::new();
+        Terminal { width }.render(&diff, &mut table).unwrap();
+        let table = String::from_utf8(table).unwrap();
+        let plain = anstream::adapter::strip_str(&table).to_string();
+        let too_wide = plain.lines().find(|line| line.chars().count() > width);
+        assert_eq!(too_wide, None);
+        snapshot(&format!("diff-{width}.txt"), &plain);
+    }
 }

@@ -13,21 +13,6 @@ use ckpt_regen::inspect::{self, Render, Report, Svg, Terminal};
 use common::*;
 use serde_json::Value;
 
-/// Compares with tests/snapshots/NAME, which `CKPT_REGEN_SNAPSHOTS=write` writes anew.
-fn snapshot(name: &str, text: &str) {
-    let file = repository("tests/snapshots").join(name);
-    if std::env::var_os("CKPT_REGEN_SNAPSHOTS").is_some_and(|value| value == "write") {
-        fs::write(&file, text).unwrap();
-    }
-    let kept = fs::read_to_string(&file).unwrap_or_default();
-    let line = kept.lines().zip(text.lines()).position(|(a, b)| a != b);
-    assert!(
-        kept == text,
-        "{name} differs, first in line {:?}; CKPT_REGEN_SNAPSHOTS=write keeps it\n{text}",
-        line.map(|line| line + 1)
-    );
-}
-
 /// The report on the fixture, named as in the repository.
 fn fixture_report() -> Report {
     let path = repository(FIXTURE).join("model.safetensors");

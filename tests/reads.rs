@@ -61,7 +61,7 @@ fn a_series_of_large_files_costs_their_headers_and_gamma() {
 
     let training = repository(FIXTURE).join("training.pth");
     let before = bytes_read();
-    track(&[training.clone()], &TrackOptions::default()).unwrap();
+    track(std::slice::from_ref(&training), &TrackOptions::default()).unwrap();
     let (read, whole) = (
         bytes_read() - before,
         fs::metadata(&training).unwrap().len(),

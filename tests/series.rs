@@ -5,11 +5,16 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ckpt_regen::inspect::track::{TrackOptions, track};
+use ckpt_regen::inspect::{Render as _, Terminal};
 use common::*;
 use serde_json::{Value, json};
 
+/// Names and γ.
+type Layers<'a> = &'a [(&'a str, &'a [f32])];
+
 /// A directory of checkpoints with these γ.
-fn series(saves: &[(&str, &[(&str, &[f32])])]) -> tempfile::TempDir {
+fn series(saves: &[(&str, Layers<'_>)]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     for (name, layers) in saves {
         fs::write(dir.path().join(name), network(layers)).unwrap();
@@ -249,7 +254,7 @@ fn one_checkpoint_is_shown_and_a_note_says_that_it_is_no_series() {
 fn regenerated_run() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let file = |save: usize| dir.path().join(format!("epoch-{save}.safetensors"));
-    let mut gamma = vec![0.5_f32, 0.6, 0.7, 0.8, 0.02, 0.03, 0.04, 0.4];
+    let mut gamma = [0.5_f32, 0.6, 0.7, 0.8, 0.02, 0.03, 0.04, 0.4];
     for save in 1..=5 {
         fs::write(
             file(save),
@@ -434,5 +439,64 @@ fn a_pipe_gets_no_colours_and_no_line_beyond_80_columns() {
         assert!(!printed.contains('\u{1b}'), "{printed}");
         let widest = printed.lines().map(|line| line.chars().count()).max();
         assert!(widest <= Some(80), "{printed}");
+    }
+}
+
+/// The JSON that a page holds.
+fn data(page: &str) -> Value {
+    let (_, rest) = page
+        .split_once("<script type=\"application/json\" id=\"data\">")
+        .unwrap();
+    serde_json::from_str(rest.split_once("</script>").unwrap().0).unwrap()
+}
+
+#[test]
+fn the_page_holds_the_json_and_loads_nothing() {
+    let dir = regenerated_run();
+    let page = dir.path().join("r.html");
+    let json = track_json(&[&all(&dir), "--html", text(&page)]);
+    let page = fs::read_to_string(&page).unwrap();
+    assert_eq!(data(&page), json);
+    let outside = page.replace("xmlns=\"http://www.w3.org/2000/svg\"", "");
+    assert!(page.contains("Content-Security-Policy") && !outside.contains("://"));
+}
+
+#[test]
+fn a_page_of_hostile_names_has_none_of_them_unescaped() {
+    let name = "</script><img src=x onerror=alert(1)>";
+    let dir = series(&[
+        ("e1.safetensors", &[(name, &[0.1, 0.2])]),
+        ("e2.safetensors", &[(name, &[0.001, 0.2])]),
+    ]);
+    let page = dir.path().join("r.html");
+    ok(&["track", &all(&dir), "--html", text(&page)]);
+    let page = fs::read_to_string(&page).unwrap();
+    assert!(!page.contains("<img"), "{page}");
+    assert_eq!(data(&page)["layers"][0]["name"], name);
+}
+
+#[test]
+fn a_page_never_replaces_a_checkpoint() {
+    let dir = series(&[("e1.safetensors", &[("bn", &[1.0])])]);
+    let file = dir.path().join("e1.safetensors");
+    let before = fs::read(&file).unwrap();
+    let message = fails(2, &["track", text(&file), "--html", text(&file)]);
+    assert!(message.contains("is the checkpoint itself"), "{message}");
+    assert!(fs::read(&file).unwrap() == before);
+}
+
+#[test]
+fn the_table_at_80_and_at_200_columns() {
+    let paths = ["005", "012", "025"]
+        .map(|epoch| repository(FIXTURE).join(format!("series/epoch-{epoch}.safetensors")));
+    let series = track(&paths, &TrackOptions::default()).unwrap();
+    for width in [80, 200] {
+        let mut table = Vec::new();
+        Terminal { width }.render(&series, &mut table).unwrap();
+        let table = String::from_utf8(table).unwrap();
+        let plain = anstream::adapter::strip_str(&table).to_string();
+        let too_wide = plain.lines().find(|line| line.chars().count() > width);
+        assert_eq!(too_wide, None);
+        snapshot(&format!("track-{width}.txt"), &plain);
     }
 }

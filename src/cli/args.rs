@@ -358,6 +358,9 @@ pub(super) struct DiffArgs {
     /// Find γ as this file says (see `ckpt-regen schema`)
     #[arg(long, value_name = "FILE")]
     pub(super) schema: Option<PathBuf>,
+    /// Write a page to look at: γ of both over each other, exact numbers
+    #[arg(long, value_name = "FILE")]
+    pub(super) html: Option<PathBuf>,
     /// Print a JSON object instead
     #[arg(long)]
     pub(super) json: bool,
@@ -395,6 +398,9 @@ pub(super) struct TrackArgs {
     /// Find γ as this file says (see `ckpt-regen schema`)
     #[arg(long, value_name = "FILE")]
     pub(super) schema: Option<PathBuf>,
+    /// Write a page to look at: charts over time, a heat map of the layers, exact numbers
+    #[arg(long, value_name = "FILE")]
+    pub(super) html: Option<PathBuf>,
     /// Print a JSON object instead
     #[arg(long)]
     pub(super) json: bool,

@@ -1,15 +1,17 @@
 //! `ckpt-regen diff`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::args::DiffArgs;
 use super::inspect::{read_schema, warn_if_pending};
 use super::output;
+use super::pictures::{refuse_file, write};
 use super::progress::Bytes;
+use crate::checkpoint::model_file;
 use crate::error::{Error, Result};
 use crate::inspect::diff::{Diff, DiffOptions, diff};
-use crate::inspect::{Json, Render as _, Terminal};
+use crate::inspect::{Html, Json, Render as _, Terminal};
 
 /// What a difference and trouble exit with under --exit-code, as git and diff have it.
 const DIFFERENT: u8 = 1;
@@ -32,6 +34,10 @@ fn compare(args: &DiffArgs) -> Result<Diff> {
         schema: read_schema(args.schema.as_deref())?,
         gamma_only: args.gamma_only,
     };
+    if let Some(page) = &args.html {
+        let files = [model_file(&args.a)?, model_file(&args.b)?];
+        refuse_file(files.iter().map(PathBuf::as_path), "--html", page)?;
+    }
     let progress = Bytes::new("comparing");
     let mut diff = diff(&args.a, &args.b, &options, &|done, total| {
         progress.update(done, total);
@@ -53,6 +59,12 @@ fn compare(args: &DiffArgs) -> Result<Diff> {
                 "BatchNorm layers",
                 found,
             ));
+        }
+    }
+    if let Some(page) = &args.html {
+        write(&Html, &diff, page)?;
+        if !args.json {
+            return Ok(diff);
         }
     }
     output::data(|out| match args.json {

@@ -1,10 +1,10 @@
 //! `--html`, `--svg` and `--png`: renderers that write files.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::args::PictureArgs;
 use super::output;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Source};
 use crate::error::{Error, Result};
 use crate::inspect::{Html, Render, Report, Svg};
 use crate::storage;
@@ -70,13 +70,20 @@ impl PictureArgs {
 
 /// A picture must not replace what it shows.
 pub(super) fn refuse_checkpoint(checkpoint: &Checkpoint, option: &str, path: &Path) -> Result<()> {
+    let sources = checkpoint.sources().iter().chain(checkpoint.index());
+    refuse_file(sources.map(Source::path), option, path)
+}
+
+/// A picture must not replace one of these.
+pub(super) fn refuse_file<'f>(
+    mut files: impl Iterator<Item = &'f Path>,
+    option: &str,
+    path: &Path,
+) -> Result<()> {
     let Ok(target) = path.canonicalize() else {
         return Ok(()); // not there yet
     };
-    let sources = checkpoint.sources().iter().chain(checkpoint.index());
-    let mut files = sources.map(|source| source.path().to_owned());
-    let same = |file: PathBuf| file.canonicalize().is_ok_and(|file| file == target);
-    if files.any(same) {
+    if files.any(|file| file.canonicalize().is_ok_and(|file| file == target)) {
         let message = format!("{option} {} is the checkpoint itself", path.display());
         return Err(Error::Usage(message));
     }

@@ -1,11 +1,15 @@
 //! `ckpt-regen track`.
 
+use std::path::PathBuf;
+
 use super::args::TrackArgs;
 use super::inspect::{read_schema, warn_if_pending};
+use super::pictures::{refuse_file, write};
 use super::{output, paths};
+use crate::checkpoint::model_file;
 use crate::error::{Error, Result};
 use crate::inspect::track::{Csv, TrackOptions, track};
-use crate::inspect::{Json, Render as _, Terminal};
+use crate::inspect::{Html, Json, Render as _, Terminal};
 
 pub(super) fn run(args: &TrackArgs) -> Result<()> {
     let paths = paths::expand(&args.paths)?;
@@ -14,6 +18,11 @@ pub(super) fn run(args: &TrackArgs) -> Result<()> {
         root: args.root.clone(),
         channels: args.channel.clone(),
     };
+    if let Some(page) = &args.html {
+        let files = paths.iter().map(|path| model_file(path));
+        let files = files.collect::<Result<Vec<_>>>()?;
+        refuse_file(files.iter().map(PathBuf::as_path), "--html", page)?;
+    }
     let mut series = track(&paths, &options)?;
     for path in &paths {
         warn_if_pending(path)?;
@@ -35,6 +44,12 @@ pub(super) fn run(args: &TrackArgs) -> Result<()> {
                 "BatchNorm layers",
                 found,
             ));
+        }
+    }
+    if let Some(page) = &args.html {
+        write(&Html, &series, page)?;
+        if !args.json && !args.csv {
+            return Ok(());
         }
     }
     output::data(|out| {

@@ -157,3 +157,18 @@ pub(crate) fn gamma(path: &Path, layer: &str) -> Vec<f64> {
         .dtype
         .decode(&checkpoint.read(tensor).expect("γ is readable"))
 }
+
+/// Compares with tests/snapshots/NAME, which `CKPT_REGEN_SNAPSHOTS=write` writes anew.
+pub(crate) fn snapshot(name: &str, text: &str) {
+    let file = repository("tests/snapshots").join(name);
+    if std::env::var_os("CKPT_REGEN_SNAPSHOTS").is_some_and(|value| value == "write") {
+        fs::write(&file, text).unwrap();
+    }
+    let kept = fs::read_to_string(&file).unwrap_or_default();
+    let line = kept.lines().zip(text.lines()).position(|(a, b)| a != b);
+    assert!(
+        kept == text,
+        "{name} differs, first in line {:?}; CKPT_REGEN_SNAPSHOTS=write keeps it\n{text}",
+        line.map(|line| line + 1)
+    );
+}

@@ -4,7 +4,9 @@
 //! values in the dark, by selecting on the attributes (`[fill="#…"]`).
 
 mod axis;
+mod heat;
 mod histogram;
+mod lines;
 mod ridge;
 
 use std::io;
@@ -16,7 +18,9 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 pub(crate) use axis::{Axis, grouped};
+pub(crate) use heat::Heat;
 pub(crate) use histogram::Histogram;
+pub(crate) use lines::{Line, Lines};
 pub(crate) use ridge::{Ridge, Row};
 
 /// Text, axes, medians.
@@ -176,6 +180,20 @@ impl<'a> Canvas<'a> {
         let corner = unit_point((frame.left + frame.width, frame.top + frame.height));
         let corners = [unit_point((frame.left, frame.top)), corner];
         self.area.draw(&Rectangle::new(corners, color.filled()))
+    }
+
+    /// A point.
+    pub(crate) fn dot(&self, at: (f64, f64), radius: f64, color: RGBColor) -> Drawn {
+        let dot = Circle::new(unit_point(at), units(radius), color.filled());
+        self.area.draw(&dot)
+    }
+
+    /// As [`fill`](Self::fill), and see-through.
+    pub(crate) fn tint(&self, frame: Frame, color: RGBColor, opacity: f64) -> Drawn {
+        let corner = unit_point((frame.left + frame.width, frame.top + frame.height));
+        let corners = [unit_point((frame.left, frame.top)), corner];
+        let style = color.mix(opacity).filled();
+        self.area.draw(&Rectangle::new(corners, style))
     }
 
     /// A coordinate system on a part of the canvas.

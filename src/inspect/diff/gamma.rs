@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
+use super::super::Range;
+use super::super::histogram::Histogram;
 use super::super::summary::is_inhibited;
 use super::{NetworkDiff, Regeneration, Summary, regeneration};
 use crate::batchnorm::{Layer, Network};
@@ -21,12 +23,36 @@ pub struct LayerDiff {
     /// The type of γ in the second.
     pub dtype_b: String,
     /// Its γ in the first.
-    pub a: Summary,
+    pub a: Sided,
     /// Its γ in the second.
-    pub b: Summary,
+    pub b: Sided,
     /// What changed.
     #[serde(flatten)]
     pub gamma: GammaDiff,
+}
+
+/// The γ of a layer or network on one side.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Sided {
+    /// Where they lie.
+    #[serde(flatten)]
+    pub summary: Summary,
+    /// How many of them are in each bin.
+    pub histogram: Counts,
+}
+
+/// How many finite γ fall into each bin of a network's edges.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Counts {
+    /// By bin, fine enough for a picture.
+    pub fine_counts: Vec<u64>,
+}
+
+/// The bins of a network: both sides and all layers have the same.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Edges {
+    /// One more than there are bins.
+    pub fine_edges: Vec<f64>,
 }
 
 /// How many γ of a layer or network changed, and how.
@@ -63,6 +89,8 @@ pub struct Move {
     pub from: f64,
     /// In the second.
     pub to: f64,
+    /// How far, and in which direction.
+    pub delta: f64,
 }
 
 /// A layer that one checkpoint has and the other has not.
@@ -131,10 +159,15 @@ pub(super) fn compare<'c>(
             .flat_map(|(_, stored)| side(stored).values.iter().copied())
             .collect()
     };
-    let (summary_a, summary_b) = (Summary::of(&all(|(a, _)| a)), Summary::of(&all(|(_, b)| b)));
+    let (all_a, all_b) = (all(|(a, _)| a), all(|(_, b)| b));
+    let mut both_sides: Vec<f64> = all_a.iter().chain(&all_b).copied().collect();
+    both_sides.retain(|value| value.is_finite());
+    let axis = Histogram::over(Range::of(&mut both_sides));
+    let (side_a, side_b) = (Sided::of(&all_a, &axis), Sided::of(&all_b, &axis));
+    let median = side_a.summary.median;
     let mut layers: Vec<LayerDiff> = both
         .iter()
-        .map(|(name, (in_a, in_b))| layer_diff(name, in_a, in_b, summary_a.median))
+        .map(|(name, (in_a, in_b))| layer_diff(name, in_a, in_b, median, &axis))
         .collect();
     let only = |network: &Network, other: &HashMap<&str, &Layer>| -> Vec<OneSided> {
         let missing = network
@@ -162,8 +195,11 @@ pub(super) fn compare<'c>(
         root_a: of_a.root.clone(),
         root_b: of_b.root.clone(),
         role: of_a.role.name(),
-        a: summary_a,
-        b: summary_b,
+        a: side_a,
+        b: side_b,
+        histogram: Edges {
+            fine_edges: axis.fine_edges(),
+        },
         regeneration,
         total,
         layers_changed: differing + only_in_a.len() + only_in_b.len() + incompatible.len(),
@@ -204,7 +240,13 @@ fn comparable(
     Ok((in_a, in_b))
 }
 
-fn layer_diff(name: &str, in_a: &Stored, in_b: &Stored, median: Option<f64>) -> LayerDiff {
+fn layer_diff(
+    name: &str,
+    in_a: &Stored,
+    in_b: &Stored,
+    median: Option<f64>,
+    axis: &Histogram,
+) -> LayerDiff {
     let mut gamma = GammaDiff {
         channels: in_a.values.len(),
         ..GammaDiff::default()
@@ -237,6 +279,7 @@ fn layer_diff(name: &str, in_a: &Stored, in_b: &Stored, median: Option<f64>) -> 
                 channel,
                 from,
                 to,
+                delta: to - from,
             });
         }
     }
@@ -244,8 +287,8 @@ fn layer_diff(name: &str, in_a: &Stored, in_b: &Stored, median: Option<f64>) -> 
         name: name.to_owned(),
         dtype_a: in_a.dtype.to_string(),
         dtype_b: in_b.dtype.to_string(),
-        a: Summary::of(&in_a.values),
-        b: Summary::of(&in_b.values),
+        a: Sided::of(&in_a.values, axis),
+        b: Sided::of(&in_b.values, axis),
         gamma,
     }
 }
@@ -274,10 +317,14 @@ impl LayerDiff {
     }
 }
 
-impl Move {
-    /// How far, and in which direction.
-    pub fn delta(&self) -> f64 {
-        self.to - self.from
+impl Sided {
+    fn of(values: &[f64], axis: &Histogram) -> Sided {
+        let finite: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
+        let fine_counts = axis.count_fine(&finite);
+        Sided {
+            summary: Summary::of(values),
+            histogram: Counts { fine_counts },
+        }
     }
 }
 
@@ -290,7 +337,7 @@ impl GammaDiff {
         self.died += layer.died;
         self.revived += layer.revived;
         self.regenerated += layer.regenerated;
-        let size = |largest: &Option<Move>| largest.as_ref().map_or(0.0, |m| m.delta().abs());
+        let size = |largest: &Option<Move>| largest.as_ref().map_or(0.0, |m| m.delta.abs());
         if size(&layer.largest) > size(&self.largest) {
             self.largest.clone_from(&layer.largest);
         }

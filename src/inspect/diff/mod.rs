@@ -11,7 +11,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-pub use gamma::{GammaDiff, Incompatible, LayerDiff, Move, OneSided};
+pub use gamma::{Counts, Edges, GammaDiff, Incompatible, LayerDiff, Move, OneSided, Sided};
 pub use regeneration::Regeneration;
 pub use tensors::{Mismatch, TensorName, Tensors, Uncompared};
 
@@ -71,9 +71,11 @@ pub struct NetworkDiff {
     /// What it is for, in the first.
     pub role: &'static str,
     /// All of its γ in the first.
-    pub a: Summary,
+    pub a: Sided,
     /// All of its γ in the second.
-    pub b: Summary,
+    pub b: Sided,
+    /// The bins of all histograms.
+    pub histogram: Edges,
     /// The regeneration that makes the γ of the second out of those of the first, bit for bit.
     pub regeneration: Option<Regeneration>,
     /// Over the layers of both.

@@ -155,7 +155,7 @@ fn table(out: &mut String, network: &NetworkDiff, width: usize) {
             out,
             &layer.gamma,
             digits,
-            wide.then_some((&layer.a, &layer.b)),
+            wide.then_some((&layer.a.summary, &layer.b.summary)),
         );
     }
     let _ = write!(out, "{BOLD}{:<name$}{BOLD:#} ", "network");
@@ -163,7 +163,7 @@ fn table(out: &mut String, network: &NetworkDiff, width: usize) {
         out,
         &network.total,
         digits,
-        wide.then_some((&network.a, &network.b)),
+        wide.then_some((&network.a.summary, &network.b.summary)),
     );
 }
 
@@ -171,7 +171,7 @@ fn line(out: &mut String, gamma: &GammaDiff, digits: usize, sides: Option<(&Summ
     let delta = gamma
         .largest
         .as_ref()
-        .map_or_else(|| format!("{:>7}", "-"), |m| signed(m.delta()));
+        .map_or_else(|| format!("{:>7}", "-"), |m| signed(m.delta));
     let alarm = if gamma.died > 0 {
         ALARM
     } else {

@@ -3,7 +3,11 @@
 // table.sort    th[data-at]: JSON pointer of the column's values, * being the row's data-i
 // input.filter  above it: shows the rows whose first column contains the text
 // figure.chart  data-chart="histogram": data-edges, data-counts, and data-before if there is one
-//               data-chart="ridge":     data-edges, data-rows (an array of layers), data-before
+//               data-chart="ridge":     data-edges, data-rows (an array of layers), data-before;
+//                                       data-part, data-before-part: where in a layer its side stands
+//               data-chart="lines":     data-x (saves), data-unit, data-lines (JSON: name and pointer;
+//                                       key where it points to objects)
+//               data-chart="heat":      data-x, data-unit, data-rows (an array of layers)
 //               each drawing in it has data-plot="left top width height" of its plot
 'use strict';
 (() => {
@@ -44,8 +48,11 @@
       };
     },
     ridge(figure) {
-      const rows = at(figure.dataset.rows);
-      const before = figure.dataset.before && at(figure.dataset.before);
+      // Both sides of a layer may stand in one object.
+      const { part, beforePart } = figure.dataset;
+      const side = (list, key) => key ? list.map(layer => ({ ...layer, ...layer[key] })) : list;
+      const rows = side(at(figure.dataset.rows), part);
+      const before = figure.dataset.before && side(at(figure.dataset.before), beforePart);
       const lines = layer => [
         ['min', minus(layer.min)], ['median', minus(layer.median)], ['max', minus(layer.max)],
         ['inhibited', layer.inhibited + share(layer.inhibited, layer.channels)],
@@ -66,10 +73,46 @@
     },
   };
 
+  // Where saves lie on a line from 0 to 1.
+  const along = x => {
+    const low = x[0], span = x[x.length - 1] - low;
+    return x.map(value => span ? (value - low) / span : .5);
+  };
+  const places = figure => at(figure.dataset.x).map(save => save.at ?? save.after);
+  const maybe = value => value == null ? '–' : minus(value);
+
+  charts.lines = figure => {
+    const x = places(figure);
+    const lines = JSON.parse(figure.dataset.lines).map(line => {
+      const values = at(line.at);
+      return [line.name, line.key ? values.map(value => value[line.key]) : values];
+    });
+    return {
+      rows: 1,
+      places: along(x),
+      tell: (_, save) => [`${figure.dataset.unit} ${x[save]}`, lines.map(([name, values]) => [name, maybe(values[save])])],
+    };
+  };
+  charts.heat = figure => {
+    const x = places(figure), rows = at(figure.dataset.rows);
+    return {
+      rows: rows.length,
+      columns: x.length,
+      tell: (row, save) => [rows[row].name, [
+        [figure.dataset.unit, String(x[save])],
+        ['inhibited', rows[row].inhibited[save] + share(rows[row].inhibited[save], rows[row].channels)],
+        ['median γ', maybe(rows[row].median[save])],
+        ['changed sides', maybe(rows[row].hamming[save])],
+        ['regenerated', String(rows[row].regenerated[save])],
+      ]],
+    };
+  };
+
   for (const figure of document.querySelectorAll('figure.chart')) {
     const chart = charts[figure.dataset.chart]?.(figure);
     if (!chart) continue;
-    const edges = at(figure.dataset.edges), bins = edges.length - 1;
+    const edges = figure.dataset.edges ? at(figure.dataset.edges) : [];
+    const bins = chart.places?.length ?? chart.columns ?? edges.length - 1;
     const range = bin => `${minus(edges[bin])} … ${minus(edges[bin + 1])}`;
     const cursor = document.createElement('div');
     cursor.className = 'cursor';
@@ -88,13 +131,14 @@
       const d = drawing();
       if (!d) return;
       const pitch = d.height / chart.rows, step = d.width / bins;
-      const across = chart.rows > 1;
+      const across = chart.rows > 1 && !chart.columns;
+      const [from, wide] = chart.places ? [chart.places[bin] * d.width - 1, 2] : [bin * step, step];
       Object.assign(cursor.style, {
-        left: `${across ? d.left : d.left + bin * step}px`, width: `${across ? d.width : step}px`,
+        left: `${across ? d.left : d.left + from}px`, width: `${across ? d.width : wide}px`,
         top: `${d.top + row * pitch}px`, height: `${pitch}px`,
       });
       d.shown.append(cursor);
-      show(x ?? d.box.left + d.left + (bin + .5) * step, y ?? d.box.top + d.top + (row + .7) * pitch,
+      show(x ?? d.box.left + d.left + from + wide / 2, y ?? d.box.top + d.top + (row + .7) * pitch,
         ...chart.tell(row, bin, range));
     };
     const leave = () => { tip.hidden = true; cursor.remove(); };
@@ -104,7 +148,10 @@
       const u = (event.clientX - d.box.left - d.left) / d.width, v = (event.clientY - d.box.top - d.top) / d.height;
       const inside = chart.rows > 1 ? u <= 1.2 : u >= 0 && u <= 1;
       if (!inside || v < 0 || v >= 1) return leave();
-      bin = Math.max(0, Math.min(bins - 1, Math.floor(u * bins)));
+      const far = place => Math.abs(place - u);
+      bin = chart.places
+        ? chart.places.reduce((best, place, i, all) => far(place) < far(all[best]) ? i : best, 0)
+        : Math.max(0, Math.min(bins - 1, Math.floor(u * bins)));
       row = Math.max(0, Math.min(chart.rows - 1, Math.floor(v * chart.rows)));
       point(event.clientX, event.clientY);
     };

@@ -1,0 +1,330 @@
+//! Two checkpoints beside each other as a page.
+
+use std::io;
+
+use super::Html;
+use super::page::{Column, Page, facts, figure, table};
+use super::report::{count_and_share, gamma};
+use crate::inspect::Render;
+use crate::inspect::chart::{
+    self, Axis, Canvas, Drawn, Figure, Frame, Histogram, Ridge, Row, escaped, grouped,
+};
+use crate::inspect::diff::{Diff, LayerDiff, NetworkDiff, Side, TensorName, Tensors};
+
+const HISTOGRAM: f64 = 246.0;
+/// Names listed of each kind.
+const LISTED: usize = 100;
+
+impl Render<Diff> for Html {
+    fn render(&self, diff: &Diff, out: &mut dyn io::Write) -> io::Result<()> {
+        let mut body = header(diff);
+        for (i, network) in diff.networks.iter().enumerate() {
+            body += &section(i, network)?;
+        }
+        body += &only_networks(diff);
+        body += &match &diff.tensors {
+            Some(tensors) => other_tensors(tensors),
+            None => "<h3>Other tensors</h3>\n<p class=\"note\">Not compared.</p>\n".to_owned(),
+        };
+        Page {
+            title: &format!("{} and {}", name(&diff.a), name(&diff.b)),
+            data: &serde_json::to_value(diff)?,
+            body: &body,
+        }
+        .write(out)
+    }
+}
+
+fn name(side: &Side) -> String {
+    let path = std::path::Path::new(&side.path);
+    path.file_name().map_or_else(
+        || side.path.clone(),
+        |name| name.to_string_lossy().into_owned(),
+    )
+}
+
+fn header(diff: &Diff) -> String {
+    let side = |mark: &str, side: &Side| {
+        let epoch = side
+            .epoch
+            .map_or_else(String::new, |n| format!(" · {n} epochs finished"));
+        format!(
+            "<p class=\"path\">{mark}: {} · {}{epoch}</p>\n",
+            escaped(&side.path),
+            side.format
+        )
+    };
+    let verdict = if diff.equal {
+        "Nothing differs."
+    } else {
+        "They differ."
+    };
+    format!(
+        "<header>\n<p class=\"kind\">Two checkpoints beside each other</p>\n<h1>{} → {}</h1>\n{}{}\
+         <p class=\"said\">{verdict}</p>\n</header>\n",
+        escaped(&name(&diff.a)),
+        escaped(&name(&diff.b)),
+        side("A", &diff.a),
+        side("B", &diff.b),
+    )
+}
+
+fn section(i: usize, network: &NetworkDiff) -> io::Result<String> {
+    let at = format!("/networks/{i}");
+    let mut out = "<section>\n".to_owned();
+    if !(network.root_a.is_empty() && network.root_b.is_empty()) {
+        let root = match (&network.root_a[..], &network.root_b[..]) {
+            (a, b) if a == b => escaped(a),
+            (a, b) => format!("{} → {}", escaped(a), escaped(b)),
+        };
+        out += &format!("<h2>{root} <small>{}</small></h2>\n", network.role);
+    }
+    if let Some(regeneration) = &network.regeneration {
+        let scope = match &regeneration.scope[..] {
+            "network" => String::new(),
+            scope => format!(" --scope {scope}"),
+        };
+        out += &format!(
+            "<p class=\"rule\">The γ of B are those of A after apply --rule {}{scope}</p>\n",
+            regeneration.rule
+        );
+    }
+    out += &network_facts(network);
+    out += &missing(network);
+    let attributes = format!(
+        "data-chart=\"histogram\" data-edges=\"{at}/histogram/fine_edges\" \
+         data-counts=\"{at}/b/histogram/fine_counts\" data-before=\"{at}/a/histogram/fine_counts\""
+    );
+    let caption = "<h3>All channels</h3><p>Filled: B; outline: A.</p>";
+    out += &figure(&attributes, caption, |width| {
+        let histogram = histogram(network);
+        drawn((width, HISTOGRAM), "histogram of γ", |canvas, frame| {
+            histogram.draw(canvas, frame)
+        })
+    })?;
+    let attributes = format!(
+        "data-chart=\"ridge\" data-edges=\"{at}/histogram/fine_edges\" \
+         data-rows=\"{at}/layers\" data-part=\"b\" data-before=\"{at}/layers\" data-before-part=\"a\""
+    );
+    let caption = "<h3>Layer by layer</h3><p>On one axis; each layer has its own height. Filled: B; \
+                   outline: A. The short stroke is the layer’s median in B, the long line the \
+                   network’s; the dashed ones are |γ| = 0.01.</p>";
+    out += &figure(&attributes, caption, |width| {
+        let ridge = ridge(network, width < 500.0);
+        let label = "histograms of γ, a row for each layer, on one axis";
+        drawn((width, ridge.height()), label, |canvas, frame| {
+            ridge.draw(canvas, frame)
+        })
+    })?;
+    out += "<h3>Numbers</h3>\n";
+    out += &table(&columns(&at, network), network.layers.iter().map(cells));
+    Ok(out + "</section>\n")
+}
+
+fn drawn(
+    (width, height): (f64, f64),
+    label: &str,
+    paint: impl FnOnce(&Canvas<'_>, Frame) -> Drawn<Frame>,
+) -> io::Result<Figure> {
+    let frame = Frame {
+        left: 0.0,
+        top: 0.0,
+        width,
+        height,
+    };
+    let (svg, plot) = chart::draw((width, height), label, |canvas| paint(canvas, frame))?;
+    Ok(Figure { svg, plot })
+}
+
+fn histogram(network: &NetworkDiff) -> Histogram<'_> {
+    let (a, b) = (&network.a, &network.b);
+    Histogram {
+        axis: Axis::new(&network.histogram.fine_edges),
+        counts: &b.histogram.fine_counts,
+        median: b.summary.median,
+        before: Some(&a.histogram.fine_counts),
+        median_before: a
+            .summary
+            .median
+            .filter(|old| Some(*old) != b.summary.median),
+    }
+}
+
+fn ridge(network: &NetworkDiff, narrow: bool) -> Ridge<'_> {
+    let row = |layer: &'_ LayerDiff| -> Vec<(String, bool)> {
+        let moved = (grouped(layer.gamma.moved as u64), false);
+        let channels = (grouped(layer.gamma.channels as u64), false);
+        if narrow {
+            vec![moved]
+        } else {
+            vec![channels, moved]
+        }
+    };
+    let rows = network.layers.iter().map(|layer| Row {
+        name: &layer.name,
+        counts: &layer.b.histogram.fine_counts,
+        median: layer.b.summary.median,
+        before: Some(&layer.a.histogram.fine_counts),
+        numbers: row(layer),
+    });
+    Ridge {
+        axis: Axis::new(&network.histogram.fine_edges),
+        rows: rows.collect(),
+        headings: if narrow {
+            vec!["moved"]
+        } else {
+            vec!["channels", "moved"]
+        },
+        median: network.b.summary.median,
+    }
+}
+
+fn network_facts(network: &NetworkDiff) -> String {
+    let (total, a, b) = (&network.total, &network.a.summary, &network.b.summary);
+    let of = |count| count_and_share(count, total.channels);
+    facts(&[
+        ("channels", grouped(total.channels as u64)),
+        ("γ moved", of(total.moved)),
+        ("layers that differ", grouped(network.layers_changed as u64)),
+        (lifted(network), of(total.regenerated)),
+        (
+            "median γ",
+            format!("{} → {}", gamma(a.median), gamma(b.median)),
+        ),
+        (
+            "inhibited, |γ| &lt; 0.01",
+            format!("{} → {}", grouped(a.inhibited as u64), of(b.inhibited)),
+        ),
+        ("died", grouped(total.died as u64)),
+        ("came back", grouped(total.revived as u64)),
+    ])
+}
+
+/// Layers that cannot be laid beside each other.
+fn missing(network: &NetworkDiff) -> String {
+    let mut out = String::new();
+    for (side, layers) in [("A", &network.only_in_a), ("B", &network.only_in_b)] {
+        for layer in layers {
+            let (name, channels) = (escaped(&layer.name), layer.channels);
+            out += &format!("<p class=\"alarm\">Only in {side}: {name}, {channels} channels</p>\n");
+        }
+    }
+    for layer in &network.incompatible {
+        let (name, reason) = (escaped(&layer.name), escaped(&layer.reason));
+        out += &format!("<p class=\"alarm\">Not comparable: {name}: {reason}</p>\n");
+    }
+    out
+}
+
+/// What the field `regenerated` counts here.
+fn lifted(network: &NetworkDiff) -> &'static str {
+    match network.regeneration {
+        Some(_) => "regenerated",
+        None => "rose past A’s median",
+    }
+}
+
+fn columns(at: &str, network: &NetworkDiff) -> Vec<Column> {
+    let column = |heading, key: &str| Column {
+        heading,
+        at: format!("{at}/layers/*/{key}"),
+        text: key == "name",
+    };
+    vec![
+        column("layer", "name"),
+        column("channels", "channels"),
+        column("moved", "moved"),
+        column("rose", "rose"),
+        column("fell", "fell"),
+        column("farthest", "largest/delta"),
+        column("died", "died"),
+        column("came back", "revived"),
+        column(lifted(network), "regenerated"),
+        column("median A", "a/median"),
+        column("median B", "b/median"),
+    ]
+}
+
+fn cells(layer: &LayerDiff) -> Vec<String> {
+    let count = |count: usize| grouped(count as u64);
+    let g = &layer.gamma;
+    let died = match g.died {
+        0 => "0".to_owned(),
+        died => format!("<b>{}</b>", count(died)),
+    };
+    vec![
+        escaped(&layer.name).replace('.', "<wbr>."),
+        count(g.channels),
+        count(g.moved),
+        count(g.rose),
+        count(g.fell),
+        gamma(g.largest.as_ref().map(|largest| largest.delta)),
+        died,
+        count(g.revived),
+        count(g.regenerated),
+        gamma(layer.a.summary.median),
+        gamma(layer.b.summary.median),
+    ]
+}
+
+fn only_networks(diff: &Diff) -> String {
+    let mut out = String::new();
+    for (side, networks) in [
+        ("A", &diff.networks_only_in_a),
+        ("B", &diff.networks_only_in_b),
+    ] {
+        for network in networks {
+            let (root, role) = (escaped(&network.root), network.role);
+            out += &format!("<p class=\"alarm\">Only in {side}: the network {root} ({role})</p>\n");
+        }
+    }
+    out
+}
+
+fn other_tensors(tensors: &Tensors) -> String {
+    let count = |count: usize| grouped(count as u64);
+    let mut out = "<section>\n<h3>Other tensors</h3>\n".to_owned();
+    out += &facts(&[
+        ("equal", count(tensors.equal)),
+        ("changed", count(tensors.changed.len())),
+        ("only in A", count(tensors.only_in_a.len())),
+        ("only in B", count(tensors.only_in_b.len())),
+        (
+            "of another type or shape",
+            count(tensors.incompatible.len()),
+        ),
+        ("not compared", count(tensors.not_compared.len())),
+    ]);
+    let name = |tensor: &TensorName| match &tensor.root[..] {
+        "" => tensor.name.clone(),
+        root => format!("{root}: {}", tensor.name),
+    };
+    let kinds = tensors.incompatible.iter();
+    let kinds = kinds.map(|m| format!("{}: {} in A, {} in B", name(&m.tensor), m.a, m.b));
+    let reasons = tensors.not_compared.iter();
+    let reasons = reasons.map(|n| format!("{}: {}", name(&n.tensor), n.reason));
+    for (what, names) in [
+        (
+            "Changed",
+            tensors.changed.iter().map(name).collect::<Vec<_>>(),
+        ),
+        ("Only in A", tensors.only_in_a.iter().map(name).collect()),
+        ("Only in B", tensors.only_in_b.iter().map(name).collect()),
+        ("Of another type or shape", kinds.collect()),
+        ("Not compared", reasons.collect()),
+    ] {
+        if names.is_empty() {
+            continue;
+        }
+        let shown = names.iter().take(LISTED).map(|name| escaped(name));
+        let shown = shown.collect::<Vec<_>>().join("<br>\n");
+        let more = match names.len().saturating_sub(LISTED) {
+            0 => String::new(),
+            more => format!("<br>\nand {more} more"),
+        };
+        out += &format!(
+            "<details><summary>{what}</summary>\n<p class=\"path\">{shown}{more}</p></details>\n"
+        );
+    }
+    out + "</section>\n"
+}
