@@ -158,7 +158,7 @@ fn line(out: &mut String, layer: &LayerSeries, columns: &Columns, tops: &Tops) {
         "{:>channels$} {BAR}{}{BAR:#} {alarm}{}{alarm:#} {}→{:<6} {distance}",
         layer.channels,
         bars(&shares, tops.inhibited, cells),
-        percent(layer.inhibited[last], layer.channels),
+        percent(layer.inhibited[last] as u64, layer.channels as u64),
         median(0),
         median(last).trim(),
     );
@@ -191,7 +191,7 @@ fn bars(values: &[Option<f64>], top: f64, width: usize) -> String {
 /// A share in four columns.
 fn share(share: f64) -> String {
     // Exact: the share is a count by a count below 2^53.
-    percent((share * 1e6).round() as usize, 1_000_000)
+    percent((share * 1e6).round() as u64, 1_000_000)
 }
 
 fn regenerations(out: &mut String, series: &Series) {
@@ -241,7 +241,7 @@ fn followed(alive: impl ExactSizeIterator<Item = (usize, usize)>) -> String {
         .collect();
     let text = |count: Option<&(usize, usize)>| {
         count.map_or_else(String::new, |(alive, of)| {
-            percent(*alive, *of).trim().to_owned()
+            percent(*alive as u64, *of as u64).trim().to_owned()
         })
     };
     let (first, last, later) = (text(counts.first()), text(counts.last()), counts.len() - 1);
@@ -257,7 +257,7 @@ fn masks(out: &mut String, series: &Series) {
     let Some(Some(last)) = series.network.hamming.last() else {
         return;
     };
-    let near = percent((100.0 * SETTLED) as usize, 100);
+    let near = percent((100.0 * SETTLED) as u64, 100);
     let settled = match series.settled {
         Some(save) => {
             let at = place(series, series.saves[save].at);
