@@ -9,7 +9,7 @@ use std::path::Path;
 
 use candle_core::DType;
 use candle_nn::VarMap;
-use ckpt_regen::engine::plain::Plain;
+use ckpt_regen::engine::cpu::{Cpu, Isa};
 use ckpt_regen::engine::{Batch, Engine};
 use ckpt_regen::net::zoo;
 use ckpt_regen::{Checkpoint, weights};
@@ -58,7 +58,7 @@ fn the_fixture_reaches_its_test_accuracy_on_cifar_100() {
     let checkpoint = Checkpoint::open(repository(FIXTURE).join("model.safetensors")).unwrap();
     let vars: VarMap = weights::initialize(&graph, 0, DType::F32).unwrap();
     weights::load(&graph, &checkpoint, &weights::LoadOptions::default(), &vars).unwrap();
-    let mut engine = Plain::<f32>::new(graph).unwrap();
+    let mut engine = Cpu::new(graph, Isa::best(), 0).unwrap();
     weights::to_engine(&vars, &mut engine).unwrap();
 
     let (mut right, mut seen) = (0, 0);

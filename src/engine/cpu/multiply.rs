@@ -1,6 +1,8 @@
 //! The matrix product: a tile of the result is kept in registers while its rows and columns go by.
 
-use pulp::Simd;
+use std::any::TypeId;
+
+use pulp::{Scalar256b, Simd};
 
 /// acc[i][j] += Σ_k a[i][k] · b[k][j], where b has `NV` vectors for each k.
 #[inline(always)]
@@ -18,7 +20,7 @@ pub(super) fn rows_by_panel<S: Simd, const MR: usize, const NV: usize>(
         for (acc, a) in acc.iter_mut().zip(&a) {
             let a = simd.splat_f32s(a[k]);
             for (acc, b) in acc.iter_mut().zip(b) {
-                *acc = simd.mul_add_e_f32s(a, *b, *acc);
+                *acc = multiply_add(simd, a, *b, *acc);
             }
         }
     }
@@ -35,8 +37,19 @@ pub(super) fn outer<S: Simd, const MR: usize, const NV: usize>(
     for (acc, a) in acc.iter_mut().zip(a) {
         let a = simd.splat_f32s(*a);
         for (acc, b) in acc.iter_mut().zip(b) {
-            *acc = simd.mul_add_e_f32s(a, *b, *acc);
+            *acc = multiply_add(simd, a, *b, *acc);
         }
+    }
+}
+
+/// a · b + c. Without instructions for it, the two roundings of a product and a sum: a call for every
+/// number would give one.
+#[inline(always)]
+fn multiply_add<S: Simd>(simd: S, a: S::f32s, b: S::f32s, c: S::f32s) -> S::f32s {
+    if TypeId::of::<S>() == TypeId::of::<Scalar256b>() {
+        simd.add_f32s(simd.mul_f32s(a, b), c)
+    } else {
+        simd.mul_add_f32s(a, b, c)
     }
 }
 
