@@ -132,7 +132,7 @@ pub(super) fn forward(isa: Isa, function: Function, x: &[f32], y: &mut [f32]) {
     y.par_chunks_mut(CHUNK)
         .zip(x.par_chunks(CHUNK))
         .for_each(|(y, x)| {
-            isa.run(
+            isa.run_loops(
                 #[inline(always)]
                 || {
                     function.specialised(
@@ -159,7 +159,7 @@ pub(super) fn backward(
     dx.par_chunks_mut(CHUNK)
         .zip(from)
         .for_each(|(dx, (x, dy))| {
-            isa.run(
+            isa.run_loops(
                 #[inline(always)]
                 || {
                     function.specialised(

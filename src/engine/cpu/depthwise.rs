@@ -20,7 +20,7 @@ pub(super) fn gather(
     let images = source.par_chunks_exact(padded(from));
     let results = result.par_chunks_exact_mut(padded(to));
     results.zip(images).for_each(|(result, source)| {
-        isa.run(
+        isa.run_loops(
             #[inline(always)]
             || {
                 for walk in walks {
@@ -99,7 +99,7 @@ pub(super) fn backward_weight(
         .enumerate()
         .for_each(|(part, dw)| {
             dw.fill(0.0);
-            isa.run(
+            isa.run_loops(
                 #[inline(always)]
                 || {
                     for image in part * share..g.images.min((part + 1) * share) {

@@ -12,7 +12,7 @@ use crate::net::Shape;
 pub(super) fn sum(isa: Isa, a: &[f32], b: &[f32], y: &mut [f32]) {
     each_chunk(1, y, |at, y| {
         let (a, b) = (&a[at..][..y.len()], &b[at..][..y.len()]);
-        isa.run(
+        isa.run_loops(
             #[inline(always)]
             || {
                 for (y, (a, b)) in y.iter_mut().zip(a.iter().zip(b)) {
@@ -30,7 +30,7 @@ pub(super) fn copy(isa: Isa, x: &[f32], (y, add): (&mut [f32], bool)) {
         if !add {
             return y.copy_from_slice(x);
         }
-        isa.run(
+        isa.run_loops(
             #[inline(always)]
             || y.iter_mut().zip(x).for_each(|(y, x)| *y += x),
         );
@@ -46,7 +46,7 @@ pub(super) fn gate(isa: Isa, shape: Shape, x: &[f32], g: &[f32], (y, add): (&mut
     y.par_chunks_exact_mut(padded(shape))
         .zip(images)
         .for_each(|(y, (x, g))| {
-            isa.run(
+            isa.run_loops(
                 #[inline(always)]
                 || {
                     for (y, x) in y.chunks_exact_mut(stride).zip(x.chunks_exact(stride)) {
@@ -76,7 +76,7 @@ pub(super) fn gate_gradient(
             if !add {
                 dg.fill(0.0);
             }
-            isa.run(
+            isa.run_loops(
                 #[inline(always)]
                 || {
                     for (x, dy) in x.chunks_exact(stride).zip(dy.chunks_exact(stride)) {
@@ -135,7 +135,7 @@ pub(super) fn collect(
 pub(super) fn add_to_channels(isa: Isa, bias: &[f32], y: &mut [f32]) {
     let stride = stride(bias.len());
     each_chunk(stride, y, |_, y| {
-        isa.run(
+        isa.run_loops(
             #[inline(always)]
             || {
                 for y in y.chunks_exact_mut(stride) {

@@ -71,4 +71,24 @@ impl Isa {
             _ => Simd::vectorize(Scalar256b, kernel),
         }
     }
+
+    /// Runs loops that the compiler turns into vectors. The closure has to be `#[inline(always)]`, or
+    /// it is compiled for any processor.
+    #[inline]
+    pub(super) fn run_loops(self, loops: impl FnMut()) {
+        self.run(Loops(loops));
+    }
+}
+
+/// A closure that is called where it is inlined: through `FnOnce` it would be called by way of a
+/// function that is not.
+struct Loops<F>(F);
+
+impl<F: FnMut()> WithSimd for Loops<F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, _: S) {
+        (self.0)();
+    }
 }

@@ -41,7 +41,7 @@ impl MaxPool {
         y.par_chunks_exact_mut(padded(self.output))
             .zip(images)
             .for_each(|(y, x)| {
-                isa.run(
+                isa.run_loops(
                     #[inline(always)]
                     || {
                         for (pixel, y) in y.chunks_exact_mut(stride).enumerate() {
@@ -63,7 +63,7 @@ impl MaxPool {
         dx.par_chunks_exact_mut(padded(self.input))
             .zip(images)
             .for_each(|(dx, (x, dy))| {
-                isa.run(
+                isa.run_loops(
                     #[inline(always)]
                     || {
                         for (pixel, dy) in dy.chunks_exact(stride).enumerate() {

@@ -69,7 +69,7 @@ impl Mix {
         y.par_chunks_exact_mut(padded(self.shapes.1))
             .zip(images)
             .for_each(|(y, x)| {
-                isa.run(
+                isa.run_loops(
                     #[inline(always)]
                     || {
                         for (pixel, y) in y.chunks_exact_mut(stride).enumerate() {
@@ -96,7 +96,7 @@ impl Mix {
         dx.par_chunks_exact_mut(padded(self.shapes.0))
             .zip(images)
             .for_each(|(dx, dy)| {
-                isa.run(
+                isa.run_loops(
                     #[inline(always)]
                     || {
                         for (pixel, dy) in dy.chunks_exact(stride).enumerate() {

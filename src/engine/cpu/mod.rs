@@ -208,7 +208,7 @@ impl Engine for Cpu {
                         decay: update.decay(spec),
                         scale,
                     };
-                    isa.run(
+                    isa.run_loops(
                         #[inline(always)]
                         || {
                             optimizer::update(
@@ -258,10 +258,11 @@ impl Engine for Cpu {
 
 /// Σ x², in parts of f32 that are merged in f64.
 fn squares(isa: Isa, x: &[f32]) -> f64 {
-    isa.run(
+    let mut total = 0.0;
+    isa.run_loops(
         #[inline(always)]
         || {
-            let parts = x.chunks(1024).map(|x| {
+            for x in x.chunks(1024) {
                 let mut sums = [0.0_f32; 16];
                 let (vectors, rest) = x.as_chunks::<16>();
                 for x in vectors {
@@ -270,10 +271,11 @@ fn squares(isa: Isa, x: &[f32]) -> f64 {
                     }
                 }
                 let all = sums.iter().map(|sum| f64::from(*sum));
-                all.chain(rest.iter().map(|x| f64::from(x * x)))
-                    .sum::<f64>()
-            });
-            parts.sum()
+                total += all
+                    .chain(rest.iter().map(|x| f64::from(x * x)))
+                    .sum::<f64>();
+            }
         },
-    )
+    );
+    total
 }

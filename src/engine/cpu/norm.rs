@@ -69,26 +69,33 @@ impl Normal {
         // Sums of differences from the first row: squares of large means would cancel.
         let around = &x[..stride];
         let sums = &mut self.sums;
-        in_parts(isa, sums, stride, rows, |rows, sums| {
-            let x = &x[rows.start * stride..rows.end * stride];
-            for (channel, sums) in sums.chunks_exact_mut(2 * LANES).enumerate() {
-                let at = channel * LANES;
-                let around = lanes(&around[at..]);
-                let (mut sum, mut square) = ([0.0; LANES], [0.0; LANES]);
-                for row in x.chunks_exact(stride) {
-                    let x = lanes(&row[at..]);
+        in_parts(
+            isa,
+            sums,
+            stride,
+            rows,
+            #[inline(always)]
+            |rows, sums| {
+                let x = &x[rows.start * stride..rows.end * stride];
+                for (channel, sums) in sums.chunks_exact_mut(2 * LANES).enumerate() {
+                    let at = channel * LANES;
+                    let around = lanes(&around[at..]);
+                    let (mut sum, mut square) = ([0.0; LANES], [0.0; LANES]);
+                    for row in x.chunks_exact(stride) {
+                        let x = lanes(&row[at..]);
+                        for i in 0..LANES {
+                            let x = x[i] - around[i];
+                            sum[i] += x;
+                            square[i] += x * x;
+                        }
+                    }
                     for i in 0..LANES {
-                        let x = x[i] - around[i];
-                        sum[i] += x;
-                        square[i] += x * x;
+                        sums[i] += f64::from(sum[i]);
+                        sums[LANES + i] += f64::from(square[i]);
                     }
                 }
-                for i in 0..LANES {
-                    sums[i] += f64::from(sum[i]);
-                    sums[LANES + i] += f64::from(square[i]);
-                }
-            }
-        });
+            },
+        );
         let n = rows as f64;
         for (channel, around) in around.iter().enumerate().take(affine.0.len()) {
             let (sum, square) = total(&self.sums, stride, channel);
@@ -111,7 +118,7 @@ impl Normal {
         let stride = self.mean.len();
         each_chunk(stride, y, |at, y| {
             let x = &x[at..][..y.len()];
-            isa.run(
+            isa.run_loops(
                 #[inline(always)]
                 || {
                     function.specialised(
@@ -142,34 +149,41 @@ impl Normal {
         let stride = self.mean.len();
         let rows = x.len() / stride;
         let (mean, slope, shift) = (&self.mean, &self.slope, &self.shift);
-        in_parts(isa, &mut self.sums, stride, rows, |rows, sums| {
-            let range = rows.start * stride..rows.end * stride;
-            let (x, dy) = (&x[range.clone()], &dy[range]);
-            function.specialised(
-                #[inline(always)]
-                |function| {
-                    for (channel, sums) in sums.chunks_exact_mut(2 * LANES).enumerate() {
-                        let at = channel * LANES;
-                        let (mean, slope) = (lanes(&mean[at..]), lanes(&slope[at..]));
-                        let shift = lanes(&shift[at..]);
-                        let (mut sum, mut product) = ([0.0; LANES], [0.0; LANES]);
-                        for (x, dy) in x.chunks_exact(stride).zip(dy.chunks_exact(stride)) {
-                            let (x, dy) = (lanes(&x[at..]), lanes(&dy[at..]));
+        in_parts(
+            isa,
+            &mut self.sums,
+            stride,
+            rows,
+            #[inline(always)]
+            |rows, sums| {
+                let range = rows.start * stride..rows.end * stride;
+                let (x, dy) = (&x[range.clone()], &dy[range]);
+                function.specialised(
+                    #[inline(always)]
+                    |function| {
+                        for (channel, sums) in sums.chunks_exact_mut(2 * LANES).enumerate() {
+                            let at = channel * LANES;
+                            let (mean, slope) = (lanes(&mean[at..]), lanes(&slope[at..]));
+                            let shift = lanes(&shift[at..]);
+                            let (mut sum, mut product) = ([0.0; LANES], [0.0; LANES]);
+                            for (x, dy) in x.chunks_exact(stride).zip(dy.chunks_exact(stride)) {
+                                let (x, dy) = (lanes(&x[at..]), lanes(&dy[at..]));
+                                for i in 0..LANES {
+                                    let x = x[i] - mean[i];
+                                    let g = gradient(function, x * slope[i] + shift[i], dy[i]);
+                                    sum[i] += g;
+                                    product[i] += g * x;
+                                }
+                            }
                             for i in 0..LANES {
-                                let x = x[i] - mean[i];
-                                let g = gradient(function, x * slope[i] + shift[i], dy[i]);
-                                sum[i] += g;
-                                product[i] += g * x;
+                                sums[i] += f64::from(sum[i]);
+                                sums[LANES + i] += f64::from(product[i]);
                             }
                         }
-                        for i in 0..LANES {
-                            sums[i] += f64::from(sum[i]);
-                            sums[LANES + i] += f64::from(product[i]);
-                        }
-                    }
-                },
-            );
-        });
+                    },
+                );
+            },
+        );
         for channel in 0..affine.0.len() {
             let (sum, product) = total(&self.sums, stride, channel);
             let scale = f64::from(self.scale[channel]);
@@ -182,7 +196,7 @@ impl Normal {
         let normal = &*self;
         each_chunk(stride, dx, |at, dx| {
             let (x, dy) = (&x[at..][..dx.len()], &dy[at..][..dx.len()]);
-            isa.run(
+            isa.run_loops(
                 #[inline(always)]
                 || {
                     function.specialised(
@@ -238,7 +252,7 @@ fn in_parts(
         sums.fill(0.0);
         let end = rows.min((part + 1) * share);
         for start in (part * share..end).step_by(ROWS) {
-            isa.run(
+            isa.run_loops(
                 #[inline(always)]
                 || sum(start..end.min(start + ROWS), sums),
             );
