@@ -46,17 +46,18 @@ const fits = page => page.evaluate(() => document.documentElement.scrollWidth <=
 // A tip goes when the page scrolls: let scrolling end first.
 const settle = page => page.evaluate(() => new Promise(done => setTimeout(() => requestAnimationFrame(() => setTimeout(done, 50)), 50)));
 
-// The middle of a bin (and row) of the drawing that is shown, on the screen.
+// The middle of a bin or save (and row) of the drawing that is shown, on the screen.
 async function place(page, kind, bin, row = 0, rows = 1) {
   const shown = page.locator(`figure[data-chart="${kind}"] [data-plot]:visible`).first();
   await shown.scrollIntoViewIfNeeded();
   await settle(page);
   const box = await shown.locator('svg').boundingBox();
   const [plot, width, bins] = await shown.evaluate(div => {
-    const at = div.closest('figure').dataset.edges;
+    const { edges, x } = div.closest('figure').dataset;
     const data = JSON.parse(document.getElementById('data').textContent);
-    const edges = at.split('/').slice(1).reduce((value, key) => value[key], data);
-    return [div.dataset.plot.split(' ').map(Number), div.querySelector('svg').width.baseVal.value, edges.length - 1];
+    const all = (edges ?? x).split('/').slice(1).reduce((value, key) => value[key], data);
+    const bins = edges ? all.length - 1 : all.length;
+    return [div.dataset.plot.split(' ').map(Number), div.querySelector('svg').width.baseVal.value, bins];
   });
   const scale = box.width / width;
   return { x: box.x + scale * (plot[0] + plot[2] * (bin + .5) / bins), y: box.y + scale * (plot[1] + plot[3] * (row + .5) / rows) };
@@ -180,6 +181,52 @@ const checks = {
       assert.deepEqual((await order(page)).map(i => data.regenerated[i]), [...data.regenerated].sort((a, b) => b - a));
     });
     await open(file, PHONE, async page => assert.ok(await fits(page)));
+  },
+
+  async series(file) {
+    await open(file, DESK, async (page, data) => {
+      const last = data.saves.length - 1;
+      const row = data.layers.findIndex(layer => layer.inhibited[last] > 0);
+      const layer = data.layers[row];
+      let at = await place(page, 'heat', last, row, data.layers.length);
+      await page.mouse.move(at.x, at.y);
+      let text = (await tip(page)).replace(/\s+/g, ' ');
+      for (const value of [layer.name, `number ${data.saves[last].at}`, `inhibited ${layer.inhibited[last]} (`,
+        `median γ ${minus(layer.median[last])}`, `changed sides ${layer.hamming[last]}`]) {
+        assert.ok(text.includes(value), `${value} in ${text}`);
+      }
+      at = await place(page, 'lines', last);
+      await page.mouse.move(at.x, at.y);
+      text = (await tip(page)).replace(/\s+/g, ' ');
+      assert.ok(text.includes(`inhibited channels ${data.network.inhibited[last]}`), text);
+      const button = head(page, 'inhibited first').locator('button');
+      await button.click();
+      assert.deepEqual((await order(page)).map(i => data.layers[i].inhibited[0]),
+        data.layers.map(layer => layer.inhibited[0]).sort((a, b) => b - a));
+      await head(page, 'changed sides last').locator('button').click();
+      assert.deepEqual((await order(page)).map(i => data.layers[i].hamming[last]),
+        data.layers.map(layer => layer.hamming[last]).sort((a, b) => b - a));
+    });
+    for (const options of [DARK, PHONE]) await open(file, options, async page => assert.ok(await fits(page)));
+  },
+
+  async compared(file) {
+    await open(file, DESK, async (page, data) => {
+      const { a, b, layers } = data.networks[0];
+      const bin = b.histogram.fine_counts.indexOf(Math.max(...b.histogram.fine_counts));
+      let at = await place(page, 'histogram', bin);
+      await page.mouse.move(at.x, at.y);
+      const text = (await tip(page)).replace(/\s+/g, ' ');
+      assert.ok(text.includes(`before ${a.histogram.fine_counts[bin]} channel`), text);
+      assert.ok(text.includes(`after ${b.histogram.fine_counts[bin]} channel`), text);
+      at = await place(page, 'ridge', bin, 3, layers.length);
+      await page.mouse.move(at.x, at.y);
+      const told = await tip(page);
+      assert.ok(told.includes(`${minus(layers[3].a.median)} → ${minus(layers[3].b.median)}`), told);
+      await head(page, 'moved').locator('button').click();
+      assert.deepEqual((await order(page)).map(i => layers[i].moved), layers.map(layer => layer.moved).sort((a, b) => b - a));
+    });
+    for (const options of [DARK, PHONE]) await open(file, options, async page => assert.ok(await fits(page)));
   },
 
   async hostile(file) {

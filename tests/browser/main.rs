@@ -81,6 +81,25 @@ fn the_report_of_an_edit_tells_both_sides() {
 }
 
 #[test]
+fn the_page_of_a_training_run_tells_exact_numbers_of_every_save() {
+    let dir = tempfile::tempdir().unwrap();
+    let page = dir.path().join("r.html");
+    let saves = repository(FIXTURE).join("series/*.safetensors");
+    ok(&["track", text(&saves), "--html", text(&page)]);
+    check("series", &[&page]);
+}
+
+#[test]
+fn the_page_of_two_checkpoints_tells_both_sides() {
+    let dir = tempfile::tempdir().unwrap();
+    let page = dir.path().join("r.html");
+    let a = repository(FIXTURE).join("series/epoch-005.safetensors");
+    let b = repository(FIXTURE).join("model.safetensors");
+    ok(&["diff", text(&a), text(&b), "--html", text(&page)]);
+    check("compared", &[&page]);
+}
+
+#[test]
 fn names_of_layers_run_no_script() {
     let dir = tempfile::tempdir().unwrap();
     let (file, page) = (dir.path().join("m.safetensors"), dir.path().join("r.html"));
