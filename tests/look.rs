@@ -94,18 +94,26 @@ fn the_table_at_80_and_at_200_columns() {
 #[test]
 fn a_pipe_and_no_color_get_no_escape_codes_and_who_forces_colors_gets_them() {
     let file = repository(FIXTURE).join("model.safetensors");
-    let shown = |variables: &[(&str, &str)]| {
-        let mut command = command(&["inspect", text(&file)]);
-        command.env_remove("NO_COLOR");
-        command.envs(variables.iter().copied());
-        String::from_utf8(command.output().unwrap().stdout).unwrap()
-    };
-    let forced = shown(&[("CLICOLOR_FORCE", "1")]);
-    assert!(forced.contains("\u{1b}["));
-    let piped = shown(&[]);
-    assert!(!piped.contains('\u{1b}'));
-    assert_eq!(piped, shown(&[("NO_COLOR", "1")]));
-    assert_eq!(piped, anstream::adapter::strip_str(&forced).to_string());
+    let before = repository(FIXTURE).join("series/epoch-012.safetensors");
+    let earlier = repository(FIXTURE).join("series/epoch-005.safetensors");
+    for args in [
+        &["inspect", text(&file)][..],
+        &["diff", text(&before), text(&file)],
+        &["track", text(&earlier), text(&before)],
+    ] {
+        let shown = |variables: &[(&str, &str)]| {
+            let mut command = command(args);
+            command.env_remove("NO_COLOR");
+            command.envs(variables.iter().copied());
+            String::from_utf8(command.output().unwrap().stdout).unwrap()
+        };
+        let forced = shown(&[("CLICOLOR_FORCE", "1")]);
+        assert!(forced.contains("\u{1b}["), "{args:?}");
+        let piped = shown(&[]);
+        assert!(!piped.contains('\u{1b}'), "{args:?}");
+        assert_eq!(piped, shown(&[("NO_COLOR", "1")]));
+        assert_eq!(piped, anstream::adapter::strip_str(&forced).to_string());
+    }
 }
 
 /// What a terminal of 200 columns gets; `None`, after saying so, where none can be made.

@@ -334,7 +334,7 @@ fn records_are_not_taken_for_checkpoints() {
 }
 
 #[test]
-fn single_channels_are_followed_by_name_or_as_the_weakest_and_the_strongest() {
+fn channels_and_whole_layers_are_followed_by_name_or_as_the_weakest_and_the_strongest() {
     let series = track_json(&[&real(), "--channel", "features.1.conv.0.1:3"]);
     let chosen = &series["trajectories"];
     assert_eq!(chosen.as_array().unwrap().len(), 1);
@@ -349,6 +349,10 @@ fn single_channels_are_followed_by_name_or_as_the_weakest_and_the_strongest() {
             json!(gamma(&file, "features.1.conv.0.1")[3])
         );
     }
+    let whole = track_json(&[&real(), "--channel", "features.1.conv.0.1"]);
+    let whole = whole["trajectories"].as_array().unwrap();
+    assert_eq!(whole.len(), 8);
+    assert_eq!(whole[3], chosen[0]);
     let dir = regenerated_run();
     let chosen = &track_json(&[&all(&dir)])["trajectories"];
     let of = |i: usize| {
@@ -370,7 +374,11 @@ fn a_channel_that_is_not_there_is_wrong_usage() {
             "the layer has 8 channels, counted from 0",
         ),
         ("nonesuch:0", "no layer \"nonesuch\" among the 52 layers"),
-        ("features.1.conv.0.1", "expected LAYER:INDEX"),
+        (
+            "features.1.conv.0.1:x",
+            "no layer \"features.1.conv.0.1:x\"",
+        ),
+        ("", "expected LAYER or LAYER:INDEX"),
     ] {
         let message = fails(2, &["track", &real(), "--channel", channel]);
         assert!(message.contains(said), "{message}");

@@ -385,9 +385,9 @@ pub(super) struct TrackArgs {
     /// Checkpoints: files, shard indexes, directories, or quoted patterns such as 'ckpt-*.pth'
     #[arg(required = true, value_name = "PATH")]
     pub(super) paths: Vec<PathBuf>,
-    /// Follow this channel, counted from 0; may be repeated [default: those whose |γ| has the
-    /// smallest and the largest mean over time]
-    #[arg(long, value_name = "LAYER:INDEX")]
+    /// Follow this channel, counted from 0, or every channel of a layer; may be repeated [default:
+    /// those whose |γ| has the smallest and the largest mean over time]
+    #[arg(long, value_name = "LAYER[:INDEX]")]
     pub(super) channel: Vec<Channel>,
     /// Show only layers whose name matches this regular expression
     #[arg(long, value_name = "RE")]

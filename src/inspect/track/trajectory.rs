@@ -7,13 +7,13 @@ use serde::Serialize;
 use super::LayerSeries;
 use crate::error::{Error, Result};
 
-/// A channel by name, as `features.3.conv.1:12`.
+/// Channels by name: `features.3.conv.1:12`, or `features.3.conv.1` for all of a layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Channel {
     /// The layer's name.
     pub layer: String,
-    /// Counted from 0.
-    pub index: usize,
+    /// Counted from 0; `None` for all.
+    pub index: Option<usize>,
 }
 
 /// One channel over time.
@@ -45,11 +45,20 @@ impl FromStr for Channel {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Channel, String> {
-        let expected = || "expected LAYER:INDEX, such as features.3.conv.1:12".to_owned();
-        let (layer, index) = text.rsplit_once(':').ok_or_else(expected)?;
+        if text.is_empty() {
+            return Err("expected LAYER or LAYER:INDEX, such as features.3.conv.1:12".to_owned());
+        }
+        // A layer's name may have a colon itself.
+        let channel = text
+            .rsplit_once(':')
+            .and_then(|(layer, index)| Some((layer, index.parse().ok()?)));
+        let (layer, index) = match channel {
+            Some((layer, index)) => (layer, Some(index)),
+            None => (text, None),
+        };
         Ok(Channel {
             layer: layer.to_owned(),
-            index: index.parse().map_err(|_| expected())?,
+            index,
         })
     }
 }
@@ -71,19 +80,23 @@ pub(super) fn follow(
         }
     };
     if !asked.is_empty() {
-        let find = |channel: &Channel| {
-            let layer = layers.iter().find(|layer| layer.name == channel.layer);
-            let layer = layer.ok_or_else(|| no_layer(&channel.layer, layers))?;
-            if channel.index >= layer.channels {
-                let Channel { layer: name, index } = channel;
-                return Err(Error::Usage(format!(
-                    "--channel {name}:{index}: the layer has {} channels, counted from 0",
-                    layer.channels
-                )));
-            }
-            Ok(trajectory(layer, channel.index, Chosen::Asked))
-        };
-        return asked.iter().map(find).collect();
+        let mut all = Vec::new();
+        for Channel { layer: name, index } in asked {
+            let layer = layers.iter().find(|layer| layer.name == *name);
+            let layer = layer.ok_or_else(|| no_layer(name, layers))?;
+            let channels = match *index {
+                None => 0..layer.channels,
+                Some(index) if index < layer.channels => index..index + 1,
+                Some(index) => {
+                    return Err(Error::Usage(format!(
+                        "--channel {name}:{index}: the layer has {} channels, counted from 0",
+                        layer.channels
+                    )));
+                }
+            };
+            all.extend(channels.map(|channel| trajectory(layer, channel, Chosen::Asked)));
+        }
+        return Ok(all);
     }
     let mean = |at: usize| -> f64 { gammas.iter().map(|gamma| gamma[at].abs()).sum() };
     let all = layers
