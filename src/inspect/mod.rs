@@ -155,12 +155,15 @@ impl NetworkReport {
 
 impl Range {
     fn of(finite: &mut [f64]) -> Option<Range> {
-        finite.sort_by(f64::total_cmp);
-        let (min, max) = (*finite.first()?, *finite.last()?);
+        let middle = finite.len().checked_sub(1)? / 2;
+        // Its neighbours need not be sorted.
+        let (below, median, above) = finite.select_nth_unstable_by(middle, f64::total_cmp);
+        let min = below.iter().copied().min_by(f64::total_cmp);
+        let max = above.iter().copied().max_by(f64::total_cmp);
         Some(Range {
-            min,
-            median: finite[(finite.len() - 1) / 2],
-            max,
+            min: min.unwrap_or(*median),
+            median: *median,
+            max: max.unwrap_or(*median),
         })
     }
 }

@@ -210,7 +210,7 @@ impl Sorted {
             Rule::Paper => counted.copied().collect(),
             Rule::Reference | Rule::KeepSign => counted.map(|value| value.abs()).collect(),
         };
-        list.sort_by(f64::total_cmp);
+        list.sort_unstable_by(f64::total_cmp);
         Sorted(list)
     }
 

@@ -67,7 +67,7 @@ pub(super) fn gradient(function: Function, x: f32, dy: f32) -> f32 {
             }
         }
         Activation::HardSwish => {
-            let slope = if x >= 3.0 { 1.0 } else { x / 3.0 + 0.5 };
+            let slope = if x < 3.0 { x / 3.0 + 0.5 } else { 1.0 };
             if x <= -3.0 { 0.0 } else { dy * slope }
         }
         Activation::HardSigmoid => {

@@ -47,8 +47,8 @@ fn slope<T: Real>(activation: Activation, x: T) -> Option<T> {
         Activation::Relu6 if x <= T::zero() || x >= T::of(6.0) => None,
         Activation::Relu | Activation::Relu6 => Some(one),
         Activation::HardSwish if x <= -three => None,
-        Activation::HardSwish if x >= three => Some(one),
-        Activation::HardSwish => Some(x / three + T::of(0.5)),
+        Activation::HardSwish if x < three => Some(x / three + T::of(0.5)),
+        Activation::HardSwish => Some(one),
         Activation::HardSigmoid if x > -three && x < three => Some(T::of(SIXTH)),
         Activation::HardSigmoid => None,
         Activation::Sigmoid => {
