@@ -9,6 +9,8 @@
 //!                             are γ)   │
 //!                                      ▼
 //!                                   inspect (look)
+//!
+//! net (a network as a graph) ─▶ engine (runs it)     weights: a checkpoint's, into either
 //! ```
 //!
 //! Data flows left to right, and a change is a value: a [`regen::Plan`] lists layer, channel, old

@@ -1,6 +1,7 @@
 //! Every operation's gradients beside finite differences, in f64, on sizes where loops go wrong.
 
-use super::{Bench, Mode, uniform};
+use super::{Bench, Mode};
+use crate::engine::uniform::uniform;
 use crate::net::{Activation, Convolution, Graph, Op, Shape, Value, Window};
 
 const SEED: u64 = 7;

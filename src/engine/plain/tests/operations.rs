@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Bench, Mode, uniform};
+use super::{Bench, Mode};
+use crate::engine::uniform::uniform;
 use crate::net::{Activation, Graph, Op, Shape, Window};
 
 #[derive(serde::Deserialize)]

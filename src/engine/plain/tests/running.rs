@@ -22,7 +22,7 @@ fn engine() -> Plain<f32> {
     let mut engine = Plain::new(network()).unwrap();
     let graph = network();
     for (at, spec) in graph.tensors().iter().enumerate() {
-        let values = super::uniform(&spec.name, spec.len());
+        let values = crate::engine::uniform::uniform(&spec.name, spec.len());
         let values: Vec<f64> = values.iter().map(|x| x.abs()).collect();
         engine.write(crate::net::TensorId(at), Part::Value, &values);
     }
@@ -30,7 +30,7 @@ fn engine() -> Plain<f32> {
 }
 
 fn images(count: usize) -> (Vec<f32>, Vec<u32>) {
-    let images = super::uniform("images", count * 32);
+    let images = crate::engine::uniform::uniform("images", count * 32);
     let images = images.iter().map(|x| *x as f32).collect();
     (images, (0..count as u32).map(|at| at % 7).collect())
 }
