@@ -116,6 +116,12 @@ impl Normal {
     /// y = f((x − mean) · slope + shift).
     pub(super) fn apply(&self, isa: Isa, function: Function, x: &[f32], y: &mut [f32]) {
         let stride = self.mean.len();
+        // One length for all: no bound is checked in the loop.
+        let (mean, slope, shift) = (
+            &self.mean[..stride],
+            &self.slope[..stride],
+            &self.shift[..stride],
+        );
         each_chunk(stride, y, |at, y| {
             let x = &x[at..][..y.len()];
             isa.run_loops(
@@ -125,9 +131,9 @@ impl Normal {
                         #[inline(always)]
                         |function| {
                             for (y, x) in y.chunks_exact_mut(stride).zip(x.chunks_exact(stride)) {
+                                let (y, x) = (&mut y[..stride], &x[..stride]);
                                 for i in 0..stride {
-                                    let z = (x[i] - self.mean[i]) * self.slope[i] + self.shift[i];
-                                    y[i] = value(function, z);
+                                    y[i] = value(function, (x[i] - mean[i]) * slope[i] + shift[i]);
                                 }
                             }
                         },
