@@ -178,6 +178,8 @@ pub(super) struct Gather<'a> {
     pub(super) source: &'a [f32],
     /// From [`Sides::pack`].
     pub(super) packed: &'a [f32],
+    /// A zero for every channel that is gathered: what a tap sees outside of the map.
+    pub(super) outside: &'a [f32],
     /// One number a channel of the result.
     pub(super) bias: Option<&'a [f32]>,
     /// Whether the result is added to what is there.
@@ -204,9 +206,6 @@ impl Gather<'_> {
 
 /// Rows of a result that a task should have at least.
 const TOGETHER: usize = 128;
-
-/// A zero for every channel: what a tap sees outside of the map.
-static NOTHING: [f32; 8192] = [0.0; 8192];
 
 /// Some images of a gather.
 struct Images<'a> {
@@ -319,7 +318,7 @@ impl<'a> Tile<'a> {
                 let over = (over * self.walk.stride.1) as isize + tap.over;
                 let (height, width) = (shapes.0.height as isize, shapes.0.width as isize);
                 if down < 0 || down >= height || over < 0 || over >= width {
-                    return &NOTHING[..depth];
+                    return &self.gather.outside[..depth];
                 }
                 let image = (self.first + image) * shapes.0.pixels();
                 let pixel = image + (down * width + over) as usize;

@@ -53,9 +53,13 @@ impl Cpu {
     ///
     /// # Errors
     /// The network's output is no vector of classes; a weight is shared by layers that differ in
-    /// more than their place; no threads can be had.
+    /// more than their place; the processor lacks the instructions; no threads can be had.
     pub fn new(graph: Graph, isa: Isa, threads: usize) -> Result<Cpu> {
         check_output(&graph)?;
+        if !isa.is_available() {
+            let reason = format!("this processor has no {}", isa.name());
+            return Err(graph.error("instructions", reason));
+        }
         let parameters = Parameter::all(&graph).map_err(|name| {
             graph.error(&name, "two layers of different kinds share this weight")
         })?;

@@ -100,9 +100,9 @@ impl Normal {
         for (channel, around) in around.iter().enumerate().take(affine.0.len()) {
             let (sum, square) = total(&self.sums, stride, channel);
             let mean = f64::from(*around) + sum / n;
-            let squares = (square - sum * sum / n).max(0.0);
-            // NaN and infinity stay what they are.
-            let squares = if square.is_nan() { square } else { squares };
+            let squares = square - sum * sum / n;
+            // Below 0 by rounding only; NaN stays.
+            let squares = if squares < 0.0 { 0.0 } else { squares };
             let follow = |running: &mut f32, now: f64| {
                 let before = f64::from(*running);
                 *running = (before + momentum * (now - before)) as f32;

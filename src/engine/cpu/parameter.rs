@@ -20,7 +20,7 @@ pub(super) struct Parameter {
 }
 
 /// Where the number at [out][in][tap] of the state dict is kept.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 enum Layout {
     #[default]
     AsItIs,
@@ -88,16 +88,8 @@ impl Parameter {
                     },
                     _ => Layout::AsItIs,
                 };
-                let place = |layout: Layout| {
-                    let len = graph.tensor(id).len();
-                    (
-                        layout.len(len),
-                        layout.place(len.saturating_sub(1)),
-                        layout.place(len / 2),
-                    )
-                };
                 match layouts[id.index()] {
-                    Some(other) if place(other) != place(layout) => {
+                    Some(other) if other != layout => {
                         return Err(graph.tensor(id).name.clone());
                     }
                     _ => layouts[id.index()] = Some(layout),

@@ -30,6 +30,8 @@ pub(super) struct Plan {
 pub(super) struct Scratch {
     pub(super) packed: Vec<f32>,
     pub(super) parts: Vec<f32>,
+    /// As many as the widest group has channels; never written.
+    pub(super) zeros: Vec<f32>,
     pub(super) logits: Vec<f32>,
     pub(super) logits_gradient: Vec<f32>,
 }
@@ -131,11 +133,12 @@ impl Plan {
             ..Scratch::default()
         };
         scratch.logits_gradient = scratch.logits.clone();
-        let (mut packed, mut parts) = (0, 0);
+        let (mut packed, mut parts, mut zeros) = (0, 0, 0);
         for step in &steps {
             match &step.kind {
                 Kind::Convolution(layer) => {
                     let (forward, backward) = layer.sides();
+                    zeros = zeros.max(forward.from).max(backward.from);
                     packed = packed.max(forward.packed()).max(backward.packed());
                     let len = graph.tensor(layer.weight).len();
                     parts = parts.max(convolution::parts(&layer.geometry) * len);
@@ -148,6 +151,7 @@ impl Plan {
                 _ => {}
             }
         }
+        scratch.zeros = vec![0.0; zeros];
         scratch.packed = vec![0.0; packed];
         scratch.parts = vec![0.0; if training { parts } else { 0 }];
         Plan {
@@ -189,7 +193,8 @@ fn steps(graph: &Graph, images: usize) -> Vec<Step> {
             value: input.index(),
             shape: graph.shape(*input),
             add: false,
-            wanted: input.index() > 0,
+            // The images have no gradient, but γ and β of what normalises them do.
+            wanted: input.index() > 0 || matches!(node.op, Op::BatchNorm { .. }),
         });
         steps.push(Step {
             kind: kind(graph, node, images),
@@ -228,9 +233,7 @@ fn kind(graph: &Graph, node: &Node, images: usize) -> Kind {
             groups,
         } => {
             let layer = layer(*weight, *bias, *window, *groups);
-            match is_depthwise(*groups, node.shape.channels, input.channels / groups)
-                && input.channels == *groups
-            {
+            match is_depthwise(*groups, node.shape.channels, input.channels / groups) {
                 true => Kind::Depthwise(layer),
                 false => Kind::Convolution(layer),
             }
@@ -306,6 +309,10 @@ fn share(
         places[last.output] = place(last.output, &mut free);
     }
     for step in steps.iter_mut().rev() {
+        // What nothing reads has no gradient, and no share in any.
+        if places[step.output] == usize::MAX {
+            continue;
+        }
         for input in &mut step.inputs {
             if !input.wanted {
                 continue;
@@ -315,9 +322,7 @@ fn share(
                 places[input.value] = place(input.value, &mut free);
             }
         }
-        if places[step.output] != usize::MAX {
-            free.push(places[step.output]);
-        }
+        free.push(places[step.output]);
     }
     (
         places,

@@ -45,6 +45,7 @@ pub(super) fn forward(
                 shapes: (layer.geometry.input, layer.geometry.output),
                 source: x,
                 packed,
+                outside: &context.scratch.zeros,
                 bias,
                 add: false,
             };
@@ -269,6 +270,7 @@ fn convolution_input(
         shapes,
         source: dy,
         packed,
+        outside: &context.scratch.zeros,
         bias: None,
         add,
     };

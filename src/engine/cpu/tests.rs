@@ -306,6 +306,57 @@ fn joins_splits_gates_and_noise() {
 }
 
 #[test]
+fn images_are_normalised_and_what_nothing_reads_has_no_share() {
+    let mut graph = Graph::new("first and dead", Shape::new(3, 4, 5));
+    let x = graph.batch_norm("bn", graph.input()).unwrap();
+    let y = graph.activation("relu", x, Activation::Relu).unwrap();
+    let layer = Convolution::new(7, 3).padding(1);
+    let y = graph.convolution("conv", y, &layer).unwrap();
+    let z = graph.activation("read", y, Activation::Relu6).unwrap();
+    graph.activation("dead", y, Activation::Silu).unwrap();
+    let z = graph.global_average_pool("pool", z).unwrap();
+    graph.linear("fc", z, 5, true).unwrap();
+    compare(graph, 3);
+}
+
+#[test]
+fn more_channels_than_any_table_of_zeros_holds() {
+    check("wide", Shape::new(2, 1, 2), 1, |graph, x| {
+        let x = graph
+            .convolution("widen", x, &Convolution::new(9000, 1))
+            .unwrap();
+        let layer = Convolution::new(1, 3).padding(1);
+        graph.convolution("layer", x, &layer).unwrap()
+    });
+}
+
+#[test]
+fn infinity_spoils_the_running_variance_as_in_the_plain_engine() {
+    let mut graph = Graph::new("infinite", Shape::new(2, 1, 3));
+    let x = graph.batch_norm("bn", graph.input()).unwrap();
+    let x = graph.add("flatten", Op::Flatten, &[x]).unwrap();
+    graph.linear("fc", x, 2, false).unwrap();
+    let batch = Batch {
+        images: &[1.0, f32::INFINITY, 2.0, 1.0, 2.0, 3.0],
+        labels: &[0],
+    };
+    let variance = |engine: &mut dyn Engine| {
+        fill(engine);
+        engine.recalibrate(&batch, 0).unwrap();
+        let mut values = Vec::new();
+        engine.read(TensorId(3), Part::Value, &mut values);
+        values
+    };
+    let found = variance(&mut Cpu::new(graph.clone(), Isa::best(), 1).unwrap());
+    let plain = variance(&mut Plain::<f32>::new(graph).unwrap());
+    assert!(
+        found[0].is_nan() && plain[0].is_nan(),
+        "{found:?} {plain:?}"
+    );
+    assert!((found[1] - plain[1]).abs() < 1e-6, "{found:?} {plain:?}");
+}
+
+#[test]
 fn whole_networks_whatever_the_threads() {
     for name in ["mobilenet_v3_small", "shufflenet_v2_x0_5", "resnet20"] {
         let options = crate::net::zoo::Options {
