@@ -13,15 +13,21 @@ pub(super) fn apply<T: Real>(
     y: &mut [T],
     put: impl Fn(&mut T, T),
 ) {
-    let kept = T::of(1.0 / (1.0 - p));
     for (place, (x, y)) in x.chunks(run).zip(y.chunks_mut(run)).enumerate() {
-        let factor = match uniform(seed, place as u64) < p {
-            true => T::zero(),
-            false => kept,
-        };
+        let factor = T::of(factor(p, seed, place));
         for (x, y) in x.iter().zip(y) {
             put(y, *x * factor);
         }
+    }
+}
+
+/// What the number at a place, or the image, is multiplied by: 0 with probability `p`, else
+/// 1 / (1 − p).
+#[inline]
+pub(super) fn factor(p: f64, seed: u64, place: usize) -> f64 {
+    match uniform(seed, place as u64) < p {
+        true => 0.0,
+        false => 1.0 / (1.0 - p),
     }
 }
 

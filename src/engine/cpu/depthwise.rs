@@ -83,15 +83,15 @@ fn inside(at: usize, shift: isize, size: usize) -> Option<usize> {
     at.checked_add_signed(shift).filter(|at| *at < size)
 }
 
-/// dw += Σ x · dy, as [tap][padded channel]; `parts` holds [`PARTS`] of them.
+/// dw += Σ x · dy, as [tap][padded channel]. `walk` is that of [`Walk::forward`]; `parts` holds
+/// [`PARTS`] of dw.
 pub(super) fn backward_weight(
     isa: Isa,
-    g: &Geometry,
+    (g, walk): (&Geometry, &Walk),
     (x, dy): (&[f32], &[f32]),
     dw: &mut [f32],
     parts: &mut [f32],
 ) {
-    let walk = &Walk::forward(g)[0];
     let (len, share) = (dw.len(), g.images.div_ceil(PARTS));
     let parts = &mut parts[..PARTS * len];
     parts

@@ -131,6 +131,31 @@ pub(super) fn collect(
         });
 }
 
+/// y = x · factor, or added to it: one factor for each image with `whole`, else for each number, by its
+/// place in the order channel, row, column.
+pub(super) fn noise(
+    shape: Shape,
+    factor: impl Fn(usize) -> f64 + Sync,
+    whole: bool,
+    x: &[f32],
+    (y, add): (&mut [f32], bool),
+) {
+    let stride = stride(shape.channels);
+    let images = x.par_chunks_exact(padded(shape)).enumerate();
+    y.par_chunks_exact_mut(padded(shape))
+        .zip(images)
+        .for_each(|(y, (image, x))| {
+            let pixels = y.chunks_exact_mut(stride).zip(x.chunks_exact(stride));
+            for (pixel, (y, x)) in pixels.enumerate() {
+                for (channel, (y, x)) in y.iter_mut().zip(x).enumerate().take(shape.channels) {
+                    let place = image * shape.len() + channel * shape.pixels() + pixel;
+                    let now = x * factor(if whole { image } else { place }) as f32;
+                    *y = if add { *y + now } else { now };
+                }
+            }
+        });
+}
+
 /// y += b, channel by channel.
 pub(super) fn add_to_channels(isa: Isa, bias: &[f32], y: &mut [f32]) {
     let stride = stride(bias.len());

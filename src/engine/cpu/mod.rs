@@ -45,6 +45,8 @@ pub struct Cpu {
     plans: Vec<Plan>,
     /// Which plan ran last.
     last: Option<usize>,
+    /// Of each gradient, squared.
+    norms: Vec<f64>,
 }
 
 impl Cpu {
@@ -74,6 +76,7 @@ impl Cpu {
             parameters,
             plans: Vec::new(),
             last: None,
+            norms: Vec::new(),
         })
     }
 
@@ -188,14 +191,13 @@ impl Engine for Cpu {
 
     fn update(&mut self, update: &Update) -> f64 {
         let (graph, isa) = (&self.graph, self.isa);
-        let parameters = &mut self.parameters;
+        let (parameters, norms) = (&mut self.parameters, &mut self.norms);
         self.threads.install(|| {
             let gradients = parameters
                 .par_iter()
                 .map(|kept| squares(isa, &kept.gradient));
-            let mut each = vec![0.0; graph.tensors().len()];
-            gradients.collect_into_vec(&mut each);
-            let norm = each.iter().sum::<f64>().sqrt();
+            gradients.collect_into_vec(norms);
+            let norm = norms.iter().sum::<f64>().sqrt();
             let scale = update.scale(norm);
             parameters
                 .par_iter_mut()

@@ -78,10 +78,10 @@ pub(super) enum Kind {
     Move(Vec<Vec<Run>>),
     MaxPool(MaxPool),
     Mix(Mix),
-    /// Dropout or stochastic depth, with how many numbers one decision takes away.
+    /// Dropout, or stochastic depth, which takes whole images away.
     Noise {
         p: f64,
-        run: usize,
+        whole: bool,
     },
     Flatten,
 }
@@ -258,11 +258,11 @@ fn kind(graph: &Graph, node: &Node, images: usize) -> Kind {
             input,
             output: node.shape,
         }),
-        Op::Dropout { p } => Kind::Noise { p: *p, run: 1 },
-        Op::StochasticDepth { p } => Kind::Noise {
+        Op::Dropout { p } => Kind::Noise {
             p: *p,
-            run: padded(node.shape),
+            whole: false,
         },
+        Op::StochasticDepth { p } => Kind::Noise { p: *p, whole: true },
         Op::Flatten => Kind::Flatten,
         op => match Mix::of(op, input, node.shape) {
             Some(mix) => Kind::Mix(mix),

@@ -108,10 +108,11 @@ pub(super) fn forward(
         }
         Kind::MaxPool(pool) => pool.forward(isa, x, y),
         Kind::Mix(mix) => mix.forward(isa, x, y),
-        Kind::Noise { p, run } => match context.seed {
+        Kind::Noise { p, whole } => match context.seed {
             Some(seed) if *p > 0.0 => {
                 let seed = noise::of_node(seed, step.node);
-                noise::apply(*p, seed, *run, x, y, |y, x| *y = x);
+                let factor = |place| noise::factor(*p, seed, place);
+                elementwise::noise(step.shape, factor, *whole, x, (y, false));
             }
             _ => elementwise::copy(isa, x, (y, false)),
         },
@@ -168,7 +169,8 @@ pub(super) fn backward(
                 ..
             } = &mut context.parameters[layer.weight.index()];
             let parts = &mut context.scratch.parts;
-            depthwise::backward_weight(isa, &layer.geometry, (value(0), dy), gradient, parts);
+            let sizes = (&layer.geometry, &layer.forward[0]);
+            depthwise::backward_weight(isa, sizes, (value(0), dy), gradient, parts);
             let shapes = (layer.geometry.output, layer.geometry.input);
             into(0, &mut |dx, add| {
                 depthwise::gather(isa, &layer.backward, shapes, filters, dy, (dx, add));
@@ -224,10 +226,10 @@ pub(super) fn backward(
             cleared(dx, add);
             mix.backward(isa, dy, dx);
         }),
-        Kind::Noise { p, run } => into(0, &mut |dx, add| {
-            cleared(dx, add);
+        Kind::Noise { p, whole } => into(0, &mut |dx, add| {
             let seed = noise::of_node(context.seed.unwrap_or_default(), step.node);
-            noise::apply(*p, seed, *run, dy, dx, |dx, dy| *dx += dy);
+            let factor = |place| noise::factor(*p, seed, place);
+            elementwise::noise(step.shape, factor, *whole, dy, (dx, add));
         }),
         Kind::Flatten => into(0, &mut |dx, add| {
             cleared(dx, add);
@@ -248,7 +250,8 @@ fn convolution_weight(layer: &Convolution, context: &mut Context<'_>, x: &[f32],
     bias_gradient(layer, context, dy);
     let gradient = &mut context.parameters[layer.weight.index()].gradient;
     let parts = &mut context.scratch.parts;
-    convolution::backward_weight(context.isa, &layer.geometry, x, dy, gradient, parts);
+    let sizes = (&layer.geometry, &layer.forward[0]);
+    convolution::backward_weight(context.isa, sizes, (x, dy), gradient, parts);
 }
 
 fn convolution_input(

@@ -278,8 +278,8 @@ fn joins_splits_gates_and_noise() {
             before: 2,
             after: 5,
         },
-        Op::Dropout { p: 0.0 },
-        Op::StochasticDepth { p: 0.0 },
+        Op::Dropout { p: 0.4 },
+        Op::StochasticDepth { p: 0.4 },
     ];
     for op in ops {
         check(op.name(), shape, 3, |graph, x| {
