@@ -1,9 +1,11 @@
-//! Functions of one number, as the compiler turns them into vectors: no branch, no call. Where they
-//! are more than a comparison, they agree with the plain ones but for rounding.
+//! Functions of one number, for vectors: no branch, no call. Where they are more than a comparison,
+//! they agree with the plain ones but for rounding.
 
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::isa::Isa;
+use super::multiply::multiply_add;
 use crate::net::Activation;
 
 /// An activation, or none.
@@ -13,101 +15,141 @@ pub(super) enum Function {
     Of(Activation),
 }
 
-impl Function {
-    /// Calls `body` with the function as a constant, so that its loops hold no choice.
-    #[inline(always)]
-    pub(super) fn specialised(self, mut body: impl FnMut(Function)) {
-        match self {
-            Function::Identity => body(Function::Identity),
-            Function::Of(Activation::Relu) => body(Function::Of(Activation::Relu)),
-            Function::Of(Activation::Relu6) => body(Function::Of(Activation::Relu6)),
-            Function::Of(Activation::HardSwish) => body(Function::Of(Activation::HardSwish)),
-            Function::Of(Activation::HardSigmoid) => body(Function::Of(Activation::HardSigmoid)),
-            Function::Of(Activation::Sigmoid) => body(Function::Of(Activation::Sigmoid)),
-            Function::Of(Activation::Silu) => body(Function::Of(Activation::Silu)),
+/// Evaluates an expression with the function as a constant, so that its loops hold no choice.
+macro_rules! specialised {
+    ($function:ident => $body:expr) => {{
+        use crate::engine::cpu::activation::Function::{Identity, Of};
+        use crate::net::Activation::{HardSigmoid, HardSwish, Relu, Relu6, Sigmoid, Silu};
+        match $function {
+            Identity => {
+                let $function = Identity;
+                $body
+            }
+            Of(Relu) => {
+                let $function = Of(Relu);
+                $body
+            }
+            Of(Relu6) => {
+                let $function = Of(Relu6);
+                $body
+            }
+            Of(HardSwish) => {
+                let $function = Of(HardSwish);
+                $body
+            }
+            Of(HardSigmoid) => {
+                let $function = Of(HardSigmoid);
+                $body
+            }
+            Of(Sigmoid) => {
+                let $function = Of(Sigmoid);
+                $body
+            }
+            Of(Silu) => {
+                let $function = Of(Silu);
+                $body
+            }
         }
-    }
+    }};
 }
+pub(super) use specialised;
 
 /// f(x).
 #[inline(always)]
-pub(super) fn value(function: Function, x: f32) -> f32 {
+pub(super) fn value<S: Simd>(simd: S, function: Function, x: S::f32s) -> S::f32s {
     let Function::Of(activation) = function else {
         return x;
     };
+    let constant = |x| simd.splat_f32s(x);
+    let six = |x| {
+        let x = above(simd, simd.add_f32s(x, constant(3.0)), 0.0);
+        below(simd, x, 6.0)
+    };
     match activation {
-        Activation::Relu => above(x, 0.0),
-        Activation::Relu6 => below(above(x, 0.0), 6.0),
-        Activation::HardSwish => x * below(above(x + 3.0, 0.0), 6.0) / 6.0,
-        Activation::HardSigmoid => below(above(x + 3.0, 0.0), 6.0) / 6.0,
-        Activation::Sigmoid => 1.0 / (1.0 + exp(-x)),
-        Activation::Silu => x / (1.0 + exp(-x)),
+        Activation::Relu => above(simd, x, 0.0),
+        Activation::Relu6 => below(simd, above(simd, x, 0.0), 6.0),
+        Activation::HardSwish => simd.div_f32s(simd.mul_f32s(x, six(x)), constant(6.0)),
+        Activation::HardSigmoid => simd.div_f32s(six(x), constant(6.0)),
+        Activation::Sigmoid => simd.div_f32s(constant(1.0), one_and_exp_of_negative(simd, x)),
+        Activation::Silu => simd.div_f32s(x, one_and_exp_of_negative(simd, x)),
     }
 }
 
 /// dy · f′(x); 0 where no gradient passes, whatever dy.
 #[inline(always)]
-pub(super) fn gradient(function: Function, x: f32, dy: f32) -> f32 {
+pub(super) fn gradient<S: Simd>(simd: S, function: Function, x: S::f32s, dy: S::f32s) -> S::f32s {
     let Function::Of(activation) = function else {
         return dy;
     };
+    let constant = |x| simd.splat_f32s(x);
+    let zero = constant(0.0);
+    let up_to = |bound| simd.less_than_or_equal_f32s(x, constant(bound));
+    let from = |bound| simd.greater_than_or_equal_f32s(x, constant(bound));
     match activation {
-        Activation::Relu => {
-            if x <= 0.0 {
-                0.0
-            } else {
-                dy
-            }
-        }
+        Activation::Relu => simd.select_f32s(up_to(0.0), zero, dy),
         Activation::Relu6 => {
-            if x <= 0.0 || x >= 6.0 {
-                0.0
-            } else {
-                dy
-            }
+            let dy = simd.select_f32s(up_to(0.0), zero, dy);
+            simd.select_f32s(from(6.0), zero, dy)
         }
         Activation::HardSwish => {
-            let slope = if x < 3.0 { x / 3.0 + 0.5 } else { 1.0 };
-            if x <= -3.0 { 0.0 } else { dy * slope }
+            let slope = simd.add_f32s(simd.div_f32s(x, constant(3.0)), constant(0.5));
+            let below = simd.less_than_f32s(x, constant(3.0));
+            let slope = simd.select_f32s(below, slope, constant(1.0));
+            simd.select_f32s(up_to(-3.0), zero, simd.mul_f32s(dy, slope))
         }
         Activation::HardSigmoid => {
-            if x > -3.0 && x < 3.0 {
-                dy / 6.0
-            } else {
-                0.0
-            }
+            // NaN is inside neither bound.
+            let inner = simd.div_f32s(dy, constant(6.0));
+            let inner = simd.select_f32s(simd.less_than_f32s(x, constant(3.0)), inner, zero);
+            simd.select_f32s(simd.greater_than_f32s(x, constant(-3.0)), inner, zero)
         }
         Activation::Sigmoid => {
-            let y = 1.0 / (1.0 + exp(-x));
-            dy * (y * (1.0 - y))
+            let y = simd.div_f32s(constant(1.0), one_and_exp_of_negative(simd, x));
+            let rest = simd.sub_f32s(constant(1.0), y);
+            simd.mul_f32s(dy, simd.mul_f32s(y, rest))
         }
         Activation::Silu => {
-            let y = 1.0 / (1.0 + exp(-x));
-            dy * (y * (1.0 + x * (1.0 - y)))
+            let y = simd.div_f32s(constant(1.0), one_and_exp_of_negative(simd, x));
+            let rest = simd.mul_f32s(x, simd.sub_f32s(constant(1.0), y));
+            let slope = simd.mul_f32s(y, simd.add_f32s(constant(1.0), rest));
+            simd.mul_f32s(dy, slope)
         }
     }
 }
 
 /// The larger; NaN stays.
 #[inline(always)]
-fn above(x: f32, low: f32) -> f32 {
-    if x < low { low } else { x }
+fn above<S: Simd>(simd: S, x: S::f32s, low: f32) -> S::f32s {
+    let low = simd.splat_f32s(low);
+    simd.select_f32s(simd.less_than_f32s(x, low), low, x)
 }
 
 /// The smaller; NaN stays.
 #[inline(always)]
-fn below(x: f32, high: f32) -> f32 {
-    if x > high { high } else { x }
+fn below<S: Simd>(simd: S, x: S::f32s, high: f32) -> S::f32s {
+    let high = simd.splat_f32s(high);
+    simd.select_f32s(simd.greater_than_f32s(x, high), high, x)
+}
+
+#[inline(always)]
+fn one_and_exp_of_negative<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    simd.add_f32s(simd.splat_f32s(1.0), exp(simd, simd.neg_f32s(x)))
 }
 
 /// eˣ to about 2 units in the last place: 2ⁿ · e^r with n = round(x / ln 2), and a polynomial for e^r
-/// (Cephes, `expf`). NaN stays, beyond the ends it is 0 or infinite.
+/// (Cephes, `expf`). NaN stays; it is infinite from 88 on, and 0 to −87.
 #[inline(always)]
-fn exp(x: f32) -> f32 {
-    let clamped = below(above(x, -87.5), 88.5);
-    let n = (clamped * std::f32::consts::LOG2_E + 12_582_912.0) - 12_582_912.0;
-    let r = clamped - n * 0.693_359_4 - n * -2.121_944_4e-4;
-    let mut p = 1.987_569_1e-4;
+fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    let constant = |x| simd.splat_f32s(x);
+    // Added, it leaves the rounded number in the lowest bits.
+    let round = constant(12_582_912.0);
+    let inner = below(simd, above(simd, x, -87.0), 88.0);
+    let n = multiply_add(simd, inner, constant(std::f32::consts::LOG2_E), round);
+    let power = simd.wrapping_dyn_shl_u32s(simd.transmute_u32s_f32s(n), simd.splat_u32s(23));
+    let n = simd.sub_f32s(n, round);
+    let r = multiply_add(simd, n, constant(-0.693_359_4), inner);
+    let r = multiply_add(simd, n, constant(2.121_944_4e-4), r);
+    let mut p = constant(1.987_569_1e-4);
     for coefficient in [
         1.398_199_9e-3,
         8.333_452e-3,
@@ -115,37 +157,48 @@ fn exp(x: f32) -> f32 {
         0.166_666_65,
         0.5,
     ] {
-        p = p * r + coefficient;
+        p = multiply_add(simd, p, r, constant(coefficient));
     }
-    let p = p * r * r + r + 1.0;
-    // 2ⁿ in two halves: 2¹²⁸ is no number, and neither is what lies below 2⁻¹²⁶ a normal one.
-    let n = n as i32;
-    let half = n / 2;
-    let power = |n: i32| f32::from_bits(((n + 127) << 23) as u32);
-    let y = p * power(half) * power(n - half);
-    let y = if x > 88.5 { f32::INFINITY } else { y };
-    if x < -87.5 { 0.0 } else { y }
+    let p = multiply_add(
+        simd,
+        p,
+        simd.mul_f32s(r, r),
+        simd.add_f32s(r, constant(1.0)),
+    );
+    // n into the exponent, which stays that of a normal number.
+    let y = simd.add_u32s(simd.transmute_u32s_f32s(p), power);
+    let y = simd.transmute_f32s_u32s(y);
+    let high = simd.greater_than_f32s(x, constant(88.0));
+    let y = simd.select_f32s(high, constant(f32::INFINITY), y);
+    let low = simd.less_than_f32s(x, constant(-87.0));
+    simd.select_f32s(low, constant(0.0), y)
 }
 
 /// y = f(x).
 pub(super) fn forward(isa: Isa, function: Function, x: &[f32], y: &mut [f32]) {
     y.par_chunks_mut(CHUNK)
         .zip(x.par_chunks(CHUNK))
-        .for_each(|(y, x)| {
-            isa.run_loops(
-                #[inline(always)]
-                || {
-                    function.specialised(
-                        #[inline(always)]
-                        |function| {
-                            for (y, x) in y.iter_mut().zip(x) {
-                                *y = value(function, *x);
-                            }
-                        },
-                    );
-                },
-            );
+        .for_each(|(y, x)| isa.run(Forward { function, x, y }));
+}
+
+struct Forward<'a> {
+    function: Function,
+    x: &'a [f32],
+    y: &'a mut [f32],
+}
+
+impl WithSimd for Forward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let function = self.function;
+        let (x, _) = S::as_simd_f32s(self.x);
+        let (y, _) = S::as_mut_simd_f32s(self.y);
+        specialised!(function => for (y, x) in y.iter_mut().zip(x) {
+            *y = value(simd, function, *x);
         });
+    }
 }
 
 /// dx = dy · f′(x), or added to it.
@@ -159,21 +212,38 @@ pub(super) fn backward(
     dx.par_chunks_mut(CHUNK)
         .zip(from)
         .for_each(|(dx, (x, dy))| {
-            isa.run_loops(
-                #[inline(always)]
-                || {
-                    function.specialised(
-                        #[inline(always)]
-                        |function| {
-                            for (dx, (x, dy)) in dx.iter_mut().zip(x.iter().zip(dy)) {
-                                let now = gradient(function, *x, *dy);
-                                *dx = if add { *dx + now } else { now };
-                            }
-                        },
-                    );
-                },
-            );
+            isa.run(Backward {
+                function,
+                x,
+                dy,
+                dx,
+                add,
+            });
         });
+}
+
+struct Backward<'a> {
+    function: Function,
+    x: &'a [f32],
+    dy: &'a [f32],
+    dx: &'a mut [f32],
+    add: bool,
+}
+
+impl WithSimd for Backward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (function, add) = (self.function, self.add);
+        let (x, _) = S::as_simd_f32s(self.x);
+        let (dy, _) = S::as_simd_f32s(self.dy);
+        let (dx, _) = S::as_mut_simd_f32s(self.dx);
+        specialised!(function => for (dx, (x, dy)) in dx.iter_mut().zip(x.iter().zip(dy)) {
+            let now = gradient(simd, function, *x, *dy);
+            *dx = if add { simd.add_f32s(*dx, now) } else { now };
+        });
+    }
 }
 
 /// Numbers that a thread takes at a time.

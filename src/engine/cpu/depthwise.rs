@@ -1,80 +1,154 @@
 //! Convolutions that give every channel one filter of its own.
 
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::convolution::{Geometry, Tap, Walk};
 use super::isa::Isa;
-use super::layout::{LANES, padded, stride};
-use super::norm::lanes;
+use super::layout::{padded, stride};
+use super::multiply::multiply_add;
 use crate::net::Shape;
 
 /// Computes all of `result` from `source` by the walks; filters are [tap][padded channel].
 pub(super) fn gather(
     isa: Isa,
     walks: &[Walk],
-    (from, to): (Shape, Shape),
+    shapes: (Shape, Shape),
     filters: &[f32],
     source: &[f32],
     (result, add): (&mut [f32], bool),
 ) {
-    let images = source.par_chunks_exact(padded(from));
-    let results = result.par_chunks_exact_mut(padded(to));
+    let images = source.par_chunks_exact(padded(shapes.0));
+    let results = result.par_chunks_exact_mut(padded(shapes.1));
     results.zip(images).for_each(|(result, source)| {
-        isa.run_loops(
-            #[inline(always)]
-            || {
-                for walk in walks {
-                    image(walk, (from, to), filters, source, (&mut *result, add));
-                }
-            },
-        );
+        isa.run(Image {
+            walks,
+            shapes,
+            filters,
+            source,
+            result,
+            add,
+        });
     });
 }
 
-/// Pixels side by side that are computed at once.
+/// Pixels side by side that are computed at once where all see the same taps.
 const PIXELS: usize = 4;
+/// Taps that are gone through at once.
+const TAPS: usize = 64;
 
-#[inline(always)]
-fn image(
-    walk: &Walk,
-    (from, to): (Shape, Shape),
-    filters: &[f32],
-    source: &[f32],
-    (result, add): (&mut [f32], bool),
-) {
-    let stride = stride(to.channels);
-    for down in 0..walk.grid.0 {
-        let row = (walk.origin.0 + down * walk.step.0) * to.width + walk.origin.1;
-        for first in (0..walk.grid.1).step_by(PIXELS) {
-            let count = PIXELS.min(walk.grid.1 - first);
-            for channel in (0..stride).step_by(LANES) {
-                let mut acc = [[0.0; LANES]; PIXELS];
-                for tap in &walk.taps {
-                    let Some(y) = inside(down * walk.stride.0, tap.down, from.height) else {
-                        continue;
-                    };
-                    let filter = lanes(&filters[tap.number * stride + channel..]);
-                    for (i, acc) in acc.iter_mut().enumerate().take(count) {
-                        let over = (first + i) * walk.stride.1;
-                        let Some(x) = inside(over, tap.over, from.width) else {
-                            continue;
-                        };
-                        let x = lanes(&source[(y * from.width + x) * stride + channel..]);
-                        for lane in 0..LANES {
-                            acc[lane] += filter[lane] * x[lane];
-                        }
-                    }
-                }
-                for (i, acc) in acc.iter().enumerate().take(count) {
-                    let pixel = row + (first + i) * walk.step.1;
-                    let to = &mut result[pixel * stride + channel..][..LANES];
-                    for (to, acc) in to.iter_mut().zip(acc) {
-                        *to = if add { *to + acc } else { *acc };
-                    }
+/// One image of a gather.
+struct Image<'a> {
+    walks: &'a [Walk],
+    shapes: (Shape, Shape),
+    filters: &'a [f32],
+    source: &'a [f32],
+    result: &'a mut [f32],
+    add: bool,
+}
+
+/// A tap as a pixel sees it: where its filters are, and where the pixel of the source, in vectors.
+type Seen = (usize, usize);
+
+impl WithSimd for Image<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        for walk in self.walks {
+            // A walk without taps writes zeros.
+            for first in (0..walk.taps.len().max(1)).step_by(TAPS) {
+                let taps = &walk.taps[first..walk.taps.len().min(first + TAPS)];
+                for down in 0..walk.grid.0 {
+                    self.line(simd, walk, taps, down, self.add || first > 0);
                 }
             }
         }
     }
+}
+
+impl Image<'_> {
+    #[inline(always)]
+    fn line<S: Simd>(&mut self, simd: S, walk: &Walk, taps: &[Tap], down: usize, add: bool) {
+        let (from, to) = self.shapes;
+        let vectors = stride(to.channels) / S::F32_LANES;
+        let row = (walk.origin.0 + down * walk.step.0) * to.width + walk.origin.1;
+        // Where all taps are inside, as far as the width goes.
+        let inner = inner(taps, walk.stride.1, from.width, walk.grid.1);
+        let mut over = 0;
+        while over < walk.grid.1 {
+            let count = match inner.contains(&over) && inner.end - over >= PIXELS {
+                true => PIXELS,
+                false => 1,
+            };
+            let mut seen = [(0, 0); TAPS];
+            let mut len = 0;
+            for tap in taps {
+                let y = inside(down * walk.stride.0, tap.down, from.height);
+                let x = inside(over * walk.stride.1, tap.over, from.width);
+                if let (Some(y), Some(x)) = (y, x) {
+                    let pixel = y * from.width + x;
+                    seen[len] = (tap.number * vectors, pixel * vectors);
+                    len += 1;
+                }
+            }
+            let at = (row + over * walk.step.1) * vectors;
+            let steps = (walk.stride.1 * vectors, walk.step.1 * vectors);
+            match count {
+                PIXELS => self.pixels::<S, PIXELS>(simd, &seen[..len], at, steps, add),
+                _ => self.pixels::<S, 1>(simd, &seen[..len], at, steps, add),
+            }
+            over += count;
+        }
+    }
+
+    /// `N` pixels of a line, from `at` on; `steps` from one to the next in source and result.
+    #[inline(always)]
+    fn pixels<S: Simd, const N: usize>(
+        &mut self,
+        simd: S,
+        seen: &[Seen],
+        at: usize,
+        steps: (usize, usize),
+        add: bool,
+    ) {
+        let (source, _) = S::as_simd_f32s(self.source);
+        let (filters, _) = S::as_simd_f32s(self.filters);
+        let (result, _) = S::as_mut_simd_f32s(self.result);
+        let vectors = stride(self.shapes.1.channels) / S::F32_LANES;
+        for channel in 0..vectors {
+            let mut acc = [simd.splat_f32s(0.0); N];
+            for (filter, from) in seen {
+                let filter = filters[filter + channel];
+                let from = &source[from + channel..][..(N - 1) * steps.0 + 1];
+                for (i, acc) in acc.iter_mut().enumerate() {
+                    *acc = multiply_add(simd, filter, from[i * steps.0], *acc);
+                }
+            }
+            let to = &mut result[at + channel..][..(N - 1) * steps.1 + 1];
+            for (i, acc) in acc.into_iter().enumerate() {
+                let to = &mut to[i * steps.1];
+                *to = if add { simd.add_f32s(*to, acc) } else { acc };
+            }
+        }
+    }
+}
+
+/// The places along a line at which all taps are inside.
+#[inline(always)]
+fn inner(taps: &[Tap], step: usize, width: usize, count: usize) -> std::ops::Range<usize> {
+    taps.iter().fold(0..count, |all, tap| {
+        let own = reach(tap.over, step, width, count);
+        all.start.max(own.start)..all.end.min(own.end)
+    })
+}
+
+/// The places i along an axis with 0 ≤ i · step + shift < size.
+#[inline(always)]
+fn reach(shift: isize, step: usize, size: usize, count: usize) -> std::ops::Range<usize> {
+    let first = shift.min(0).unsigned_abs().div_ceil(step);
+    let end = (size as isize - shift).max(0) as usize;
+    first..end.div_ceil(step).min(count)
 }
 
 /// Where a tap falls along one axis.
@@ -84,7 +158,7 @@ fn inside(at: usize, shift: isize, size: usize) -> Option<usize> {
 }
 
 /// dw += Σ x · dy, as [tap][padded channel]. `walk` is that of [`Walk::forward`]; `parts` holds
-/// [`PARTS`] of dw.
+/// [`parts`] of dw.
 pub(super) fn backward_weight(
     isa: Isa,
     (g, walk): (&Geometry, &Walk),
@@ -92,27 +166,23 @@ pub(super) fn backward_weight(
     dw: &mut [f32],
     parts: &mut [f32],
 ) {
-    let (len, share) = (dw.len(), g.images.div_ceil(PARTS));
-    let parts = &mut parts[..PARTS * len];
+    let (len, count) = (dw.len(), self::parts(g));
+    let share = g.images.div_ceil(count);
+    let parts = &mut parts[..count * len];
     parts
         .par_chunks_exact_mut(len)
         .enumerate()
         .for_each(|(part, dw)| {
             dw.fill(0.0);
-            isa.run_loops(
-                #[inline(always)]
-                || {
-                    for image in part * share..g.images.min((part + 1) * share) {
-                        let x = &x[image * padded(g.input)..][..padded(g.input)];
-                        let dy = &dy[image * padded(g.output)..][..padded(g.output)];
-                        for channel in (0..stride(g.output.channels)).step_by(LANES) {
-                            for tap in &walk.taps {
-                                products(g, walk, *tap, channel, x, dy, dw);
-                            }
-                        }
-                    }
-                },
-            );
+            let images = (part * share).min(g.images)..g.images.min((part + 1) * share);
+            isa.run(Products {
+                g,
+                walk,
+                x,
+                dy,
+                images,
+                dw,
+            });
         });
     for part in parts.chunks_exact(len) {
         for (dw, part) in dw.iter_mut().zip(part) {
@@ -121,40 +191,94 @@ pub(super) fn backward_weight(
     }
 }
 
-/// Parts that the images of a weight's gradient are cut into.
-pub(super) const PARTS: usize = 16;
+/// Parts that the images of a weight's gradient are cut into: it follows from sizes alone.
+pub(super) fn parts(g: &Geometry) -> usize {
+    let pixels = g.images * g.output.pixels();
+    (pixels / 64).clamp(1, 16).min(g.images)
+}
 
-#[inline(always)]
-fn products(
-    g: &Geometry,
-    walk: &Walk,
-    tap: Tap,
-    channel: usize,
-    x: &[f32],
-    dy: &[f32],
-    dw: &mut [f32],
-) {
-    let stride = stride(g.output.channels);
-    // Two sums: each addition waits for the one before.
-    let mut sums = [[0.0; LANES]; 2];
-    for down in 0..g.output.height {
-        let Some(y) = inside(down * walk.stride.0, tap.down, g.input.height) else {
-            continue;
-        };
-        for over in 0..g.output.width {
-            let Some(at) = inside(over * walk.stride.1, tap.over, g.input.width) else {
-                continue;
+/// Σ x · dy over some images.
+struct Products<'a> {
+    g: &'a Geometry,
+    walk: &'a Walk,
+    x: &'a [f32],
+    dy: &'a [f32],
+    images: std::ops::Range<usize>,
+    dw: &'a mut [f32],
+}
+
+/// Pixels of a line from which on sums go along lines, and not from image to image.
+const LINE: usize = 12;
+
+impl WithSimd for Products<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let g = self.g;
+        let (input, output) = (g.input, g.output);
+        let vectors = stride(output.channels) / S::F32_LANES;
+        let images = self.images.clone();
+        let sizes = (input.pixels() * vectors, output.pixels() * vectors);
+        for tap in &self.walk.taps {
+            let (step_down, step_over) = self.walk.stride;
+            let over = reach(tap.over, step_over, input.width, output.width);
+            let at = |down: usize, over: usize| {
+                let y = (down * step_down).wrapping_add_signed(tap.down);
+                let x = (over * step_over).wrapping_add_signed(tap.over);
+                let (x, dy) = (y * input.width + x, down * output.width + over);
+                (x * vectors, dy * vectors)
             };
-            let x = lanes(&x[(y * g.input.width + at) * stride + channel..]);
-            let dy = lanes(&dy[(down * g.output.width + over) * stride + channel..]);
-            let sum = &mut sums[over % 2];
-            for lane in 0..LANES {
-                sum[lane] += x[lane] * dy[lane];
+            for down in reach(tap.down, step_down, input.height, output.height) {
+                if output.width < LINE {
+                    for over in over.clone() {
+                        let (x, dy) = at(down, over);
+                        let first = (x + images.start * sizes.0, dy + images.start * sizes.1);
+                        self.run(simd, tap, first, sizes, images.len());
+                    }
+                    continue;
+                }
+                for image in images.clone() {
+                    let (x, dy) = at(down, over.start);
+                    let first = (x + image * sizes.0, dy + image * sizes.1);
+                    let steps = (step_over * vectors, vectors);
+                    self.run(simd, tap, first, steps, over.len());
+                }
             }
         }
     }
-    let dw = &mut dw[tap.number * stride + channel..][..LANES];
-    for (lane, dw) in dw.iter_mut().enumerate() {
-        *dw += sums[0][lane] + sums[1][lane];
+}
+
+impl Products<'_> {
+    /// Adds `count` products of all channels under a tap; places and steps are in vectors.
+    #[inline(always)]
+    fn run<S: Simd>(
+        &mut self,
+        simd: S,
+        tap: &Tap,
+        first: (usize, usize),
+        steps: (usize, usize),
+        count: usize,
+    ) {
+        if count == 0 {
+            return;
+        }
+        let vectors = stride(self.g.output.channels) / S::F32_LANES;
+        let (x, _) = S::as_simd_f32s(self.x);
+        let (dy, _) = S::as_simd_f32s(self.dy);
+        let (dw, _) = S::as_mut_simd_f32s(self.dw);
+        let dw = &mut dw[tap.number * vectors..][..vectors];
+        for (channel, dw) in dw.iter_mut().enumerate() {
+            let x = x[first.0 + channel..].iter().step_by(steps.0);
+            let dy = dy[first.1 + channel..].iter().step_by(steps.1);
+            // Several sums: each addition waits for the one before.
+            let mut sums = [simd.splat_f32s(0.0); 4];
+            for (i, (x, dy)) in x.zip(dy).take(count).enumerate() {
+                sums[i % 4] = multiply_add(simd, *x, *dy, sums[i % 4]);
+            }
+            let [a, b, c, d] = sums;
+            let sum = simd.add_f32s(simd.add_f32s(a, b), simd.add_f32s(c, d));
+            *dw = simd.add_f32s(*dw, sum);
+        }
     }
 }

@@ -45,14 +45,6 @@ impl Isa {
         }
     }
 
-    /// Numbers in a vector.
-    pub(super) fn lanes(self) -> usize {
-        match self {
-            Isa::Avx512 => 16,
-            Isa::Avx2 | Isa::Portable => 8,
-        }
-    }
-
     /// Runs a kernel. What is not available is replaced by the portable code, which gives the same
     /// numbers but for rounding.
     #[inline]

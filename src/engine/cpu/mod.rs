@@ -23,6 +23,8 @@ mod tests;
 
 pub use isa::Isa;
 
+use std::time::Instant;
+
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -34,6 +36,19 @@ use crate::net::{Graph, TensorId};
 use parameter::Parameter;
 use plan::Plan;
 use step::Context;
+
+/// How long a step has taken.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepTime {
+    /// The node it computes, or begins with: an index into [`Graph::nodes`].
+    pub node: usize,
+    /// What kind of step it is.
+    pub kind: &'static str,
+    /// Seconds forward, of all batches together.
+    pub forward: f64,
+    /// Seconds backward.
+    pub backward: f64,
+}
 
 /// A network on the processor.
 #[derive(Debug)]
@@ -115,7 +130,9 @@ impl Cpu {
             layout::take(shape, batch.images, &mut values[0]);
             for step in steps {
                 let mut y = std::mem::take(&mut values[step.output]);
+                let begin = Instant::now();
                 step::forward(step, &mut context, values, &mut y);
+                step.seconds.0 += begin.elapsed().as_secs_f64();
                 values[step.output] = y;
             }
         });
@@ -127,6 +144,18 @@ impl Cpu {
             }
         });
         Ok(at)
+    }
+
+    /// How long every step of the last batch's plan has taken so far.
+    pub fn times(&self) -> Vec<StepTime> {
+        let steps = self.last.map(|plan| &self.plans[plan].steps[..]);
+        let times = steps.unwrap_or_default().iter().map(|step| StepTime {
+            node: step.node,
+            kind: step.kind.name(),
+            forward: step.seconds.0,
+            backward: step.seconds.1,
+        });
+        times.collect()
     }
 
     fn outcome(&self, plan: usize, labels: &[u32]) -> Outcome {
@@ -177,7 +206,9 @@ impl Engine for Cpu {
             for step in steps.iter_mut().rev() {
                 // A value that nothing reads has no gradient, and its step no share in any.
                 if places[step.output] != usize::MAX {
+                    let begin = Instant::now();
                     step::backward(step, &mut context, values, places, gradients, *images);
+                    step.seconds.1 += begin.elapsed().as_secs_f64();
                 }
             }
         });

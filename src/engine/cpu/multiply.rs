@@ -1,71 +1,78 @@
 //! The matrix product: a tile of the result is kept in registers while its rows and columns go by.
+//!
+//! Columns come in strips of [`LANES`], which are one vector or two.
 
 use std::any::TypeId;
 
 use pulp::{Scalar256b, Simd};
 
-/// acc[i][j] += Σ_k a[i][k] · b[k][j], where b has `NV` vectors for each k.
+use super::layout::LANES;
+
+/// A tile of a result: rows, strips, vectors of a strip.
+pub(super) type Acc<S, const MR: usize, const NS: usize, const V: usize> =
+    [[[<S as Simd>::f32s; V]; NS]; MR];
+
+/// acc[i][j] += Σ_k a[i][k] · b[j][k], where each strip b[j] has [`LANES`] columns for each k.
 #[inline(always)]
-pub(super) fn rows_by_panel<S: Simd, const MR: usize, const NV: usize>(
+pub(super) fn rows_by_strips<S: Simd, const MR: usize, const NS: usize, const V: usize>(
     simd: S,
-    acc: &mut [[S::f32s; NV]; MR],
+    acc: &mut Acc<S, MR, NS, V>,
     a: [&[f32]; MR],
-    b: &[f32],
+    b: [&[f32]; NS],
 ) {
-    let (b, _) = S::as_simd_f32s(b);
-    let (b, _) = b.as_chunks::<NV>();
     // One length for all: no bound is checked in the loop.
-    let a = a.map(|row| &row[..b.len()]);
-    for (k, b) in b.iter().enumerate() {
+    let depth = a[0].len();
+    let a = a.map(|row| &row[..depth]);
+    let b = b.map(|strip| &vectors::<S, V>(strip)[..depth]);
+    for k in 0..depth {
+        let b = b.map(|strip| strip[k]);
         for (acc, a) in acc.iter_mut().zip(&a) {
-            let a = simd.splat_f32s(a[k]);
-            for (acc, b) in acc.iter_mut().zip(b) {
-                *acc = multiply_add(simd, a, *b, *acc);
-            }
+            add_multiple(simd, acc, a[k], &b);
         }
     }
 }
 
 /// acc[i][j] += a[i] · b[j]: one row of two matrices whose product over rows is wanted.
 #[inline(always)]
-pub(super) fn outer<S: Simd, const MR: usize, const NV: usize>(
+pub(super) fn outer<S: Simd, const MR: usize, const NS: usize, const V: usize>(
     simd: S,
-    acc: &mut [[S::f32s; NV]; MR],
+    acc: &mut Acc<S, MR, NS, V>,
     a: &[f32; MR],
-    b: &[S::f32s; NV],
+    b: &[[S::f32s; V]; NS],
 ) {
     for (acc, a) in acc.iter_mut().zip(a) {
-        let a = simd.splat_f32s(*a);
-        for (acc, b) in acc.iter_mut().zip(b) {
-            *acc = multiply_add(simd, a, *b, *acc);
-        }
+        add_multiple(simd, acc, *a, b);
     }
+}
+
+/// acc += a · b.
+#[inline(always)]
+fn add_multiple<S: Simd, const NS: usize, const V: usize>(
+    simd: S,
+    acc: &mut [[S::f32s; V]; NS],
+    a: f32,
+    b: &[[S::f32s; V]; NS],
+) {
+    let a = simd.splat_f32s(a);
+    for (acc, b) in acc.as_flattened_mut().iter_mut().zip(b.as_flattened()) {
+        *acc = multiply_add(simd, a, *b, *acc);
+    }
+}
+
+/// Rows of [`LANES`] numbers, as vectors.
+#[inline(always)]
+pub(super) fn vectors<S: Simd, const V: usize>(x: &[f32]) -> &[[S::f32s; V]] {
+    debug_assert_eq!(V * S::F32_LANES, LANES);
+    S::as_simd_f32s(x).0.as_chunks().0
 }
 
 /// a · b + c. Without instructions for it, the two roundings of a product and a sum: a call for every
 /// number would give one.
 #[inline(always)]
-fn multiply_add<S: Simd>(simd: S, a: S::f32s, b: S::f32s, c: S::f32s) -> S::f32s {
+pub(super) fn multiply_add<S: Simd>(simd: S, a: S::f32s, b: S::f32s, c: S::f32s) -> S::f32s {
     if TypeId::of::<S>() == TypeId::of::<Scalar256b>() {
         simd.add_f32s(simd.mul_f32s(a, b), c)
     } else {
         simd.mul_add_f32s(a, b, c)
     }
-}
-
-/// How `columns` columns, a multiple of `lanes`, fall into panels: (first column, vectors). Three
-/// vectors are best, one is worst.
-pub(super) fn panels(columns: usize, lanes: usize) -> impl Iterator<Item = (usize, usize)> {
-    let mut left = columns / lanes;
-    std::iter::from_fn(move || {
-        let vectors = match left {
-            0 => return None,
-            1 => 1,
-            2 | 4 => 2,
-            _ => 3,
-        };
-        let start = columns - left * lanes;
-        left -= vectors;
-        Some((start, vectors))
-    })
 }

@@ -1,11 +1,13 @@
 //! Batch normalisation with the activation behind it, in two passes each way: one that sums, one
 //! that computes.
 
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::activation::{Function, gradient, value};
+use super::activation::{Function, gradient, specialised, value};
 use super::isa::Isa;
 use super::layout::{LANES, stride};
+use super::multiply::multiply_add;
 
 /// What a normalisation multiplies and adds, by padded channel. With x̂ = (x − mean) · scale, it is
 /// y = (x − mean) · slope + shift, slope = scale · γ, shift = β; all 0 in the padding.
@@ -18,7 +20,7 @@ pub(super) struct Normal {
     /// Factors of the gradient, see [`differentiate`].
     constant: Vec<f32>,
     linear: Vec<f32>,
-    /// A pair of sums for each part and channel.
+    /// For each part the sums of all channels, and then the other sums.
     sums: Vec<f64>,
 }
 
@@ -68,37 +70,13 @@ impl Normal {
         let rows = x.len() / stride;
         // Sums of differences from the first row: squares of large means would cancel.
         let around = &x[..stride];
-        let sums = &mut self.sums;
-        in_parts(
-            isa,
-            sums,
-            stride,
-            rows,
-            #[inline(always)]
-            |rows, sums| {
-                let x = &x[rows.start * stride..rows.end * stride];
-                for (channel, sums) in sums.chunks_exact_mut(2 * LANES).enumerate() {
-                    let at = channel * LANES;
-                    let around = lanes(&around[at..]);
-                    let (mut sum, mut square) = ([0.0; LANES], [0.0; LANES]);
-                    for row in x.chunks_exact(stride) {
-                        let x = lanes(&row[at..]);
-                        for i in 0..LANES {
-                            let x = x[i] - around[i];
-                            sum[i] += x;
-                            square[i] += x * x;
-                        }
-                    }
-                    for i in 0..LANES {
-                        sums[i] += f64::from(sum[i]);
-                        sums[LANES + i] += f64::from(square[i]);
-                    }
-                }
-            },
-        );
+        sum_up(isa, &mut self.sums, stride, rows, |rows| Moments {
+            around,
+            x: &x[rows.start * stride..rows.end * stride],
+        });
         let n = rows as f64;
         for (channel, around) in around.iter().enumerate().take(affine.0.len()) {
-            let (sum, square) = total(&self.sums, stride, channel);
+            let (sum, square) = (self.sums[channel], self.sums[stride + channel]);
             let mean = f64::from(*around) + sum / n;
             let squares = square - sum * sum / n;
             // Below 0 by rounding only; NaN stays.
@@ -115,31 +93,13 @@ impl Normal {
 
     /// y = f((x − mean) · slope + shift).
     pub(super) fn apply(&self, isa: Isa, function: Function, x: &[f32], y: &mut [f32]) {
-        let stride = self.mean.len();
-        // One length for all: no bound is checked in the loop.
-        let (mean, slope, shift) = (
-            &self.mean[..stride],
-            &self.slope[..stride],
-            &self.shift[..stride],
-        );
-        each_chunk(stride, y, |at, y| {
-            let x = &x[at..][..y.len()];
-            isa.run_loops(
-                #[inline(always)]
-                || {
-                    function.specialised(
-                        #[inline(always)]
-                        |function| {
-                            for (y, x) in y.chunks_exact_mut(stride).zip(x.chunks_exact(stride)) {
-                                let (y, x) = (&mut y[..stride], &x[..stride]);
-                                for i in 0..stride {
-                                    y[i] = value(function, (x[i] - mean[i]) * slope[i] + shift[i]);
-                                }
-                            }
-                        },
-                    );
-                },
-            );
+        each_chunk(self.mean.len(), y, |at, y| {
+            isa.run(Apply {
+                normal: self,
+                function,
+                x: &x[at..][..y.len()],
+                y,
+            });
         });
     }
 
@@ -154,44 +114,19 @@ impl Normal {
     ) {
         let stride = self.mean.len();
         let rows = x.len() / stride;
-        let (mean, slope, shift) = (&self.mean, &self.slope, &self.shift);
-        in_parts(
-            isa,
-            &mut self.sums,
-            stride,
-            rows,
-            #[inline(always)]
-            |rows, sums| {
-                let range = rows.start * stride..rows.end * stride;
-                let (x, dy) = (&x[range.clone()], &dy[range]);
-                function.specialised(
-                    #[inline(always)]
-                    |function| {
-                        for (channel, sums) in sums.chunks_exact_mut(2 * LANES).enumerate() {
-                            let at = channel * LANES;
-                            let (mean, slope) = (lanes(&mean[at..]), lanes(&slope[at..]));
-                            let shift = lanes(&shift[at..]);
-                            let (mut sum, mut product) = ([0.0; LANES], [0.0; LANES]);
-                            for (x, dy) in x.chunks_exact(stride).zip(dy.chunks_exact(stride)) {
-                                let (x, dy) = (lanes(&x[at..]), lanes(&dy[at..]));
-                                for i in 0..LANES {
-                                    let x = x[i] - mean[i];
-                                    let g = gradient(function, x * slope[i] + shift[i], dy[i]);
-                                    sum[i] += g;
-                                    product[i] += g * x;
-                                }
-                            }
-                            for i in 0..LANES {
-                                sums[i] += f64::from(sum[i]);
-                                sums[LANES + i] += f64::from(product[i]);
-                            }
-                        }
-                    },
-                );
-            },
-        );
+        let mut sums = std::mem::take(&mut self.sums);
+        sum_up(isa, &mut sums, stride, rows, |rows| {
+            let range = rows.start * stride..rows.end * stride;
+            Gradients {
+                normal: &*self,
+                function,
+                x: &x[range.clone()],
+                dy: &dy[range],
+            }
+        });
+        self.sums = sums;
         for channel in 0..affine.0.len() {
-            let (sum, product) = total(&self.sums, stride, channel);
+            let (sum, product) = (self.sums[channel], self.sums[stride + channel]);
             let scale = f64::from(self.scale[channel]);
             let product = product * scale;
             affine.0[channel] += product as f32;
@@ -201,78 +136,233 @@ impl Normal {
         }
         let normal = &*self;
         each_chunk(stride, dx, |at, dx| {
-            let (x, dy) = (&x[at..][..dx.len()], &dy[at..][..dx.len()]);
-            isa.run_loops(
-                #[inline(always)]
-                || {
-                    function.specialised(
-                        #[inline(always)]
-                        |function| {
-                            let from = x.chunks_exact(stride).zip(dy.chunks_exact(stride));
-                            for (dx, (x, dy)) in dx.chunks_exact_mut(stride).zip(from) {
-                                normal.input_gradient(function, x, dy, dx, add);
-                            }
-                        },
-                    );
-                },
-            );
+            isa.run(InputGradient {
+                normal,
+                function,
+                x: &x[at..][..dx.len()],
+                dy: &dy[at..][..dx.len()],
+                dx,
+                add,
+            });
         });
-    }
-
-    #[inline(always)]
-    fn input_gradient(&self, function: Function, x: &[f32], dy: &[f32], dx: &mut [f32], add: bool) {
-        let stride = self.mean.len();
-        let (mean, slope, shift) = (
-            &self.mean[..stride],
-            &self.slope[..stride],
-            &self.shift[..stride],
-        );
-        let (constant, linear) = (&self.constant[..stride], &self.linear[..stride]);
-        let (x, dy, dx) = (&x[..stride], &dy[..stride], &mut dx[..stride]);
-        for i in 0..stride {
-            let x = x[i] - mean[i];
-            let g = gradient(function, x * slope[i] + shift[i], dy[i]);
-            let now = slope[i] * (g - constant[i] - x * linear[i]);
-            dx[i] = if add { dx[i] + now } else { now };
-        }
     }
 }
 
-/// Parts that sums are cut into: a constant, so that they do not depend on threads.
+/// Parts that sums are cut into at most.
 const PARTS: usize = 16;
 /// Rows that are summed in f32 before f64 takes over.
 const ROWS: usize = 64;
 
-/// Calls `sum` with rows and the sums of their part, in vectors for all channels: [LANES sums, LANES
-/// other sums] for each block of channels.
-fn in_parts(
+/// Two sums over rows for each channel, into the first two strides of `sums`. They are cut into parts
+/// that depend on sizes alone.
+fn sum_up<K: Sum>(
     isa: Isa,
     sums: &mut [f64],
     stride: usize,
     rows: usize,
-    sum: impl Fn(std::ops::Range<usize>, &mut [f64]) + Sync,
+    kernel: impl Fn(std::ops::Range<usize>) -> K + Sync,
 ) {
     let share = rows.div_ceil(PARTS).next_multiple_of(ROWS);
+    let sums = &mut sums[..rows.div_ceil(share) * 2 * stride];
     let parts = sums.par_chunks_exact_mut(2 * stride).enumerate();
     parts.for_each(|(part, sums)| {
         sums.fill(0.0);
         let end = rows.min((part + 1) * share);
         for start in (part * share..end).step_by(ROWS) {
-            isa.run_loops(
-                #[inline(always)]
-                || sum(start..end.min(start + ROWS), sums),
-            );
+            let kernel = kernel(start..end.min(start + ROWS));
+            isa.run(Rows { kernel, sums });
         }
     });
+    let (first, rest) = sums.split_at_mut(2 * stride);
+    for part in rest.chunks_exact(2 * stride) {
+        first
+            .iter_mut()
+            .zip(part)
+            .for_each(|(sum, part)| *sum += part);
+    }
 }
 
-/// The two sums of a channel over all parts.
-fn total(sums: &[f64], stride: usize, channel: usize) -> (f64, f64) {
-    let at = channel / LANES * 2 * LANES + channel % LANES;
-    let parts = sums.chunks_exact(2 * stride);
-    parts.fold((0.0, 0.0), |(a, b), part| {
-        (a + part[at], b + part[at + LANES])
-    })
+/// Two sums over the rows of a block.
+trait Sum {
+    /// For `N` vectors of channels, of which the first is number `at`.
+    fn sums<S: Simd, const N: usize>(&self, simd: S, at: usize) -> [[S::f32s; N]; 2];
+}
+
+/// Adds the sums of a block's rows, all channels, to those of the part.
+struct Rows<'a, K> {
+    kernel: K,
+    sums: &'a mut [f64],
+}
+
+impl<K: Sum> WithSimd for Rows<'_, K> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let vectors = self.sums.len() / 2 / S::F32_LANES;
+        let mut at = 0;
+        while at < vectors {
+            match vectors - at {
+                1 => at += self.some::<S, 1>(simd, at),
+                2 | 3 => at += self.some::<S, 2>(simd, at),
+                _ => at += self.some::<S, 4>(simd, at),
+            }
+        }
+    }
+}
+
+impl<K: Sum> Rows<'_, K> {
+    #[inline(always)]
+    fn some<S: Simd, const N: usize>(&mut self, simd: S, at: usize) -> usize {
+        let sums = self.kernel.sums::<S, N>(simd, at);
+        let (first, second) = self.sums.split_at_mut(self.sums.len() / 2);
+        for (to, sums) in [first, second].into_iter().zip(sums) {
+            let to = to[at * S::F32_LANES..].chunks_exact_mut(S::F32_LANES);
+            for (to, sums) in to.zip(sums) {
+                let mut lanes = [0.0_f32; LANES];
+                simd.partial_store_f32s(&mut lanes[..S::F32_LANES], sums);
+                to.iter_mut()
+                    .zip(lanes)
+                    .for_each(|(to, sum)| *to += f64::from(sum));
+            }
+        }
+        N
+    }
+}
+
+/// Σ (x − around) and its square.
+struct Moments<'a> {
+    around: &'a [f32],
+    x: &'a [f32],
+}
+
+impl Sum for Moments<'_> {
+    #[inline(always)]
+    fn sums<S: Simd, const N: usize>(&self, simd: S, at: usize) -> [[S::f32s; N]; 2] {
+        let mut sums = [[simd.splat_f32s(0.0); N]; 2];
+        let around = some::<S, N>(self.around, at);
+        for x in self.x.chunks_exact(self.around.len()) {
+            let x = some::<S, N>(x, at);
+            for i in 0..N {
+                let x = simd.sub_f32s(x[i], around[i]);
+                sums[0][i] = simd.add_f32s(sums[0][i], x);
+                sums[1][i] = multiply_add(simd, x, x, sums[1][i]);
+            }
+        }
+        sums
+    }
+}
+
+/// Σ g and Σ g · (x − mean).
+struct Gradients<'a> {
+    normal: &'a Normal,
+    function: Function,
+    x: &'a [f32],
+    dy: &'a [f32],
+}
+
+impl Sum for Gradients<'_> {
+    #[inline(always)]
+    fn sums<S: Simd, const N: usize>(&self, simd: S, at: usize) -> [[S::f32s; N]; 2] {
+        let stride = self.normal.mean.len();
+        let mean = some::<S, N>(&self.normal.mean, at);
+        let slope = some::<S, N>(&self.normal.slope, at);
+        let shift = some::<S, N>(&self.normal.shift, at);
+        let function = self.function;
+        specialised!(function => {
+            let mut sums = [[simd.splat_f32s(0.0); N]; 2];
+            for (x, dy) in self.x.chunks_exact(stride).zip(self.dy.chunks_exact(stride)) {
+                let (x, dy) = (some::<S, N>(x, at), some::<S, N>(dy, at));
+                for i in 0..N {
+                    let x = simd.sub_f32s(x[i], mean[i]);
+                    let y = multiply_add(simd, x, slope[i], shift[i]);
+                    let g = gradient(simd, function, y, dy[i]);
+                    sums[0][i] = simd.add_f32s(sums[0][i], g);
+                    sums[1][i] = multiply_add(simd, g, x, sums[1][i]);
+                }
+            }
+            sums
+        })
+    }
+}
+
+/// Vectors of a row of channels, from number `at` on.
+#[inline(always)]
+fn some<S: Simd, const N: usize>(row: &[f32], at: usize) -> [S::f32s; N] {
+    let row = &S::as_simd_f32s(row).0[at..at + N];
+    std::array::from_fn(|i| row[i])
+}
+
+/// y = f((x − mean) · slope + shift).
+struct Apply<'a> {
+    normal: &'a Normal,
+    function: Function,
+    x: &'a [f32],
+    y: &'a mut [f32],
+}
+
+impl WithSimd for Apply<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (mean, slope, shift) = (
+            S::as_simd_f32s(&self.normal.mean).0,
+            S::as_simd_f32s(&self.normal.slope).0,
+            S::as_simd_f32s(&self.normal.shift).0,
+        );
+        let vectors = mean.len();
+        let (slope, shift) = (&slope[..vectors], &shift[..vectors]);
+        let function = self.function;
+        let x = S::as_simd_f32s(self.x).0.chunks_exact(vectors);
+        let y = S::as_mut_simd_f32s(self.y).0.chunks_exact_mut(vectors);
+        specialised!(function => for (y, x) in y.zip(x) {
+            for i in 0..vectors {
+                let x = simd.sub_f32s(x[i], mean[i]);
+                y[i] = value(simd, function, multiply_add(simd, x, slope[i], shift[i]));
+            }
+        });
+    }
+}
+
+/// dx = slope · (g − constant − (x − mean) · linear).
+struct InputGradient<'a> {
+    normal: &'a Normal,
+    function: Function,
+    x: &'a [f32],
+    dy: &'a [f32],
+    dx: &'a mut [f32],
+    add: bool,
+}
+
+impl WithSimd for InputGradient<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let vectors = self.normal.mean.len() / S::F32_LANES;
+        let all = |x| &S::as_simd_f32s(x).0[..vectors];
+        let normal = self.normal;
+        let (mean, slope, shift) = (all(&normal.mean), all(&normal.slope), all(&normal.shift));
+        let (constant, linear) = (all(&normal.constant), all(&normal.linear));
+        let (function, add) = (self.function, self.add);
+        let x = S::as_simd_f32s(self.x).0.chunks_exact(vectors);
+        let dy = S::as_simd_f32s(self.dy).0.chunks_exact(vectors);
+        let dx = S::as_mut_simd_f32s(self.dx).0.chunks_exact_mut(vectors);
+        specialised!(function => for (dx, (x, dy)) in dx.zip(x.zip(dy)) {
+            for i in 0..vectors {
+                let x = simd.sub_f32s(x[i], mean[i]);
+                let y = multiply_add(simd, x, slope[i], shift[i]);
+                let g = gradient(simd, function, y, dy[i]);
+                let g = simd.sub_f32s(g, constant[i]);
+                let g = simd.sub_f32s(g, simd.mul_f32s(x, linear[i]));
+                dx[i] = match add {
+                    true => multiply_add(simd, slope[i], g, dx[i]),
+                    false => simd.mul_f32s(slope[i], g),
+                };
+            }
+        });
+    }
 }
 
 /// The first vector of a slice.

@@ -3,6 +3,7 @@
 
 use crate::net::{Graph, Kind, Op};
 
+use super::convolution::Filters;
 use super::layout::stride;
 
 /// A tensor with what training keeps of it, all in one layout.
@@ -24,14 +25,12 @@ pub(super) struct Parameter {
 enum Layout {
     #[default]
     AsItIs,
-    /// [group][tap][in][out of the group].
-    Filters {
-        kernel: usize,
-        from: usize,
-        to: usize,
-    },
+    Filters(Filters),
     /// [tap][padded channel]: one filter for each channel.
-    Depthwise { kernel: usize, channels: usize },
+    Depthwise {
+        kernel: usize,
+        channels: usize,
+    },
 }
 
 impl Layout {
@@ -39,7 +38,8 @@ impl Layout {
     fn len(self, len: usize) -> usize {
         match self {
             Layout::Depthwise { kernel, channels } => kernel * stride(channels),
-            _ => len,
+            Layout::Filters(filters) => filters.len(),
+            Layout::AsItIs => len,
         }
     }
 
@@ -47,10 +47,7 @@ impl Layout {
     fn place(self, at: usize) -> usize {
         match self {
             Layout::AsItIs => at,
-            Layout::Filters { kernel, from, to } => {
-                let (out, channel, tap) = (at / (kernel * from), at / kernel % from, at % kernel);
-                (((out / to) * kernel + tap) * from + channel) * to + out % to
-            }
+            Layout::Filters(filters) => filters.place(at),
             Layout::Depthwise { kernel, channels } => at % kernel * stride(channels) + at / kernel,
         }
     }
@@ -74,18 +71,20 @@ impl Parameter {
                                 kernel,
                                 channels: *groups,
                             },
-                            false => Layout::Filters {
+                            false => Layout::Filters(Filters {
+                                groups: *groups,
                                 kernel,
                                 from: shape[1],
                                 to: shape[0] / groups,
-                            },
+                            }),
                         }
                     }
-                    Op::Linear { weight, .. } if id == *weight => Layout::Filters {
+                    Op::Linear { weight, .. } if id == *weight => Layout::Filters(Filters {
+                        groups: 1,
                         kernel: 1,
                         from: shape[1],
                         to: shape[0],
-                    },
+                    }),
                     _ => Layout::AsItIs,
                 };
                 match layouts[id.index()] {

@@ -1,7 +1,7 @@
 //! The steps of a network for one batch size, and the memory they use: made once.
 
 use super::activation::Function;
-use super::convolution::{self, Geometry, Sides, Walk};
+use super::convolution::{self, Geometry, Walk};
 use super::depthwise;
 use super::layout::padded;
 use super::max_pool::MaxPool;
@@ -28,7 +28,8 @@ pub(super) struct Plan {
 /// Memory that every step may use.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
-    pub(super) packed: Vec<f32>,
+    /// Filters, transposed.
+    pub(super) turned: Vec<f32>,
     pub(super) parts: Vec<f32>,
     /// As many as the widest group has channels; never written.
     pub(super) zeros: Vec<f32>,
@@ -45,6 +46,8 @@ pub(super) struct Step {
     pub(super) inputs: Vec<Input>,
     pub(super) output: usize,
     pub(super) shape: Shape,
+    /// Seconds spent so far, forward and backward.
+    pub(super) seconds: (f64, f64),
 }
 
 /// A value that a step reads.
@@ -86,6 +89,25 @@ pub(super) enum Kind {
     Flatten,
 }
 
+impl Kind {
+    /// As it is called where steps are listed.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Kind::Convolution(_) => "convolution",
+            Kind::Depthwise(_) => "depthwise",
+            Kind::Norm { .. } => "norm",
+            Kind::Activation(_) => "activation",
+            Kind::Add => "add",
+            Kind::Gate => "gate",
+            Kind::Move(_) => "move",
+            Kind::MaxPool(_) => "max pool",
+            Kind::Mix(_) => "mix",
+            Kind::Noise { .. } => "noise",
+            Kind::Flatten => "flatten",
+        }
+    }
+}
+
 /// A convolution's tensors, sizes and walks.
 #[derive(Debug)]
 pub(super) struct Convolution {
@@ -94,25 +116,6 @@ pub(super) struct Convolution {
     pub(super) bias: Option<TensorId>,
     pub(super) forward: Vec<Walk>,
     pub(super) backward: Vec<Walk>,
-}
-
-impl Convolution {
-    /// The product forward, and the one that gives the input's gradient.
-    pub(super) fn sides(&self) -> (Sides, Sides) {
-        let (from, to) = self.geometry.per_group();
-        let forward = Sides {
-            groups: self.geometry.groups,
-            kernel: self.geometry.kernel(),
-            from,
-            to,
-        };
-        let backward = Sides {
-            from: to,
-            to: from,
-            ..forward
-        };
-        (forward, backward)
-    }
 }
 
 impl Plan {
@@ -133,27 +136,28 @@ impl Plan {
             ..Scratch::default()
         };
         scratch.logits_gradient = scratch.logits.clone();
-        let (mut packed, mut parts, mut zeros) = (0, 0, 0);
+        let (mut turned, mut parts, mut zeros) = (0, 0, 0);
         for step in &steps {
             match &step.kind {
                 Kind::Convolution(layer) => {
-                    let (forward, backward) = layer.sides();
-                    zeros = zeros.max(forward.from).max(backward.from);
-                    packed = packed.max(forward.packed()).max(backward.packed());
-                    let len = graph.tensor(layer.weight).len();
-                    parts = parts.max(convolution::parts(&layer.geometry) * len);
+                    let filters = layer.geometry.filters();
+                    zeros = zeros.max(filters.from).max(filters.to);
+                    if training {
+                        turned = turned.max(filters.transposed().len());
+                        parts = parts.max(convolution::parts(&layer.geometry) * filters.len());
+                    }
                 }
-                Kind::Depthwise(layer) => {
+                Kind::Depthwise(layer) if training => {
                     let shape = Shape::new(layer.geometry.output.channels, 1, 1);
                     let len = layer.geometry.kernel() * padded(shape);
-                    parts = parts.max(depthwise::PARTS * len);
+                    parts = parts.max(depthwise::parts(&layer.geometry) * len);
                 }
                 _ => {}
             }
         }
         scratch.zeros = vec![0.0; zeros];
-        scratch.packed = vec![0.0; packed];
-        scratch.parts = vec![0.0; if training { parts } else { 0 }];
+        scratch.turned = vec![0.0; turned];
+        scratch.parts = vec![0.0; parts];
         Plan {
             images,
             steps,
@@ -202,6 +206,7 @@ fn steps(graph: &Graph, images: usize) -> Vec<Step> {
             inputs: inputs.collect(),
             output: number,
             shape: node.shape,
+            seconds: (0.0, 0.0),
         });
     }
     steps

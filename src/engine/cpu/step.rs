@@ -7,7 +7,7 @@ use super::parameter::Parameter;
 use super::plan::{Convolution, Input, Kind, Scratch, Step};
 use super::{activation, depthwise, elementwise};
 use crate::engine::noise;
-use crate::net::{Op, Shape};
+use crate::net::Op;
 
 /// What all steps share.
 pub(super) struct Context<'a> {
@@ -31,20 +31,16 @@ pub(super) fn forward(
     let shapes = (step.inputs[0].shape, step.shape);
     match &mut step.kind {
         Kind::Convolution(layer) => {
-            let (sides, _) = layer.sides();
-            let packed = &mut context.scratch.packed[..sides.packed()];
-            let weight = &context.parameters[layer.weight.index()].value;
-            sides.pack(isa, weight, false, packed);
             let bias = layer
                 .bias
                 .map(|id| &context.parameters[id.index()].value[..]);
             let gather = Gather {
                 isa,
-                sides,
                 walks: &layer.forward,
                 shapes: (layer.geometry.input, layer.geometry.output),
+                groups: layer.geometry.groups,
                 source: x,
-                packed,
+                filters: &context.parameters[layer.weight.index()].value,
                 outside: &context.scratch.zeros,
                 bias,
                 add: false,
@@ -261,18 +257,17 @@ fn convolution_input(
     dx: &mut [f32],
     add: bool,
 ) {
-    let (_, sides) = layer.sides();
-    let packed = &mut context.scratch.packed[..sides.packed()];
+    let filters = layer.geometry.filters();
+    let turned = &mut context.scratch.turned[..filters.transposed().len()];
     let weight = &context.parameters[layer.weight.index()].value;
-    sides.pack(context.isa, weight, true, packed);
-    let shapes: (Shape, Shape) = (layer.geometry.output, layer.geometry.input);
+    filters.transpose(&layer.backward, weight, turned);
     let gather = Gather {
         isa: context.isa,
-        sides,
         walks: &layer.backward,
-        shapes,
+        shapes: (layer.geometry.output, layer.geometry.input),
+        groups: layer.geometry.groups,
         source: dy,
-        packed,
+        filters: turned,
         outside: &context.scratch.zeros,
         bias: None,
         add,

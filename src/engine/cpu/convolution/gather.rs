@@ -3,77 +3,23 @@
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::Walk;
+use super::{Tap, Walk};
 use crate::engine::cpu::isa::Isa;
 use crate::engine::cpu::layout::{LANES, padded, stride};
-use crate::engine::cpu::multiply::{panels, rows_by_panel};
+use crate::engine::cpu::multiply::{Acc, rows_by_strips, vectors};
 use crate::net::Shape;
-
-/// One side of a product: `from` channels of each group are gathered into `to` channels.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::engine::cpu) struct Sides {
-    pub(in crate::engine::cpu) groups: usize,
-    pub(in crate::engine::cpu) kernel: usize,
-    pub(in crate::engine::cpu) from: usize,
-    pub(in crate::engine::cpu) to: usize,
-}
-
-impl Sides {
-    /// Numbers in the packed filters.
-    pub(in crate::engine::cpu) fn packed(&self) -> usize {
-        self.groups * self.kernel * self.from * self.to.next_multiple_of(LANES)
-    }
-
-    /// Packs filters, given as [group][tap][from][to], or with `transposed` as [group][tap][to][from],
-    /// so that a panel is read in one go: [group][panel][tap][from][columns of the panel].
-    pub(in crate::engine::cpu) fn pack(
-        &self,
-        isa: Isa,
-        filters: &[f32],
-        transposed: bool,
-        packed: &mut [f32],
-    ) {
-        let columns = self.to.next_multiple_of(LANES);
-        let (lanes, matrix) = (isa.lanes(), self.from * self.to);
-        let of_group = filters.chunks_exact(self.kernel * matrix);
-        let packed = packed.chunks_exact_mut(self.kernel * self.from * columns);
-        for (filters, mut packed) in of_group.zip(packed) {
-            for (start, vectors) in panels(columns, lanes) {
-                let width = vectors * lanes;
-                let (panel, rest) = packed.split_at_mut(self.kernel * self.from * width);
-                packed = rest;
-                let valid = self.to.saturating_sub(start).min(width);
-                for (row, to) in panel.chunks_exact_mut(width).enumerate() {
-                    let (tap, from) = (row / self.from, row % self.from);
-                    let filter = &filters[tap * matrix..][..matrix];
-                    if transposed {
-                        let column = filter.iter().skip(start * self.from + from);
-                        let column = column.step_by(self.from);
-                        to[..valid]
-                            .iter_mut()
-                            .zip(column)
-                            .for_each(|(to, x)| *to = *x);
-                    } else {
-                        to[..valid].copy_from_slice(&filter[from * self.to + start..][..valid]);
-                    }
-                    to[valid..].fill(0.0);
-                }
-            }
-        }
-    }
-}
 
 /// What a gather reads and writes.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::engine::cpu) struct Gather<'a> {
     pub(in crate::engine::cpu) isa: Isa,
-    pub(in crate::engine::cpu) sides: Sides,
     pub(in crate::engine::cpu) walks: &'a [Walk],
     /// Shape of an image of the source, and of the result.
     pub(in crate::engine::cpu) shapes: (Shape, Shape),
+    pub(in crate::engine::cpu) groups: usize,
     pub(in crate::engine::cpu) source: &'a [f32],
-    /// From [`Sides::pack`].
-    pub(in crate::engine::cpu) packed: &'a [f32],
+    /// Filters in strips, see [`super::Filters`].
+    pub(in crate::engine::cpu) filters: &'a [f32],
     /// A zero for every channel that is gathered: what a tap sees outside of the map.
     pub(in crate::engine::cpu) outside: &'a [f32],
     /// One number a channel of the result.
@@ -86,7 +32,7 @@ impl Gather<'_> {
     /// Computes all of `result`.
     pub(in crate::engine::cpu) fn run(&self, result: &mut [f32]) {
         let image = padded(self.shapes.1);
-        let together = TOGETHER.div_ceil(self.shapes.1.pixels()).max(1);
+        let together = TOGETHER.div_ceil(self.shapes.1.pixels());
         result
             .par_chunks_mut(together * image)
             .enumerate()
@@ -101,7 +47,14 @@ impl Gather<'_> {
 }
 
 /// Rows of a result that a task should have at least.
-const TOGETHER: usize = 128;
+const TOGETHER: usize = 64;
+/// Rows that share filters while these are near.
+const BLOCK: usize = 128;
+/// Rows of the filters that a block goes through at once.
+const DEPTH: usize = 2048;
+/// Pixels of a map up to which rows go image by image for a pixel, and not pixel by pixel for an image:
+/// a tile's rows then see the same taps, and those in the padding are left out.
+const SMALL: usize = 64;
 
 /// Some images of a gather.
 struct Images<'a> {
@@ -110,135 +63,243 @@ struct Images<'a> {
     result: &'a mut [f32],
 }
 
+/// A row of the result: a pixel.
+#[derive(Debug, Clone, Copy, Default)]
+struct Row {
+    /// Where in the source the pixel under a tap without shift begins.
+    from: isize,
+    down: isize,
+    over: isize,
+    /// Where the pixel begins in the result.
+    to: usize,
+}
+
 impl WithSimd for Images<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        match S::F32_LANES {
-            16 => self.walk::<S, 8>(simd),
-            _ => self.walk::<S, 4>(simd),
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        for walk in self.gather.walks {
+            // The width of what is in registers follows from how many there are.
+            match S::F32_LANES {
+                16 => self.walk::<S, 8, 1>(simd, walk),
+                _ => self.walk::<S, 4, 2>(simd, walk),
+            }
         }
     }
 }
 
 impl Images<'_> {
     #[inline(always)]
-    fn walk<S: Simd, const MR: usize>(self, simd: S) {
-        let Images {
-            gather,
-            first,
-            result,
-        } = self;
-        let images = result.len() / padded(gather.shapes.1);
-        let columns = gather.sides.to.next_multiple_of(LANES);
-        let depth = gather.sides.kernel * gather.sides.from;
-        for walk in gather.walks {
-            let rows = images * walk.grid.0 * walk.grid.1;
-            for block in (0..rows).step_by(BLOCK) {
-                for group in 0..gather.sides.groups {
-                    let packed = &gather.packed[group * depth * columns..][..depth * columns];
-                    for (start, vectors) in panels(columns, S::F32_LANES) {
-                        let panel = &packed[start * depth..][..vectors * S::F32_LANES * depth];
-                        for row in (block..rows.min(block + BLOCK)).step_by(MR) {
-                            let tile = Tile {
-                                gather,
-                                walk,
-                                first,
-                                row,
-                                rows,
-                                group,
-                                start,
-                                panel,
-                            };
-                            match vectors {
-                                1 => tile.run::<S, MR, 1>(simd, result),
-                                2 => tile.run::<S, MR, 2>(simd, result),
-                                _ => tile.run::<S, MR, 3>(simd, result),
-                            }
-                        }
-                    }
+    fn walk<S: Simd, const MR: usize, const V: usize>(&mut self, simd: S, walk: &Walk) {
+        let gather = self.gather;
+        let count = self.result.len() / padded(gather.shapes.1);
+        let mut rows = Rows::new(gather, walk, self.first, count);
+        let mut block = [Row::default(); BLOCK];
+        loop {
+            let filled = rows.fill(&mut block);
+            if filled == 0 {
+                return;
+            }
+            // Rows past the end repeat the last, and are not written.
+            let end = filled.next_multiple_of(MR);
+            let last = block[filled - 1];
+            block[filled..end].fill(last);
+            let taps = DEPTH.div_ceil(self.depth());
+            // A walk without taps writes zeros.
+            for first in (0..walk.taps.len().max(1)).step_by(taps) {
+                let taps = &walk.taps[first..walk.taps.len().min(first + taps)];
+                let add = gather.add || first > 0;
+                for group in 0..gather.groups {
+                    self.group::<S, MR, V>(simd, &block[..end], filled, (walk, taps, add), group);
                 }
             }
         }
     }
+
+    /// Channels of a group that are gathered.
+    #[inline(always)]
+    fn depth(&self) -> usize {
+        self.gather.shapes.0.channels / self.gather.groups
+    }
+
+    #[inline(always)]
+    fn group<S: Simd, const MR: usize, const V: usize>(
+        &mut self,
+        simd: S,
+        block: &[Row],
+        filled: usize,
+        (walk, taps, add): (&Walk, &[Tap], bool),
+        group: usize,
+    ) {
+        let to = self.gather.shapes.1.channels / self.gather.groups;
+        let strips = to.div_ceil(LANES);
+        let len = walk.kernel * self.depth() * LANES;
+        let filters = &self.gather.filters[group * strips * len..][..strips * len];
+        let mut strip = 0;
+        while strip < strips {
+            let width = match (S::F32_LANES, strips - strip) {
+                (16, 1) => 1,
+                (16, _) => 2,
+                _ => 1,
+            };
+            let part = Part {
+                gather: self.gather,
+                taps,
+                add,
+                group,
+                strip,
+                filters: &filters[strip * len..][..width * len],
+            };
+            for (number, rows) in block.chunks_exact(MR).enumerate() {
+                let Some(rows) = rows.first_chunk() else {
+                    continue;
+                };
+                let count = MR.min(filled - number * MR);
+                match width {
+                    1 => part.tile::<S, MR, 1, V>(simd, rows, count, self.result),
+                    _ => part.tile::<S, MR, 2, V>(simd, rows, count, self.result),
+                }
+            }
+            strip += width;
+        }
+    }
 }
 
-/// Rows that share a panel while it is near.
-const BLOCK: usize = 64;
-
-/// Some rows and one panel of columns of the result.
-struct Tile<'a> {
+/// The rows of a walk over some images, one after the other.
+struct Rows<'a> {
     gather: &'a Gather<'a>,
     walk: &'a Walk,
-    /// The first image of the task; rows count from there.
     first: usize,
-    row: usize,
-    rows: usize,
-    group: usize,
-    start: usize,
-    panel: &'a [f32],
+    images: usize,
+    /// Image by image for each pixel.
+    across: bool,
+    /// The next: image, down, over.
+    next: (usize, usize, usize),
+    left: usize,
 }
 
-impl<'a> Tile<'a> {
+impl<'a> Rows<'a> {
+    fn new(gather: &'a Gather<'a>, walk: &'a Walk, first: usize, images: usize) -> Rows<'a> {
+        let pixels = walk.grid.0 * walk.grid.1;
+        Rows {
+            gather,
+            walk,
+            first,
+            images,
+            across: pixels <= SMALL,
+            next: (0, 0, 0),
+            left: images * pixels,
+        }
+    }
+
+    /// Writes the next rows, and says how many.
+    fn fill(&mut self, block: &mut [Row; BLOCK]) -> usize {
+        let (walk, shapes) = (self.walk, self.gather.shapes);
+        let strides = (stride(shapes.0.channels), stride(shapes.1.channels));
+        let count = self.left.min(BLOCK);
+        self.left -= count;
+        for row in &mut block[..count] {
+            let (image, down, over) = self.next;
+            let from = (self.first + image) * shapes.0.pixels()
+                + down * walk.stride.0 * shapes.0.width
+                + over * walk.stride.1;
+            let to = image * shapes.1.pixels()
+                + (walk.origin.0 + down * walk.step.0) * shapes.1.width
+                + walk.origin.1
+                + over * walk.step.1;
+            *row = Row {
+                from: (from * strides.0) as isize,
+                down: (down * walk.stride.0) as isize,
+                over: (over * walk.stride.1) as isize,
+                to: to * strides.1,
+            };
+            self.next = self.after(image, down, over);
+        }
+        count
+    }
+
     #[inline(always)]
-    fn run<S: Simd, const MR: usize, const NV: usize>(&self, simd: S, result: &mut [f32]) {
-        let Gather { sides, shapes, .. } = *self.gather;
-        let mut acc = [[simd.splat_f32s(0.0); NV]; MR];
-        let channel = self.group * sides.to + self.start;
-        let width = (NV * S::F32_LANES).min(sides.to - self.start.min(sides.to));
-        if let Some(bias) = self.gather.bias {
-            let mut padded = [0.0; 48];
-            padded[..width].copy_from_slice(&bias[channel..][..width]);
-            let (vectors, _) = S::as_simd_f32s(&padded);
+    fn after(&self, image: usize, down: usize, over: usize) -> (usize, usize, usize) {
+        if self.across && image + 1 < self.images {
+            return (image + 1, down, over);
+        }
+        let image = if self.across { 0 } else { image };
+        if over + 1 < self.walk.grid.1 {
+            return (image, down, over + 1);
+        }
+        match down + 1 < self.walk.grid.0 {
+            true => (image, down + 1, 0),
+            false => (image + 1, 0, 0),
+        }
+    }
+}
+
+/// Some strips of one group, under some taps.
+struct Part<'a> {
+    gather: &'a Gather<'a>,
+    taps: &'a [Tap],
+    add: bool,
+    group: usize,
+    strip: usize,
+    filters: &'a [f32],
+}
+
+impl Part<'_> {
+    #[inline(always)]
+    fn tile<S: Simd, const MR: usize, const NS: usize, const V: usize>(
+        &self,
+        simd: S,
+        rows: &[Row; MR],
+        count: usize,
+        result: &mut [f32],
+    ) {
+        let gather = self.gather;
+        let (input, groups) = (gather.shapes.0, gather.groups);
+        let (depth, to) = (input.channels / groups, gather.shapes.1.channels / groups);
+        let channel = self.group * to + self.strip * LANES;
+        let width = (NS * LANES).min(to - self.strip * LANES);
+        let mut acc: Acc<S, MR, NS, V> = [[[simd.splat_f32s(0.0); V]; NS]; MR];
+        if let (Some(bias), false) = (gather.bias, self.add) {
+            let mut padded = [[0.0; LANES]; NS];
+            padded.as_flattened_mut()[..width].copy_from_slice(&bias[channel..][..width]);
             for acc in &mut acc {
-                acc.copy_from_slice(&vectors[..NV]);
+                acc.copy_from_slice(&vectors::<S, V>(padded.as_flattened())[..NS]);
             }
         }
-        // (image, down, over) of each row; rows past the end repeat the last.
-        let places: [(usize, usize, usize); MR] = std::array::from_fn(|i| {
-            let row = (self.row + i).min(self.rows - 1);
-            let pixels = self.walk.grid.0 * self.walk.grid.1;
-            let pixel = row % pixels;
-            (
-                row / pixels,
-                pixel / self.walk.grid.1,
-                pixel % self.walk.grid.1,
-            )
-        });
-        let (from, depth) = (stride(shapes.0.channels), sides.from);
-        let offset = self.group * sides.from;
-        for tap in &self.walk.taps {
-            let rows = places.map(|(image, down, over)| {
-                let down = (down * self.walk.stride.0) as isize + tap.down;
-                let over = (over * self.walk.stride.1) as isize + tap.over;
-                let (height, width) = (shapes.0.height as isize, shapes.0.width as isize);
-                if down < 0 || down >= height || over < 0 || over >= width {
-                    return &self.gather.outside[..depth];
+        let stride = stride(input.channels) as isize;
+        let strips: [&[f32]; NS] = {
+            let len = self.filters.len() / NS;
+            std::array::from_fn(|strip| &self.filters[strip * len..][..len])
+        };
+        let outside = &gather.outside[..depth];
+        for tap in self.taps {
+            let shift = (tap.down * input.width as isize + tap.over) * stride
+                + (self.group * depth) as isize;
+            let mut any = false;
+            let a: [&[f32]; MR] = std::array::from_fn(|i| {
+                let row = &rows[i];
+                let inside = ((row.down + tap.down) as usize) < input.height
+                    && ((row.over + tap.over) as usize) < input.width;
+                any |= inside;
+                match inside {
+                    true => &gather.source[(row.from + shift) as usize..][..depth],
+                    false => outside,
                 }
-                let image = (self.first + image) * shapes.0.pixels();
-                let pixel = image + (down * width + over) as usize;
-                &self.gather.source[pixel * from + offset..][..depth]
             });
-            let len = depth * NV * S::F32_LANES;
-            let panel = &self.panel[tap.number * len..][..len];
-            rows_by_panel::<S, MR, NV>(simd, &mut acc, rows, panel);
-        }
-        for (i, (image, down, over)) in places.into_iter().enumerate() {
-            if self.row + i >= self.rows {
-                break;
+            if any {
+                let b = strips.map(|strip| &strip[tap.number * depth * LANES..][..depth * LANES]);
+                rows_by_strips(simd, &mut acc, a, b);
             }
-            let down = self.walk.origin.0 + down * self.walk.step.0;
-            let over = self.walk.origin.1 + over * self.walk.step.1;
-            let pixel = image * shapes.1.pixels() + down * shapes.1.width + over;
-            let at = pixel * stride(shapes.1.channels) + channel;
+        }
+        for (row, acc) in rows.iter().zip(&acc).take(count) {
+            let whole = width == NS * LANES || groups == 1;
             store(
                 simd,
-                &acc[i],
-                &mut result[at..],
-                width,
-                sides,
-                self.gather.add,
+                acc,
+                &mut result[row.to + channel..],
+                (width, whole),
+                self.add,
             );
         }
     }
@@ -247,23 +308,22 @@ impl<'a> Tile<'a> {
 /// Writes or adds a row of a tile. Columns past the last of a group belong to the next group, or are
 /// padding, which stays 0.
 #[inline(always)]
-fn store<S: Simd, const NV: usize>(
+fn store<S: Simd, const NS: usize, const V: usize>(
     simd: S,
-    acc: &[S::f32s; NV],
+    acc: &[[S::f32s; V]; NS],
     to: &mut [f32],
-    width: usize,
-    sides: Sides,
+    (width, whole): (usize, bool),
     add: bool,
 ) {
-    let full = NV * S::F32_LANES;
-    if width == full || sides.groups == 1 {
-        let (to, _) = S::as_mut_simd_f32s(&mut to[..full]);
-        for (to, acc) in to.iter_mut().zip(acc) {
+    if whole {
+        let (to, _) = S::as_mut_simd_f32s(&mut to[..NS * LANES]);
+        for (to, acc) in to.iter_mut().zip(acc.as_flattened()) {
             *to = if add { simd.add_f32s(*to, *acc) } else { *acc };
         }
         return;
     }
-    for (to, acc) in to[..width].chunks_mut(S::F32_LANES).zip(acc) {
+    let to = to[..width].chunks_mut(S::F32_LANES);
+    for (to, acc) in to.zip(acc.as_flattened()) {
         let now = simd.partial_load_f32s(to);
         let value = if add { simd.add_f32s(now, *acc) } else { *acc };
         simd.partial_store_f32s(to, value);

@@ -5,10 +5,12 @@
 //! the pixels of a source, tap by tap. With a stride the pixels of the gradient fall into classes
 //! that see different taps, and each class is a [`Walk`] of its own.
 
+mod filters;
 mod gather;
 mod weight;
 
-pub(super) use gather::{Gather, Sides};
+pub(super) use filters::Filters;
+pub(super) use gather::Gather;
 pub(super) use weight::{backward_weight, parts};
 
 use crate::net::{Shape, Window};
@@ -33,6 +35,8 @@ pub(super) struct Walk {
     /// How far the source moves from one pixel of the grid to the next.
     pub(super) stride: (usize, usize),
     pub(super) taps: Vec<Tap>,
+    /// How many taps the kernel has.
+    pub(super) kernel: usize,
 }
 
 /// Where a tap falls for the first pixel of a walk, and which of the kernel's it is.
@@ -51,13 +55,27 @@ impl Walk {
             over: shift.1 as isize - g.window.before.1 as isize,
             number,
         });
-        vec![Walk {
+        let walk = Walk {
             grid: (g.output.height, g.output.width),
             origin: (0, 0),
             step: (1, 1),
             stride: g.window.stride,
             taps: taps.collect(),
-        }]
+            kernel: g.kernel(),
+        };
+        vec![walk.within(g.input)]
+    }
+
+    /// Without the taps that fall outside of the source everywhere.
+    fn within(mut self, source: Shape) -> Walk {
+        let reaches = |count: usize, stride: usize, shift: isize, size: usize| {
+            (0..count).any(|at| (((at * stride) as isize + shift) as usize) < size)
+        };
+        self.taps.retain(|tap| {
+            reaches(self.grid.0, self.stride.0, tap.down, source.height)
+                && reaches(self.grid.1, self.stride.1, tap.over, source.width)
+        });
+        self
     }
 
     /// The walks over the input that gather its gradient from that of the output.
@@ -79,7 +97,7 @@ impl Walk {
             let count = |size: usize, origin: usize, stride: usize| {
                 size.saturating_sub(origin).div_ceil(stride)
             };
-            Walk {
+            let walk = Walk {
                 grid: (
                     count(g.input.height, origin.0, stride.0),
                     count(g.input.width, origin.1, stride.1),
@@ -88,7 +106,9 @@ impl Walk {
                 step: stride,
                 stride: (1, 1),
                 taps: taps.collect(),
-            }
+                kernel: g.kernel(),
+            };
+            walk.within(g.output)
         };
         classes.map(walk).collect()
     }
@@ -110,11 +130,13 @@ impl Geometry {
         self.window.kernel.0 * self.window.kernel.1
     }
 
-    /// Channels of a group: (in, out).
-    pub(super) fn per_group(&self) -> (usize, usize) {
-        (
-            self.input.channels / self.groups,
-            self.output.channels / self.groups,
-        )
+    /// The sizes of its filters.
+    pub(super) fn filters(&self) -> Filters {
+        Filters {
+            groups: self.groups,
+            kernel: self.kernel(),
+            from: self.input.channels / self.groups,
+            to: self.output.channels / self.groups,
+        }
     }
 }

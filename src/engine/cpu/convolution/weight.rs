@@ -3,13 +3,13 @@
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::{Geometry, Tap, Walk};
+use super::{Filters, Geometry, Tap, Walk};
 use crate::engine::cpu::isa::Isa;
 use crate::engine::cpu::layout::{LANES, stride};
-use crate::engine::cpu::multiply::{outer, panels};
+use crate::engine::cpu::multiply::{Acc, outer, vectors};
 
-/// dw += Σ xᵀ · dy over all pixels, as [group][tap][in][out]. `walk` is that of [`Walk::forward`];
-/// `parts` holds [`parts`] of dw.
+/// dw += Σ xᵀ · dy over all pixels, in the layout of [`Filters`]. `walk` is that of
+/// [`Walk::forward`]; `parts` has room for [`parts`] of dw.
 pub(in crate::engine::cpu) fn backward_weight(
     isa: Isa,
     (g, walk): (&Geometry, &Walk),
@@ -17,41 +17,38 @@ pub(in crate::engine::cpu) fn backward_weight(
     dw: &mut [f32],
     parts: &mut [f32],
 ) {
+    let filters = g.filters();
     let count = self::parts(g);
-    let parts = &mut parts[..count * dw.len()];
-    parts.fill(0.0);
-    let (from, to) = g.per_group();
-    let rows = g.images * g.output.pixels();
-    let share = rows.div_ceil(count);
-    // The channels of a tap go to several tasks where the rows are few.
-    let channels = match count {
-        1 => CHANNELS.min(from),
-        _ => from,
+    let rows = (g.images * g.output.height).div_ceil(count);
+    let width = width(&filters);
+    let task = |dw: &mut [f32], number: usize, part: usize| {
+        let (group, strip) = (number / filters.strips(), number % filters.strips());
+        isa.run(Products {
+            g,
+            walk,
+            x,
+            dy,
+            lines: part * rows..(g.images * g.output.height).min((part + 1) * rows),
+            channels: (group * filters.from, group * filters.to + strip * LANES),
+            filters,
+            strip,
+            dw,
+        });
     };
-    let matrices = parts.par_chunks_mut(from * to).enumerate();
-    matrices.for_each(|(number, part)| {
-        let (part_number, matrix) = (
-            number / (dw.len() / (from * to)),
-            number % (dw.len() / (from * to)),
-        );
-        let (group, tap) = (matrix / g.kernel(), matrix % g.kernel());
-        let rows = part_number * share..rows.min((part_number + 1) * share);
-        part.par_chunks_mut(channels * to)
-            .enumerate()
-            .for_each(|(block, part)| {
-                isa.run(Products {
-                    g,
-                    tap: walk.taps[tap],
-                    x,
-                    dy,
-                    rows: rows.clone(),
-                    channel: (group * from + block * channels, group * to),
-                    to,
-                    part,
-                });
-            });
-    });
+    if count == 1 {
+        let chunks = dw.par_chunks_mut(width * filters.strip()).enumerate();
+        return chunks.for_each(|(number, dw)| task(dw, number * width, 0));
+    }
     let len = dw.len();
+    let parts = &mut parts[..count * len];
+    parts
+        .par_chunks_exact_mut(len)
+        .enumerate()
+        .for_each(|(part, dw)| {
+            dw.fill(0.0);
+            let chunks = dw.par_chunks_mut(width * filters.strip()).enumerate();
+            chunks.for_each(|(number, dw)| task(dw, number * width, part));
+        });
     let parts = &*parts;
     dw.par_chunks_mut(SUM).enumerate().for_each(|(chunk, dw)| {
         for part in parts.chunks_exact(len) {
@@ -62,33 +59,47 @@ pub(in crate::engine::cpu) fn backward_weight(
     });
 }
 
-/// Channels of a tap that a task takes where rows are few.
-const CHANNELS: usize = 32;
 /// Weights that a task sums up.
 const SUM: usize = 16_384;
+
+/// Strips that a task computes at once: none of another group.
+fn width(filters: &Filters) -> usize {
+    match filters.strips() {
+        strips if filters.groups == 1 => strips.div_ceil(strips.div_ceil(2).max(2)),
+        strips => [2, 1]
+            .into_iter()
+            .find(|width| strips % width == 0)
+            .unwrap_or(1),
+    }
+}
 
 /// Into how many parts the rows of a weight's gradient are cut: it follows from sizes alone, so that
 /// sums are the same for any number of threads.
 pub(in crate::engine::cpu) fn parts(g: &Geometry) -> usize {
+    let filters = g.filters();
+    let tasks = (filters.groups * filters.strips()).div_ceil(width(&filters));
     let rows = g.images * g.output.pixels();
-    let (from, to) = g.per_group();
-    let weights = g.groups * g.kernel() * from * to;
-    let room = (1 << 21) / weights.max(1);
-    (rows / 2048).min(room).clamp(1, 16)
+    8_usize
+        .div_ceil(tasks)
+        .min(rows / 512)
+        .min(g.images * g.output.height)
+        .max(1)
 }
 
-/// Σ xᵀ · dy for some channels under one tap, over some rows.
+/// Σ xᵀ · dy for some strips of a group, over some lines of pixels.
 struct Products<'a> {
     g: &'a Geometry,
-    tap: Tap,
+    walk: &'a Walk,
     x: &'a [f32],
     dy: &'a [f32],
-    rows: std::ops::Range<usize>,
+    /// Of all images, one after the other.
+    lines: std::ops::Range<usize>,
     /// The first channel of x and of dy.
-    channel: (usize, usize),
-    to: usize,
-    /// [in][out].
-    part: &'a mut [f32],
+    channels: (usize, usize),
+    filters: Filters,
+    /// The first, in its group.
+    strip: usize,
+    dw: &'a mut [f32],
 }
 
 impl WithSimd for Products<'_> {
@@ -97,24 +108,25 @@ impl WithSimd for Products<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
         let mut pairs = [(0, 0); ROWS];
-        let mut rows = self.rows.clone();
-        loop {
-            let mut count = 0;
-            for row in rows.by_ref() {
-                if let Some(from) = self.under(row) {
-                    pairs[count] = (from, row * stride(self.g.output.channels));
-                    count += 1;
-                    if count == ROWS {
-                        break;
+        let lines = (ROWS / self.g.output.width).max(1);
+        for first in self.lines.clone().step_by(lines) {
+            let block = first..self.lines.end.min(first + lines);
+            for tap in &self.walk.taps {
+                let mut count = 0;
+                for line in block.clone() {
+                    let (mut pair, len) = self.under(tap, line);
+                    for _ in 0..len {
+                        pairs[count] = pair;
+                        pair.0 += self.walk.stride.1 * stride(self.g.input.channels);
+                        pair.1 += stride(self.g.output.channels);
+                        count += 1;
+                        if count == ROWS {
+                            self.block::<S>(simd, tap, &pairs);
+                            count = 0;
+                        }
                     }
                 }
-            }
-            if count == 0 {
-                return;
-            }
-            match S::F32_LANES {
-                16 => self.block::<S, 8>(simd, &pairs[..count]),
-                _ => self.block::<S, 4>(simd, &pairs[..count]),
+                self.block::<S>(simd, tap, &pairs[..count]);
             }
         }
     }
@@ -124,78 +136,102 @@ impl WithSimd for Products<'_> {
 const ROWS: usize = 128;
 
 impl Products<'_> {
-    /// Where x is under the tap at a row of dy.
+    /// Where x and dy begin at the first pixel of a line whose tap is inside, and how many are.
     #[inline(always)]
-    fn under(&self, row: usize) -> Option<usize> {
-        let (input, output, step) = (self.g.input, self.g.output, self.g.window.stride);
-        let (image, pixel) = (row / output.pixels(), row % output.pixels());
-        let down = (pixel / output.width * step.0) as isize + self.tap.down;
-        let over = (pixel % output.width * step.1) as isize + self.tap.over;
-        let inside =
-            (0..input.height as isize).contains(&down) && (0..input.width as isize).contains(&over);
-        inside.then(|| {
-            let pixel = image * input.pixels() + down as usize * input.width + over as usize;
-            pixel * stride(input.channels)
-        })
+    fn under(&self, tap: &Tap, line: usize) -> ((usize, usize), usize) {
+        let (input, output, step) = (self.g.input, self.g.output, self.walk.stride);
+        let (image, down) = (line / output.height, line % output.height);
+        let y = (down * step.0) as isize + tap.down;
+        if y < 0 || y >= input.height as isize {
+            return ((0, 0), 0);
+        }
+        // 0 ≤ over · step + tap < width.
+        let first = tap.over.min(0).unsigned_abs().div_ceil(step.1);
+        let end = (input.width as isize - tap.over).max(0) as usize;
+        let end = end.div_ceil(step.1).min(output.width);
+        if first >= end {
+            return ((0, 0), 0);
+        }
+        let x = (image * input.height + y as usize) * input.width;
+        let x = (x + first * step.1).wrapping_add_signed(tap.over);
+        let dy = line * output.width + first;
+        let strides = (stride(input.channels), stride(output.channels));
+        ((x * strides.0, dy * strides.1), end - first)
     }
 
     #[inline(always)]
-    fn block<S: Simd, const MR: usize>(&mut self, simd: S, pairs: &[(usize, usize)]) {
-        let to = self.to;
-        for (start, vectors) in panels(to.next_multiple_of(LANES), S::F32_LANES) {
-            for first in (0..self.part.len() / to).step_by(MR) {
-                match vectors {
-                    1 => self.tile::<S, MR, 1>(simd, pairs, first, start),
-                    2 => self.tile::<S, MR, 2>(simd, pairs, first, start),
-                    _ => self.tile::<S, MR, 3>(simd, pairs, first, start),
+    fn block<S: Simd>(&mut self, simd: S, tap: &Tap, pairs: &[(usize, usize)]) {
+        if pairs.is_empty() {
+            return;
+        }
+        let strips = self.dw.len() / self.filters.strip();
+        let mut first = 0;
+        while first < self.filters.from {
+            let few = self.filters.from - first <= 4;
+            match (S::F32_LANES, strips, few) {
+                (16, 1, true) => self.tile::<S, 4, 1, 1>(simd, tap, pairs, first, 0),
+                (16, 2, true) => self.tile::<S, 4, 2, 1>(simd, tap, pairs, first, 0),
+                (16, 1, false) => self.tile::<S, 8, 1, 1>(simd, tap, pairs, first, 0),
+                (16, 2, false) => self.tile::<S, 8, 2, 1>(simd, tap, pairs, first, 0),
+                _ => {
+                    for strip in 0..strips {
+                        self.tile::<S, 4, 1, 2>(simd, tap, pairs, first, strip);
+                    }
                 }
             }
+            first += if S::F32_LANES == 16 && !few { 8 } else { 4 };
         }
     }
 
+    /// Some channels of x by some strips of dy.
     #[inline(always)]
-    fn tile<S: Simd, const MR: usize, const NV: usize>(
+    fn tile<S: Simd, const MR: usize, const NS: usize, const V: usize>(
         &mut self,
         simd: S,
+        tap: &Tap,
         pairs: &[(usize, usize)],
         first: usize,
-        start: usize,
+        strip: usize,
     ) {
-        let full = NV * S::F32_LANES;
-        let mut acc = [[simd.splat_f32s(0.0); NV]; MR];
-        let (a, b) = (self.channel.0 + first, self.channel.1 + start);
-        let rows = (self.part.len() / self.to - first).min(MR);
-        // The last channels of a row may have fewer behind them than a tile has.
+        let mut acc: Acc<S, MR, NS, V> = [[[simd.splat_f32s(0.0); V]; NS]; MR];
+        let (a, b) = (self.channels.0 + first, self.channels.1 + strip * LANES);
+        // Behind the last channels of the last pixel there may be fewer numbers than a tile has.
+        let whole = pairs.partition_point(|(x, dy)| {
+            x + a + MR <= self.x.len() && dy + b + NS * LANES <= self.dy.len()
+        });
+        let (pairs, rest) = pairs.split_at(whole);
         for (x, dy) in pairs {
-            let mut rest = [0.0; MR];
-            let x = match self.x[x + a..].first_chunk::<MR>() {
-                Some(x) if rows == MR => x,
-                _ => {
-                    rest[..rows].copy_from_slice(&self.x[x + a..][..rows]);
-                    &rest
-                }
-            };
-            let dy = &self.dy[dy + b..];
-            if let Some(dy) = dy.get(..full) {
-                let (dy, _) = S::as_simd_f32s(dy);
-                if let Some(dy) = dy.first_chunk::<NV>() {
-                    outer(simd, &mut acc, x, dy);
-                }
-            } else {
-                let mut copy = [0.0; 48];
-                copy[..dy.len()].copy_from_slice(dy);
-                let (dy, _) = S::as_simd_f32s(&copy);
-                if let Some(dy) = dy.first_chunk::<NV>() {
-                    outer(simd, &mut acc, x, dy);
-                }
+            let (x, dy) = (&self.x[x + a..][..MR], &self.dy[dy + b..][..NS * LANES]);
+            if let (Some(x), Some(dy)) = (x.first_chunk(), vectors::<S, V>(dy).first_chunk()) {
+                outer::<S, MR, NS, V>(simd, &mut acc, x, dy);
             }
         }
-        let width = full.min(self.to - start);
-        let part = self.part.chunks_exact_mut(self.to).skip(first);
-        for (row, acc) in part.zip(&acc).take(rows) {
-            for (to, acc) in row[start..][..width].chunks_mut(S::F32_LANES).zip(acc) {
-                let now = simd.partial_load_f32s(to);
-                simd.partial_store_f32s(to, simd.add_f32s(now, *acc));
+        for (x, dy) in rest {
+            let (x, dy) = (&self.x[x + a..], &self.dy[dy + b..]);
+            let (mut left, mut right) = ([0.0; MR], [[0.0; LANES]; NS]);
+            let (count, columns) = (x.len().min(MR), dy.len().min(NS * LANES));
+            left[..count].copy_from_slice(&x[..count]);
+            right.as_flattened_mut()[..columns].copy_from_slice(&dy[..columns]);
+            if let Some(dy) = vectors::<S, V>(right.as_flattened()).first_chunk() {
+                outer::<S, MR, NS, V>(simd, &mut acc, &left, dy);
+            }
+        }
+        // Through memory: indexed by what is not known here, the sums would not stay in registers.
+        let mut sums = [[[0.0; LANES]; NS]; MR];
+        let (to, _) = S::as_mut_simd_f32s(sums.as_flattened_mut().as_flattened_mut());
+        let flat = acc.as_flattened().as_flattened();
+        to.iter_mut().zip(flat).for_each(|(to, acc)| *to = *acc);
+        let rows = MR.min(self.filters.from - first);
+        let at = strip * self.filters.strip() + (tap.number * self.filters.from + first) * LANES;
+        for column in 0..NS {
+            // Past the last channel lies another group, or padding.
+            let channel = (self.strip + strip + column) * LANES;
+            let width = self.filters.to.saturating_sub(channel).min(LANES);
+            let dw = &mut self.dw[at + column * self.filters.strip()..][..rows * LANES];
+            for (dw, sums) in dw.as_chunks_mut::<LANES>().0.iter_mut().zip(&sums) {
+                for (dw, sum) in dw[..width].iter_mut().zip(&sums[column]) {
+                    *dw += sum;
+                }
             }
         }
     }
