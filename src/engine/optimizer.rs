@@ -13,12 +13,13 @@ pub(super) struct Rates {
 }
 
 /// w follows its gradient g; `slots` are what the optimizer remembers.
+#[inline(always)]
 pub(super) fn update<T: Real>(
     optimizer: &Optimizer,
     rates: Rates,
     w: &mut [T],
     g: &[T],
-    slots: &mut [Vec<T>; 2],
+    slots: [&mut [T]; 2],
 ) {
     let of = T::of;
     let (lr, decay, scale) = (of(rates.learning), of(rates.decay), of(rates.scale));

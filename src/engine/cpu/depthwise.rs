@@ -269,12 +269,19 @@ impl Products<'_> {
         let (dw, _) = S::as_mut_simd_f32s(self.dw);
         let dw = &mut dw[tap.number * vectors..][..vectors];
         for (channel, dw) in dw.iter_mut().enumerate() {
-            let x = x[first.0 + channel..].iter().step_by(steps.0);
-            let dy = dy[first.1 + channel..].iter().step_by(steps.1);
+            let (x, dy) = (&x[first.0 + channel..], &dy[first.1 + channel..]);
             // Several sums: each addition waits for the one before.
             let mut sums = [simd.splat_f32s(0.0); 4];
-            for (i, (x, dy)) in x.zip(dy).take(count).enumerate() {
-                sums[i % 4] = multiply_add(simd, *x, *dy, sums[i % 4]);
+            let mut at = (0, 0);
+            for _ in 0..count / 4 {
+                for sum in &mut sums {
+                    *sum = multiply_add(simd, x[at.0], dy[at.1], *sum);
+                    at = (at.0 + steps.0, at.1 + steps.1);
+                }
+            }
+            for _ in 0..count % 4 {
+                sums[0] = multiply_add(simd, x[at.0], dy[at.1], sums[0]);
+                at = (at.0 + steps.0, at.1 + steps.1);
             }
             let [a, b, c, d] = sums;
             let sum = simd.add_f32s(simd.add_f32s(a, b), simd.add_f32s(c, d));

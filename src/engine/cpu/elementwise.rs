@@ -1,11 +1,10 @@
-//! Sums, gates, copies and moves of channels.
+//! Sums, gates, copies and noise.
 
 use rayon::prelude::*;
 
 use super::isa::Isa;
 use super::layout::{padded, stride};
 use super::norm::each_chunk;
-use crate::engine::channels::Run;
 use crate::net::Shape;
 
 /// y = a + b.
@@ -86,48 +85,6 @@ pub(super) fn gate_gradient(
                     }
                 },
             );
-        });
-}
-
-/// Copies runs of channels of x into y.
-pub(super) fn spread(
-    shapes: (Shape, Shape),
-    runs: impl Iterator<Item = Run> + Clone + Sync + Send,
-    x: &[f32],
-    y: &mut [f32],
-) {
-    let (from, to) = (stride(shapes.0.channels), stride(shapes.1.channels));
-    let images = x.par_chunks_exact(padded(shapes.0));
-    y.par_chunks_exact_mut(padded(shapes.1))
-        .zip(images)
-        .for_each(|(y, x)| {
-            for (y, x) in y.chunks_exact_mut(to).zip(x.chunks_exact(from)) {
-                for run in runs.clone() {
-                    y[run.to..][..run.len].copy_from_slice(&x[run.from..][..run.len]);
-                }
-            }
-        });
-}
-
-/// dx += dy along the same runs.
-pub(super) fn collect(
-    shapes: (Shape, Shape),
-    runs: impl Iterator<Item = Run> + Clone + Sync + Send,
-    dy: &[f32],
-    dx: &mut [f32],
-) {
-    let (from, to) = (stride(shapes.0.channels), stride(shapes.1.channels));
-    let images = dy.par_chunks_exact(padded(shapes.1));
-    dx.par_chunks_exact_mut(padded(shapes.0))
-        .zip(images)
-        .for_each(|(dx, dy)| {
-            for (dx, dy) in dx.chunks_exact_mut(from).zip(dy.chunks_exact(to)) {
-                for run in runs.clone() {
-                    let dy = &dy[run.to..][..run.len];
-                    let dx = &mut dx[run.from..][..run.len];
-                    dx.iter_mut().zip(dy).for_each(|(dx, dy)| *dx += dy);
-                }
-            }
         });
 }
 

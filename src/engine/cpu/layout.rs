@@ -13,6 +13,83 @@ pub(super) fn stride(channels: usize) -> usize {
     channels.next_multiple_of(LANES)
 }
 
+/// An image as a convolution reads it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Plane {
+    /// Channels that are gathered at a pixel.
+    pub(super) channels: usize,
+    pub(super) height: usize,
+    pub(super) width: usize,
+    /// Numbers from one pixel to the next.
+    pub(super) stride: usize,
+}
+
+impl Plane {
+    pub(super) fn pixels(&self) -> usize {
+        self.height * self.width
+    }
+}
+
+impl From<Shape> for Plane {
+    fn from(shape: Shape) -> Plane {
+        Plane {
+            channels: shape.channels,
+            height: shape.height,
+            width: shape.width,
+            stride: stride(shape.channels),
+        }
+    }
+}
+
+/// How the images lie in memory.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Images {
+    /// As all values.
+    Padded,
+    /// Few channels, and only one convolution reads them: its padding around each image, and pixels
+    /// without padding. What it gathers along a row of its kernel is then one run of numbers.
+    Framed {
+        before: (usize, usize),
+        after: (usize, usize),
+    },
+}
+
+impl Images {
+    /// Numbers of an image.
+    pub(super) fn len(&self, shape: Shape) -> usize {
+        match *self {
+            Images::Padded => padded(shape),
+            Images::Framed { before, after } => {
+                let height = shape.height + before.0 + after.0;
+                height * (shape.width + before.1 + after.1) * shape.channels
+            }
+        }
+    }
+
+    /// Puts images given channel by channel into their place; the frame stays as it is.
+    pub(super) fn take(&self, shape: Shape, images: &[f32], value: &mut [f32]) {
+        let Images::Framed { before, after } = *self else {
+            return take(shape, images, value);
+        };
+        let channels = shape.channels;
+        let line = (shape.width + before.1 + after.1) * channels;
+        value
+            .par_chunks_exact_mut(self.len(shape))
+            .zip(images.par_chunks_exact(shape.len()))
+            .for_each(|(value, image)| {
+                for (channel, plane) in image.chunks_exact(shape.pixels()).enumerate() {
+                    let lines = value.chunks_exact_mut(line).skip(before.0);
+                    for (to, from) in lines.zip(plane.chunks_exact(shape.width)) {
+                        let to = to[before.1 * channels + channel..].iter_mut();
+                        for (to, from) in to.step_by(channels).zip(from) {
+                            *to = *from;
+                        }
+                    }
+                }
+            });
+    }
+}
+
 /// Numbers of one image.
 pub(super) fn padded(shape: Shape) -> usize {
     shape.pixels() * stride(shape.channels)

@@ -13,6 +13,7 @@ mod isa;
 mod layout;
 mod max_pool;
 mod mix;
+mod moves;
 mod multiply;
 mod norm;
 mod parameter;
@@ -20,6 +21,7 @@ mod plan;
 mod step;
 #[cfg(test)]
 mod tests;
+mod update;
 
 pub use isa::Isa;
 
@@ -29,7 +31,7 @@ use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::check::{check, check_output};
-use super::optimizer::{self, Rates};
+use super::optimizer::Rates;
 use super::{Batch, Engine, Outcome, Part, Training, Update, loss};
 use crate::error::Result;
 use crate::net::{Graph, TensorId};
@@ -113,6 +115,7 @@ impl Cpu {
         };
         self.last = Some(at);
         let Plan {
+            layout,
             steps,
             values,
             scratch,
@@ -127,7 +130,7 @@ impl Cpu {
         let shape = self.graph.input_shape();
         let output = self.graph.output_shape();
         self.threads.install(|| {
-            layout::take(shape, batch.images, &mut values[0]);
+            layout.take(shape, batch.images, &mut values[0]);
             for step in steps {
                 let mut y = std::mem::take(&mut values[step.output]);
                 let begin = Instant::now();
@@ -184,6 +187,7 @@ impl Engine for Cpu {
             places,
             gradients,
             scratch,
+            ..
         } = &mut self.plans[plan];
         let output = self.graph.output_shape();
         let outcome = loss::cross_entropy(
@@ -224,42 +228,34 @@ impl Engine for Cpu {
         let (graph, isa) = (&self.graph, self.isa);
         let (parameters, norms) = (&mut self.parameters, &mut self.norms);
         self.threads.install(|| {
-            let gradients = parameters
-                .par_iter()
-                .map(|kept| squares(isa, &kept.gradient));
-            gradients.collect_into_vec(norms);
-            let norm = norms.iter().sum::<f64>().sqrt();
-            let scale = update.scale(norm);
-            parameters
-                .par_iter_mut()
-                .zip(graph.tensors())
-                .for_each(|(kept, spec)| {
-                    if !spec.is_parameter() {
-                        return;
-                    }
-                    for slot in kept.slots.iter_mut().take(update.optimizer.slots()) {
-                        slot.resize(kept.value.len(), 0.0);
-                    }
-                    let rates = Rates {
-                        learning: update.learning_rate,
-                        decay: update.decay(spec),
-                        scale,
-                    };
-                    isa.run_loops(
-                        #[inline(always)]
-                        || {
-                            optimizer::update(
-                                &update.optimizer,
-                                rates,
-                                &mut kept.value,
-                                &kept.gradient,
-                                &mut kept.slots,
-                            );
-                        },
-                    );
-                    kept.gradient.fill(0.0);
-                });
-            norm
+            let norm = |norms: &[f64]| norms.iter().sum::<f64>().sqrt();
+            // A limit asks for the norm of all first.
+            let scale = update.clip_norm.map_or(1.0, |_| {
+                let gradients = parameters.par_iter();
+                let squares = gradients.map(|kept| update::squares(isa, &kept.gradient));
+                squares.collect_into_vec(norms);
+                update.scale(norm(norms))
+            });
+            let tensors = parameters.par_iter_mut().zip(graph.tensors());
+            let squares = tensors.map(|(kept, spec)| {
+                if !spec.is_parameter() {
+                    return 0.0;
+                }
+                for slot in kept.slots.iter_mut().take(update.optimizer.slots()) {
+                    slot.resize(kept.value.len(), 0.0);
+                }
+                let rates = Rates {
+                    learning: update.learning_rate,
+                    decay: update.decay(spec),
+                    scale,
+                };
+                let [first, second] = &mut kept.slots;
+                let slots = [&mut first[..], &mut second[..]];
+                let (value, gradient) = (&mut kept.value, &mut kept.gradient);
+                update::follow(isa, &update.optimizer, rates, value, gradient, slots)
+            });
+            squares.collect_into_vec(norms);
+            norm(norms)
         })
     }
 
@@ -291,28 +287,4 @@ impl Engine for Cpu {
             Part::Slot(slot) => kept.take(values, |kept| &mut kept.slots[slot]),
         }
     }
-}
-
-/// Σ x², in parts of f32 that are merged in f64.
-fn squares(isa: Isa, x: &[f32]) -> f64 {
-    let mut total = 0.0;
-    isa.run_loops(
-        #[inline(always)]
-        || {
-            for x in x.chunks(1024) {
-                let mut sums = [0.0_f32; 16];
-                let (vectors, rest) = x.as_chunks::<16>();
-                for x in vectors {
-                    for (sum, x) in sums.iter_mut().zip(x) {
-                        *sum += x * x;
-                    }
-                }
-                let all = sums.iter().map(|sum| f64::from(*sum));
-                total += all
-                    .chain(rest.iter().map(|x| f64::from(x * x)))
-                    .sum::<f64>();
-            }
-        },
-    );
-    total
 }

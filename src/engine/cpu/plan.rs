@@ -3,18 +3,21 @@
 use super::activation::Function;
 use super::convolution::{self, Geometry, Walk};
 use super::depthwise;
-use super::layout::padded;
+use super::layout::{Images, LANES, Plane, padded};
 use super::max_pool::MaxPool;
 use super::mix::Mix;
+use super::moves::{self, Moves};
 use super::norm::Normal;
 use super::parameter::is_depthwise;
-use crate::engine::channels::{Run, runs, shuffle};
+use crate::engine::channels::{runs, shuffle};
 use crate::net::{Graph, Node, Op, Shape, TensorId, Window};
 
 /// What runs for one batch size.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) images: usize,
+    /// How the first value, the images, lies in memory.
+    pub(super) layout: Images,
     pub(super) steps: Vec<Step>,
     /// One value for each node; empty where no step makes it.
     pub(super) values: Vec<Vec<f32>>,
@@ -77,8 +80,8 @@ pub(super) enum Kind {
     Activation(Function),
     Add,
     Gate,
-    /// Runs of channels, by input.
-    Move(Vec<Vec<Run>>),
+    /// Where channels go, by input.
+    Move(Vec<Moves>),
     MaxPool(MaxPool),
     Mix(Mix),
     /// Dropout, or stochastic depth, which takes whole images away.
@@ -122,10 +125,13 @@ impl Plan {
     pub(super) fn new(graph: &Graph, images: usize, training: bool) -> Plan {
         let mut steps = steps(graph, images);
         let nodes = graph.nodes();
+        moves::fold(&mut steps, nodes.len());
+        let layout = frame(&mut steps, graph.input_shape());
         let size = |value: usize| images * padded(nodes[value].shape);
         let mut values = vec![Vec::new(); nodes.len()];
-        for value in steps.iter().map(|step| step.output).chain([0]) {
-            values[value] = vec![0.0; size(value)];
+        values[0] = vec![0.0; images * layout.len(graph.input_shape())];
+        for step in &steps {
+            values[step.output] = vec![0.0; size(step.output)];
         }
         let (places, gradients) = match training {
             true => share(&mut steps, nodes.len(), size),
@@ -160,6 +166,7 @@ impl Plan {
         scratch.parts = vec![0.0; parts];
         Plan {
             images,
+            layout,
             steps,
             values,
             places,
@@ -212,12 +219,45 @@ fn steps(graph: &Graph, images: usize) -> Vec<Step> {
     steps
 }
 
+/// Where one convolution alone reads the images, and they have few channels: lays them out so that
+/// it gathers along each row of its kernel at once.
+fn frame(steps: &mut [Step], shape: Shape) -> Images {
+    let mut readers = steps
+        .iter_mut()
+        .filter(|step| step.inputs.iter().any(|input| input.value == 0));
+    let (Some(step), None) = (readers.next(), readers.next()) else {
+        return Images::Padded;
+    };
+    let Kind::Convolution(layer) = &mut step.kind else {
+        return Images::Padded;
+    };
+    let Geometry { groups, window, .. } = layer.geometry;
+    if groups > 1 || window.dilation.1 > 1 || shape.channels >= LANES / 2 {
+        return Images::Padded;
+    }
+    let (before, after) = (window.before, window.after);
+    layer.geometry.input = Plane {
+        channels: window.kernel.1 * shape.channels,
+        height: shape.height + before.0 + after.0,
+        width: shape.width + before.1 + after.1,
+        stride: shape.channels,
+    };
+    layer.geometry.window = Window {
+        kernel: (window.kernel.0, 1),
+        before: (0, 0),
+        after: (0, 0),
+        ..window
+    };
+    layer.forward = Walk::forward(&layer.geometry);
+    Images::Framed { before, after }
+}
+
 fn kind(graph: &Graph, node: &Node, images: usize) -> Kind {
     let input = graph.shape(node.inputs[0]);
     let layer = |weight, bias, window, groups| {
         let geometry = Geometry {
             images,
-            input,
+            input: input.into(),
             output: node.shape,
             window,
             groups,
@@ -254,9 +294,10 @@ fn kind(graph: &Graph, node: &Node, images: usize) -> Kind {
         Op::Activation(activation) => Kind::Activation(Function::Of(*activation)),
         Op::Add => Kind::Add,
         Op::Gate => Kind::Gate,
-        Op::Shuffle { groups } => Kind::Move(vec![shuffle(input.channels, *groups).collect()]),
+        Op::Shuffle { groups } => Kind::Move(vec![Moves::new(shuffle(input.channels, *groups))]),
         Op::Concat | Op::Slice { .. } | Op::PadChannels { .. } => {
-            Kind::Move(runs(graph, node).map(|run| vec![run]).collect())
+            let runs = runs(graph, node).map(|run| Moves::new([run].into_iter()));
+            Kind::Move(runs.collect())
         }
         Op::MaxPool(window) => Kind::MaxPool(MaxPool {
             window: *window,

@@ -7,7 +7,7 @@ use super::parameter::Parameter;
 use super::plan::{Convolution, Input, Kind, Scratch, Step};
 use super::{activation, depthwise, elementwise};
 use crate::engine::noise;
-use crate::net::Op;
+use crate::net::{Op, Shape};
 
 /// What all steps share.
 pub(super) struct Context<'a> {
@@ -96,10 +96,9 @@ pub(super) fn forward(
         Kind::Activation(function) => activation::forward(isa, *function, x, y),
         Kind::Add => elementwise::sum(isa, x, input(1), y),
         Kind::Gate => elementwise::gate(isa, step.shape, x, input(1), (y, false)),
-        Kind::Move(runs) => {
-            for (number, runs) in runs.iter().enumerate() {
-                let shapes = (step.inputs[number].shape, step.shape);
-                elementwise::spread(shapes, runs.iter().copied(), input(number), y);
+        Kind::Move(moves) => {
+            for (number, moves) in moves.iter().enumerate() {
+                moves.spread((step.inputs[number].shape, step.shape), input(number), y);
             }
         }
         Kind::MaxPool(pool) => pool.forward(isa, x, y),
@@ -154,7 +153,7 @@ pub(super) fn backward(
         Kind::Convolution(layer) => {
             convolution_weight(layer, context, value(0), dy);
             into(0, &mut |dx, add| {
-                convolution_input(layer, context, dy, dx, add)
+                convolution_input(layer, context, inputs[0].shape, dy, (dx, add))
             });
         }
         Kind::Depthwise(layer) => {
@@ -167,7 +166,7 @@ pub(super) fn backward(
             let parts = &mut context.scratch.parts;
             let sizes = (&layer.geometry, &layer.forward[0]);
             depthwise::backward_weight(isa, sizes, (value(0), dy), gradient, parts);
-            let shapes = (layer.geometry.output, layer.geometry.input);
+            let shapes = (step.shape, inputs[0].shape);
             into(0, &mut |dx, add| {
                 depthwise::gather(isa, &layer.backward, shapes, filters, dy, (dx, add));
             });
@@ -205,13 +204,10 @@ pub(super) fn backward(
                 elementwise::gate_gradient(isa, step.shape, (value(0), dy), (dg, add));
             });
         }
-        Kind::Move(runs) => {
-            for (number, runs) in runs.iter().enumerate() {
+        Kind::Move(moves) => {
+            for (number, moves) in moves.iter().enumerate() {
                 let shapes = (inputs[number].shape, step.shape);
-                into(number, &mut |dx, add| {
-                    cleared(dx, add);
-                    elementwise::collect(shapes, runs.iter().copied(), dy, dx);
-                });
+                into(number, &mut |dx, add| moves.collect(shapes, dy, (dx, add)));
             }
         }
         Kind::MaxPool(pool) => into(0, &mut |dx, add| {
@@ -253,9 +249,9 @@ fn convolution_weight(layer: &Convolution, context: &mut Context<'_>, x: &[f32],
 fn convolution_input(
     layer: &Convolution,
     context: &mut Context<'_>,
+    input: Shape,
     dy: &[f32],
-    dx: &mut [f32],
-    add: bool,
+    (dx, add): (&mut [f32], bool),
 ) {
     let filters = layer.geometry.filters();
     let turned = &mut context.scratch.turned[..filters.transposed().len()];
@@ -264,7 +260,7 @@ fn convolution_input(
     let gather = Gather {
         isa: context.isa,
         walks: &layer.backward,
-        shapes: (layer.geometry.output, layer.geometry.input),
+        shapes: (layer.geometry.output.into(), input),
         groups: layer.geometry.groups,
         source: dy,
         filters: turned,

@@ -160,7 +160,7 @@ impl<T: Real> Engine for Plain<T> {
                 rates,
                 &mut tensor.value,
                 &tensor.gradient,
-                &mut tensor.slots,
+                tensor.slots.each_mut().map(|slot| &mut slot[..]),
             );
             tensor.gradient.fill(T::zero());
         }

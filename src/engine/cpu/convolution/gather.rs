@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::{Tap, Walk};
 use crate::engine::cpu::isa::Isa;
-use crate::engine::cpu::layout::{LANES, padded, stride};
+use crate::engine::cpu::layout::{LANES, Plane, padded, stride};
 use crate::engine::cpu::multiply::{Acc, rows_by_strips, vectors};
 use crate::net::Shape;
 
@@ -14,8 +14,8 @@ use crate::net::Shape;
 pub(in crate::engine::cpu) struct Gather<'a> {
     pub(in crate::engine::cpu) isa: Isa,
     pub(in crate::engine::cpu) walks: &'a [Walk],
-    /// Shape of an image of the source, and of the result.
-    pub(in crate::engine::cpu) shapes: (Shape, Shape),
+    /// An image of the source, and of the result.
+    pub(in crate::engine::cpu) shapes: (Plane, Shape),
     pub(in crate::engine::cpu) groups: usize,
     pub(in crate::engine::cpu) source: &'a [f32],
     /// Filters in strips, see [`super::Filters`].
@@ -196,7 +196,7 @@ impl<'a> Rows<'a> {
     /// Writes the next rows, and says how many.
     fn fill(&mut self, block: &mut [Row; BLOCK]) -> usize {
         let (walk, shapes) = (self.walk, self.gather.shapes);
-        let strides = (stride(shapes.0.channels), stride(shapes.1.channels));
+        let strides = (shapes.0.stride, stride(shapes.1.channels));
         let count = self.left.min(BLOCK);
         self.left -= count;
         for row in &mut block[..count] {
@@ -267,7 +267,7 @@ impl Part<'_> {
                 acc.copy_from_slice(&vectors::<S, V>(padded.as_flattened())[..NS]);
             }
         }
-        let stride = stride(input.channels) as isize;
+        let stride = input.stride as isize;
         let strips: [&[f32]; NS] = {
             let len = self.filters.len() / NS;
             std::array::from_fn(|strip| &self.filters[strip * len..][..len])

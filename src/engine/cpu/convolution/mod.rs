@@ -13,13 +13,14 @@ pub(super) use filters::Filters;
 pub(super) use gather::Gather;
 pub(super) use weight::{backward_weight, parts};
 
+use crate::engine::cpu::layout::Plane;
 use crate::net::{Shape, Window};
 
 /// The sizes of a convolution; values are channels last and padded, see [`super::layout`].
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Geometry {
     pub(super) images: usize,
-    pub(super) input: Shape,
+    pub(super) input: Plane,
     pub(super) output: Shape,
     pub(super) window: Window,
     pub(super) groups: usize,
@@ -67,7 +68,7 @@ impl Walk {
     }
 
     /// Without the taps that fall outside of the source everywhere.
-    fn within(mut self, source: Shape) -> Walk {
+    fn within(mut self, source: Plane) -> Walk {
         let reaches = |count: usize, stride: usize, shift: isize, size: usize| {
             (0..count).any(|at| (((at * stride) as isize + shift) as usize) < size)
         };
@@ -108,7 +109,7 @@ impl Walk {
                 taps: taps.collect(),
                 kernel: g.kernel(),
             };
-            walk.within(g.output)
+            walk.within(g.output.into())
         };
         classes.map(walk).collect()
     }

@@ -117,7 +117,7 @@ impl WithSimd for Products<'_> {
                     let (mut pair, len) = self.under(tap, line);
                     for _ in 0..len {
                         pairs[count] = pair;
-                        pair.0 += self.walk.stride.1 * stride(self.g.input.channels);
+                        pair.0 += self.walk.stride.1 * self.g.input.stride;
                         pair.1 += stride(self.g.output.channels);
                         count += 1;
                         if count == ROWS {
@@ -155,7 +155,7 @@ impl Products<'_> {
         let x = (image * input.height + y as usize) * input.width;
         let x = (x + first * step.1).wrapping_add_signed(tap.over);
         let dy = line * output.width + first;
-        let strides = (stride(input.channels), stride(output.channels));
+        let strides = (input.stride, stride(output.channels));
         ((x * strides.0, dy * strides.1), end - first)
     }
 
