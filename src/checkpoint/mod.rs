@@ -205,6 +205,13 @@ impl Checkpoint {
         self.parts.onnx.as_ref().map_or(&[], |onnx| &onnx.others)
     }
 
+    /// All files that it consists of.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
+        let read = self.sources.iter().chain(self.index());
+        let others = self.other_files().iter().map(PathBuf::as_path);
+        read.map(Source::path).chain(others)
+    }
+
     /// The BatchNorm layers that the format itself declares, as ONNX does.
     pub(crate) fn declared_norms(&self) -> Option<&[onnx::DeclaredNorm]> {
         self.parts.onnx.as_ref().map(|onnx| &onnx.norms[..])

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::args::{ApplyArgs, OptimizerState};
 use super::inspect::{self, read_schema};
 use super::output;
-use super::pictures::{self, refuse_checkpoint};
+use super::pictures::{self, refuse_checkpoint, refuse_checkpoints};
 use super::progress::Bytes;
 use super::{BOLD, undo};
 use crate::batchnorm::{Filter, Schema};
@@ -18,6 +18,7 @@ use crate::edit::{self, Applied, Change, Destination, PlanFile, Planned, Request
 use crate::error::{Error, Result};
 use crate::inspect::{Edited, Html, number};
 use crate::regen::{Due, LayerPlan, Options, Rule, Schedule, Scope, To};
+use crate::storage::same_place;
 
 pub(super) fn run(args: &ApplyArgs) -> Result<()> {
     let begin = Instant::now();
@@ -72,15 +73,16 @@ pub(super) fn run(args: &ApplyArgs) -> Result<()> {
 
 /// The report must not take the place of what the edit reads or writes.
 fn refuse_report(args: &ApplyArgs, file: &Path) -> Result<()> {
-    if [&args.output, &args.plan_out, &args.plan].contains(&&Some(file.to_owned())) {
+    let others = [&args.output, &args.plan_out, &args.plan, &args.schema];
+    if others
+        .into_iter()
+        .flatten()
+        .any(|other| same_place(other, file))
+    {
         let message = format!("--report {} is another file of this edit", file.display());
         return Err(Error::Usage(message));
     }
-    // One that cannot be opened is refused by the edit, with the reason.
-    match Checkpoint::open(&args.path) {
-        Ok(checkpoint) => refuse_checkpoint(&checkpoint, "--report", file),
-        Err(_) => Ok(()),
-    }
+    refuse_checkpoints(std::slice::from_ref(&args.path), "--report", file)
 }
 
 /// What is on the disk by now is not touched, whatever becomes of the report.
@@ -98,8 +100,11 @@ fn write_report(
         } else {
             &done.output
         };
+        let checkpoint = Checkpoint::open(path)?;
+        // Known only now, where the output was a directory.
+        refuse_checkpoint(&checkpoint, "--report", file)?;
         let edit = planned.map(|planned| (&planned.network.root[..], &planned.plan));
-        let mut edited = Edited::new(&Checkpoint::open(path)?, schema, edit, !args.dry_run)?;
+        let mut edited = Edited::new(&checkpoint, schema, edit, !args.dry_run)?;
         edited.summary = to_json(args, cadence, done, warnings);
         edited.rule = match planned {
             Some(planned) => rule(planned),

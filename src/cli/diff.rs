@@ -1,14 +1,13 @@
 //! `ckpt-regen diff`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use super::args::DiffArgs;
 use super::inspect::{read_schema, warn_if_pending};
 use super::output;
-use super::pictures::{refuse_file, write};
+use super::pictures::{refuse_checkpoints, write};
 use super::progress::Bytes;
-use crate::checkpoint::model_file;
 use crate::error::{Error, Result};
 use crate::inspect::diff::{Diff, DiffOptions, diff};
 use crate::inspect::{Html, Json, Render as _, Terminal};
@@ -35,8 +34,7 @@ fn compare(args: &DiffArgs) -> Result<Diff> {
         gamma_only: args.gamma_only,
     };
     if let Some(page) = &args.html {
-        let files = [model_file(&args.a)?, model_file(&args.b)?];
-        refuse_file(files.iter().map(PathBuf::as_path), "--html", page)?;
+        refuse_checkpoints(&[args.a.clone(), args.b.clone()], "--html", page)?;
     }
     let progress = Bytes::new("comparing");
     let mut diff = diff(&args.a, &args.b, &options, &|done, total| {

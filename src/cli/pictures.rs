@@ -1,13 +1,14 @@
 //! `--html`, `--svg` and `--png`: renderers that write files.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::args::PictureArgs;
 use super::output;
-use crate::checkpoint::{Checkpoint, Source};
+use crate::checkpoint::Checkpoint;
+use crate::edit::record_path;
 use crate::error::{Error, Result};
 use crate::inspect::{Html, Render, Report, Svg};
-use crate::storage;
+use crate::storage::{self, same_file, same_place};
 
 impl PictureArgs {
     /// Every picture that is asked for.
@@ -40,7 +41,7 @@ impl PictureArgs {
         }
         let mut seen: Vec<&Path> = Vec::new();
         for (option, path) in self.all() {
-            if seen.contains(&path) {
+            if seen.iter().any(|seen| same_place(seen, path)) {
                 let message = format!("{option} {} is another picture's file", path.display());
                 return Err(Error::Usage(message));
             }
@@ -68,26 +69,24 @@ impl PictureArgs {
     }
 }
 
-/// A picture must not replace what it shows.
+/// A picture must not replace what it shows, nor what takes its last edit back.
 pub(super) fn refuse_checkpoint(checkpoint: &Checkpoint, option: &str, path: &Path) -> Result<()> {
-    let sources = checkpoint.sources().iter().chain(checkpoint.index());
-    refuse_file(sources.map(Source::path), option, path)
+    let what = if checkpoint.files().any(|file| same_file(file, path)) {
+        "the checkpoint itself"
+    } else if same_file(&record_path(checkpoint.anchor()), path) {
+        "the record that undo needs"
+    } else {
+        return Ok(());
+    };
+    let message = format!("{option} {} is {what}", path.display());
+    Err(Error::Usage(message))
 }
 
-/// A picture must not replace one of these.
-pub(super) fn refuse_file<'f>(
-    mut files: impl Iterator<Item = &'f Path>,
-    option: &str,
-    path: &Path,
-) -> Result<()> {
-    let Ok(target) = path.canonicalize() else {
-        return Ok(()); // not there yet
-    };
-    if files.any(|file| file.canonicalize().is_ok_and(|file| file == target)) {
-        let message = format!("{option} {} is the checkpoint itself", path.display());
-        return Err(Error::Usage(message));
-    }
-    Ok(())
+/// The same for several checkpoints. One that cannot be opened is left to who reads it to refuse.
+pub(super) fn refuse_checkpoints(paths: &[PathBuf], option: &str, path: &Path) -> Result<()> {
+    let open = paths.iter().filter_map(|path| Checkpoint::open(path).ok());
+    open.into_iter()
+        .try_for_each(|checkpoint| refuse_checkpoint(&checkpoint, option, path))
 }
 
 /// Renders into a file, which is replaced as a whole.

@@ -1,12 +1,9 @@
 //! `ckpt-regen track`.
 
-use std::path::PathBuf;
-
 use super::args::TrackArgs;
 use super::inspect::{read_schema, warn_if_pending};
-use super::pictures::{refuse_file, write};
+use super::pictures::{refuse_checkpoints, write};
 use super::{output, paths};
-use crate::checkpoint::model_file;
 use crate::error::{Error, Result};
 use crate::inspect::track::{Csv, TrackOptions, track};
 use crate::inspect::{Html, Json, Render as _, Terminal};
@@ -19,9 +16,7 @@ pub(super) fn run(args: &TrackArgs) -> Result<()> {
         channels: args.channel.clone(),
     };
     if let Some(page) = &args.html {
-        let files = paths.iter().map(|path| model_file(path));
-        let files = files.collect::<Result<Vec<_>>>()?;
-        refuse_file(files.iter().map(PathBuf::as_path), "--html", page)?;
+        refuse_checkpoints(&paths, "--html", page)?;
     }
     let mut series = track(&paths, &options)?;
     for path in &paths {

@@ -48,6 +48,7 @@ pub fn apply(
         _ => Some(plan(&checkpoint, request)?),
     };
     if let (Some(file), Some(planned)) = (&destination.plan_out, &planned) {
+        target.check_plan_out(&checkpoint, file)?;
         PlanFile::new(planned).write(file)?;
     }
     let mut applied = Applied {

@@ -4,9 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Destination;
+use super::record::record_path;
 use crate::checkpoint::{Checkpoint, Patches, Source, model_file};
 use crate::error::{Error, Result};
-use crate::storage::link_count;
+use crate::storage::{link_count, same_file, same_place};
 
 /// The names of an edit.
 #[derive(Debug)]
@@ -73,7 +74,7 @@ impl Target {
             let reason = "is no regular file, and would be replaced by one";
             return Err(Error::refused(&output, reason));
         }
-        if same_file(&anchor, &output) {
+        if same_place(&anchor, &output) {
             let message = format!("--output {} is the checkpoint itself", output.display());
             return Err(Error::Usage(message));
         }
@@ -125,7 +126,7 @@ impl Target {
         for (i, source) in checkpoint.sources().iter().enumerate() {
             let file = self.moved(source.path());
             if self.output.is_some() && written(i) {
-                let overwritten = if same_file(&file, source.path()) {
+                let overwritten = if same_place(&file, source.path()) {
                     source.path().display().to_string()
                 } else if fresh && file != self.edited() && file.exists() {
                     format!("{}, which another checkpoint may need", file.display())
@@ -155,6 +156,25 @@ impl Target {
             .try_for_each(|(_, source)| self.check_links(source))
     }
 
+    /// Refuses to save the plan over what the edit reads or writes.
+    pub(super) fn check_plan_out(&self, checkpoint: &Checkpoint, plan: &Path) -> Result<()> {
+        let records = [&self.anchor, self.edited()].map(record_path);
+        let written = self.files(checkpoint, &|_| false)?;
+        let mut files = checkpoint
+            .files()
+            .chain(records.iter().chain(&written).map(PathBuf::as_path))
+            .chain([self.edited()]);
+        if let Some(file) = files.find(|file| same_file(file, plan)) {
+            let message = format!(
+                "--plan-out {} would overwrite {}, which this edit reads or writes",
+                plan.display(),
+                file.display()
+            );
+            return Err(Error::Usage(message));
+        }
+        Ok(())
+    }
+
     /// Files without γ that an output needs beside it, and where they go.
     pub(super) fn other_files(&self, checkpoint: &Checkpoint) -> Vec<(PathBuf, PathBuf)> {
         let others = checkpoint
@@ -162,7 +182,7 @@ impl Target {
             .iter()
             .filter(|_| self.output.is_some());
         let moved = others.map(|other| (other.clone(), self.moved(other)));
-        moved.filter(|(from, to)| !same_file(from, to)).collect()
+        moved.filter(|(from, to)| !same_place(from, to)).collect()
     }
 
     fn moved(&self, file: &Path) -> PathBuf {
@@ -197,10 +217,6 @@ impl Target {
         }
         Ok(())
     }
-}
-
-fn same_file(a: &Path, b: &Path) -> bool {
-    matches!((fs::canonicalize(a), fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
 }
 
 fn is_shard_index(path: &Path) -> bool {

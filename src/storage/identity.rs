@@ -2,12 +2,12 @@
 
 use std::fs::{self, Metadata};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
-use super::platform;
+use super::{directory, platform};
 
 /// Length, time of the last write and inode of a file. A file that was rewritten or replaced by
 /// another program differs in one of them.
@@ -16,6 +16,24 @@ pub(crate) struct Identity {
     pub(crate) len: u64,
     modified_ns: u64,
     inode: u64,
+}
+
+/// Whether two names lead to one place, through whatever links and spellings, also where nothing is
+/// yet.
+pub(crate) fn same_place(a: &Path, b: &Path) -> bool {
+    let place = |path: &Path| -> io::Result<PathBuf> {
+        fs::canonicalize(path).or_else(|_| {
+            let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+            Ok(fs::canonicalize(directory(path))?.join(name))
+        })
+    };
+    matches!((place(a), place(b)), (Ok(a), Ok(b)) if a == b)
+}
+
+/// Whether two names lead to one file: to one place, or by hard links.
+pub(crate) fn same_file(a: &Path, b: &Path) -> bool {
+    let identities = (Identity::at(a), Identity::at(b));
+    same_place(a, b) || matches!(identities, (Ok(Some(a)), Ok(Some(b))) if a == b)
 }
 
 impl Identity {

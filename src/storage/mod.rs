@@ -26,7 +26,7 @@ mod platform;
 mod tests;
 
 pub use disk::Syncs;
-pub(crate) use identity::Identity;
+pub(crate) use identity::{Identity, same_file, same_place};
 pub use journal::{Purpose, journal_path, pending};
 pub(crate) use platform::{link_count, read_exact_at};
 pub use recover::Recovery;
