@@ -202,6 +202,7 @@ pub(super) fn compare<'c>(
         },
         regeneration,
         total,
+        layer_count: layers.len(),
         layers_changed: differing + only_in_a.len() + only_in_b.len() + incompatible.len(),
         layers,
         only_in_a,

@@ -81,6 +81,8 @@ pub struct NetworkDiff {
     /// Over the layers of both.
     #[serde(flatten)]
     pub total: GammaDiff,
+    /// How many layers both have and can be compared.
+    pub layer_count: usize,
     /// How many layers differ, or are in one checkpoint only.
     pub layers_changed: usize,
     /// Each layer of both, in the order of the first; but for those that [`Diff::keep_layers`]

@@ -64,11 +64,10 @@ fn render_network(out: &mut String, network: &NetworkDiff, width: usize) {
         (a, b) => format!("{:?} in A, {:?} in B: ", printable(a), printable(b)),
     };
     if network.layers_changed == 0 {
-        let layers = network.layers.len();
         let _ = writeln!(
             out,
-            "{root}all {} γ are equal, in {layers} BatchNorm layers",
-            total.channels
+            "{root}all {} γ are equal, in {} BatchNorm layers",
+            total.channels, network.layer_count
         );
         return;
     }
