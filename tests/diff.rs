@@ -363,3 +363,35 @@ fn the_table_at_80_and_at_200_columns() {
         snapshot(&format!("diff-{width}.txt"), &plain);
     }
 }
+
+#[test]
+fn a_filter_leaves_the_count_of_equal_layers_that_of_all() {
+    let file = fixture("model.safetensors");
+    let shown = ok(&["diff", text(&file), text(&file), "--layer", "features.18"]);
+    let whole = "all 5328 γ are equal, in 52 BatchNorm layers";
+    assert!(shown.contains(whole), "{shown}");
+}
+
+#[test]
+fn a_filter_finds_a_layer_that_cannot_be_compared() {
+    let (_dir, a, b) = two(&[("bn", &[1.0])], &[("bn", &[1.0, 2.0])]);
+    let shown = ok(&["diff", text(&a), text(&b), "--layer", "^bn$"]);
+    let reason = "not comparable: bn: 1 channels in A, 2 in B";
+    assert!(shown.contains(reason), "{shown}");
+}
+
+#[test]
+fn the_exit_code_does_not_depend_on_anyone_reading_the_output() {
+    let (_dir, a, b) = two(&[("bn", &[1.0])], &[("bn", &[2.0])]);
+    for (other, expected) in [(&a, 0), (&b, 1)] {
+        let mut child = command(&["diff", "--exit-code", text(&a), text(other)])
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(expected));
+        assert_eq!(stderr(&output), "");
+    }
+}

@@ -521,3 +521,43 @@ fn a_report_that_fails_leaves_the_edit_done_and_says_so() {
     ok(&["undo", text(&file)]);
     assert!(fs::read(&file).unwrap() == before);
 }
+
+/// Names that would colour a terminal, move its cursor, or begin a line of their own.
+const CONTROLS: &str = "a\u{1b}[31mb\u{7f}c\u{9b}2Jd\r\ne";
+
+#[test]
+fn programs_get_names_as_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("m.safetensors");
+    fs::write(&file, network(&[(CONTROLS, &[0.1, 0.2])])).unwrap();
+    let file = text(&file);
+    let report = ok_json(&["inspect", file, "--json"]);
+    assert_eq!(report["networks"][0]["layers"][0]["name"], CONTROLS);
+    assert_eq!(
+        ok_json(&["track", file, "--json"])["layers"][0]["name"],
+        CONTROLS
+    );
+    let diff = ok_json(&["diff", file, file, "--json"]);
+    assert_eq!(diff["networks"][0]["layers"][0]["name"], CONTROLS);
+    let plan = ok_json(&["apply", file, "--dry-run", "--json"]);
+    assert_eq!(plan["layers"][0]["name"], CONTROLS);
+    let lines = ok(&["track", file, "--csv"]);
+    let mut lines = csv::Reader::from_reader(lines.as_bytes());
+    let first = lines.records().next().unwrap().unwrap();
+    assert_eq!(first.get(4), Some(CONTROLS));
+}
+
+#[test]
+fn the_report_of_an_edit_is_written_although_nobody_reads_the_summary() {
+    let (dir, file) = copy_of(&repository(FIXTURE).join("model.safetensors"));
+    let page = dir.path().join("r.html");
+    let mut child = command(&["apply", text(&file), "--report", text(&page)])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(page.exists());
+}

@@ -55,16 +55,17 @@ pub(super) fn run(args: &ApplyArgs) -> Result<()> {
             .flat_map(|p| &p.notes)
             .for_each(|note| output::note(note));
     }
-    output::data(|out| {
-        if args.json {
-            writeln!(out, "{}", to_json(args, cadence, &outcome, &warnings))
-        } else {
-            summary(out, args, cadence, &outcome)
-        }
-    })?;
+    // Without anyone to read it, the report is written all the same.
+    let printed = if args.json {
+        let json = to_json(args, cadence, &outcome, &warnings);
+        output::data(|out| writeln!(out, "{json}"))
+    } else {
+        output::text(|out| summary(out, args, cadence, &outcome))
+    };
     if let Some(file) = &args.report {
         write_report(args, &request.schema, cadence, &outcome, (&warnings, file))?;
     }
+    printed?;
     if args.verbose {
         undo::note_time(begin, outcome.syncs);
     }

@@ -55,7 +55,7 @@ pub(super) fn run() -> Result<()> {
             "the undone file differs from the original",
         ));
     }
-    output::data(|out| {
+    output::text(|out| {
         writeln!(
             out,
             "\nThe file is bit for bit what it was. Now on yours: ckpt-regen inspect PATH"
@@ -64,7 +64,7 @@ pub(super) fn run() -> Result<()> {
 }
 
 fn step(remark: &str, command: &str) -> Result<()> {
-    output::data(|out| writeln!(out, "\n{remark}\n{BOLD}$ ckpt-regen {command}{BOLD:#}"))?;
+    output::text(|out| writeln!(out, "\n{remark}\n{BOLD}$ ckpt-regen {command}{BOLD:#}"))?;
     let args = ["ckpt-regen"]
         .into_iter()
         .chain(command.split(' '))

@@ -17,10 +17,15 @@ const DIFFERENT: u8 = 1;
 const TROUBLE: u8 = 2;
 
 pub(super) fn run(args: &DiffArgs) -> Result<ExitCode> {
-    match compare(args) {
-        Ok(diff) if args.exit_code && !diff.equal => Ok(ExitCode::from(DIFFERENT)),
+    let compared = compare(args).and_then(|diff| match show(args, &diff) {
+        // Whoever reads has seen enough; whoever asks for the exit code has not.
+        Err(err) if !super::is_closed_pipe(&err) => Err(err),
+        _ => Ok(diff.equal),
+    });
+    match compared {
+        Ok(false) if args.exit_code => Ok(ExitCode::from(DIFFERENT)),
         Ok(_) => Ok(ExitCode::SUCCESS),
-        Err(err) if args.exit_code && !super::is_closed_pipe(&err) => {
+        Err(err) if args.exit_code => {
             super::report(&err);
             Ok(ExitCode::from(TROUBLE))
         }
@@ -47,7 +52,10 @@ fn compare(args: &DiffArgs) -> Result<Diff> {
     if let Some(layer) = &args.layer {
         diff.keep_layers(|name| layer.is_match(name));
         let none = |n: &crate::inspect::diff::NetworkDiff| {
-            n.layers.is_empty() && n.only_in_a.is_empty() && n.only_in_b.is_empty()
+            n.layers.is_empty()
+                && n.only_in_a.is_empty()
+                && n.only_in_b.is_empty()
+                && n.incompatible.is_empty()
         };
         if diff.networks.iter().all(none) {
             let found = "none whose name matches";
@@ -59,18 +67,19 @@ fn compare(args: &DiffArgs) -> Result<Diff> {
             ));
         }
     }
+    Ok(diff)
+}
+
+fn show(args: &DiffArgs, diff: &Diff) -> Result<()> {
     if let Some(page) = &args.html {
-        write(&Html, &diff, page)?;
+        write(&Html, diff, page)?;
         if !args.json {
-            return Ok(diff);
+            return Ok(());
         }
     }
-    output::data(|out| match args.json {
-        true => Json.render(&diff, out),
-        false => {
-            let width = output::width();
-            Terminal { width }.render(&diff, out)
-        }
-    })?;
-    Ok(diff)
+    if args.json {
+        return output::data(|out| Json.render(diff, out));
+    }
+    let width = output::width();
+    output::text(|out| Terminal { width }.render(diff, out))
 }

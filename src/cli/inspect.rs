@@ -19,7 +19,7 @@ pub(super) fn run(args: &InspectArgs) -> Result<ExitCode> {
         let mut code = ExitCode::SUCCESS;
         for (number, path) in args.paths.iter().enumerate() {
             if number > 0 && !args.json {
-                output::data(|out| writeln!(out))?;
+                output::text(|out| writeln!(out))?;
             }
             match run_one(args, &schema, path) {
                 Ok(()) => {}
@@ -57,13 +57,11 @@ fn run_one(args: &InspectArgs, schema: &Schema, path: &Path) -> Result<()> {
     if args.pictures.any() && !args.json {
         return Ok(());
     }
-    output::data(|out| match args.json {
-        true => Json.render(&report, out),
-        false => {
-            let width = output::width();
-            Terminal { width }.render(&report, out)
-        }
-    })
+    if args.json {
+        return output::data(|out| Json.render(&report, out));
+    }
+    let width = output::width();
+    output::text(|out| Terminal { width }.render(&report, out))
 }
 
 /// Says so when an interrupted edit waits to be completed.
@@ -112,7 +110,7 @@ fn explain(checkpoint: &Checkpoint, schema: &Schema, shown: &dyn Fn(&str) -> boo
         }
         Ok(())
     };
-    output::data(print)?;
+    output::text(print)?;
     if gammas > 0 {
         output::note(
             "InstanceNorm with running statistics has exactly BatchNorm's tensors and is taken for \

@@ -8,9 +8,20 @@ use crate::error::{Error, Result};
 use crate::inspect::printable;
 use crate::storage::{Purpose, Recovery};
 
-/// Writes data to stdout, without colours where they are not wanted.
+/// Writes text for a person to stdout, without colours where they are not wanted.
+pub(super) fn text(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+    to_stdout(anstream::AutoStream::auto(io::stdout()).lock(), write)
+}
+
+/// Writes text for a program to stdout, as it is: a name may hold what looks like a colour.
 pub(super) fn data(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
-    let mut out = anstream::AutoStream::auto(io::stdout()).lock();
+    to_stdout(io::stdout().lock(), write)
+}
+
+fn to_stdout(
+    mut out: impl Write,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<()> {
     write(&mut out)
         .and_then(|()| out.flush())
         .map_err(Error::io("write to", "stdout"))

@@ -47,14 +47,12 @@ pub(super) fn run(args: &TrackArgs) -> Result<()> {
             return Ok(());
         }
     }
-    output::data(|out| {
-        if args.json {
-            Json.render(&series, out)
-        } else if args.csv {
-            Csv.render(&series, out)
-        } else {
-            let width = output::width();
-            Terminal { width }.render(&series, out)
-        }
-    })
+    if args.json {
+        return output::data(|out| Json.render(&series, out));
+    }
+    if args.csv {
+        return output::data(|out| Csv.render(&series, out));
+    }
+    let width = output::width();
+    output::text(|out| Terminal { width }.render(&series, out))
 }

@@ -1,5 +1,6 @@
 //! `ckpt-regen undo`.
 
+use std::io::Write;
 use std::time::Instant;
 
 use serde_json::json;
@@ -28,17 +29,16 @@ pub(super) fn run(args: &UndoArgs) -> Result<()> {
             .iter()
             .for_each(|warning| output::warn(warning));
     }
-    output::data(|out| {
-        if args.json {
-            let object = json!({
-                "path": args.path.to_string_lossy(),
-                "restored": undone.restored.map(|(channels, _)| channels),
-                "layers": undone.restored.map(|(_, layers)| layers),
-                "edits_left": undone.left,
-                "warnings": undone.warnings,
-            });
-            return writeln!(out, "{object}");
-        }
+    let object = || {
+        json!({
+            "path": args.path.to_string_lossy(),
+            "restored": undone.restored.map(|(channels, _)| channels),
+            "layers": undone.restored.map(|(_, layers)| layers),
+            "edits_left": undone.left,
+            "warnings": undone.warnings,
+        })
+    };
+    let summary = |out: &mut dyn Write| {
         let left = match undone.left {
             0 => "as before the first edit".to_owned(),
             left => format!("{} can still be taken back", plural(left, "earlier edit")),
@@ -54,7 +54,11 @@ pub(super) fn run(args: &UndoArgs) -> Result<()> {
             None => "the interrupted undo is complete".to_owned(),
         };
         writeln!(out, "{BOLD}{}{BOLD:#}: {what}; {left}", args.path.display())
-    })?;
+    };
+    match args.json {
+        true => output::data(|out| writeln!(out, "{}", object()))?,
+        false => output::text(summary)?,
+    }
     if args.verbose {
         note_time(begin, undone.syncs);
     }

@@ -32,7 +32,7 @@ pub(super) fn run(args: &ModelArgs) -> Result<()> {
         return json(&render::to_json(&graph)?);
     }
     match args.dot {
-        true => text(&render::to_dot(&graph)),
+        true => output::data(|out| out.write_all(render::to_dot(&graph).as_bytes())),
         false => text(&table::render(&graph, output::width())?),
     }
 }
@@ -70,7 +70,7 @@ fn options(name: &str, args: &ModelArgs) -> Result<Options> {
 }
 
 fn text(text: &str) -> Result<()> {
-    output::data(|out| out.write_all(text.as_bytes()))
+    output::text(|out| out.write_all(text.as_bytes()))
 }
 
 fn json(value: &Value) -> Result<()> {
