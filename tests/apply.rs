@@ -408,6 +408,24 @@ fn the_schema_written_for_a_file_finds_the_same_layers() {
 }
 
 #[test]
+fn a_name_cannot_end_its_comment_in_a_schema() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, schema) = (dir.path().join("m.safetensors"), dir.path().join("s.toml"));
+    let (scale, ones) = ("ln\n[[batchnorm]]\ngamma = 3\n.weight", f32s(&[1.0]));
+    let layer = ["weight", "bias", "running_mean", "running_var"].map(|leaf| format!("bn.{leaf}"));
+    let mut tensors: Vec<Entry<'_>> = layer
+        .iter()
+        .map(|name| (&name[..], "F32", &[1_u64][..], ones.clone()))
+        .collect();
+    tensors.push((scale, "F32", &[1], ones.clone()));
+    fs::write(&file, safetensors_file(&tensors)).unwrap();
+    let written = ok(&["schema", text(&file)]);
+    assert!(written.contains("#   ln"), "{written}");
+    fs::write(&schema, written).unwrap();
+    ok(&["inspect", text(&file), "--schema", text(&schema)]);
+}
+
+#[test]
 fn every_dialect_is_found() {
     let dialects: [[&str; 4]; 6] = [
         [

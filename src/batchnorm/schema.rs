@@ -231,8 +231,8 @@ pub fn template(checkpoint: &Checkpoint) -> Result<String> {
         for network in networks.iter().filter(|network| !network.root.is_empty()) {
             let _ = writeln!(
                 out,
-                "[[network]]\nprefix = {:?}\nrole = \"{}\"",
-                format!("{}.", network.root),
+                "[[network]]\nprefix = {}\nrole = \"{}\"",
+                quoted(&format!("{}.", network.root)),
                 network.role
             );
         }
@@ -244,8 +244,27 @@ pub fn template(checkpoint: &Checkpoint) -> Result<String> {
              # layers = \"^(a|b)$\"\n#\n# Those in this checkpoint:\n",
         );
         for name in candidates {
-            let _ = writeln!(out, "#   {name}");
+            // On one line, or it would be no comment any more.
+            let _ = writeln!(out, "#   {}", name.replace(char::is_control, "\u{FFFD}"));
         }
     }
     Ok(out)
+}
+
+/// A string of TOML: as in JSON, but for DEL, which it does not allow.
+fn quoted(text: &str) -> String {
+    let json = serde_json::Value::from(text).to_string();
+    json.replace('\u{7F}', "\\u007F")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn any_text_is_a_string_of_toml() {
+        let text: String = (0..=0x100).filter_map(char::from_u32).collect();
+        let read: toml::Table = toml::from_str(&format!("key = {}", quoted(&text))).unwrap();
+        assert_eq!(read["key"].as_str(), Some(&text[..]));
+    }
 }
