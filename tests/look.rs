@@ -548,6 +548,46 @@ fn programs_get_names_as_they_are() {
 }
 
 #[test]
+fn people_get_names_on_one_line_and_without_control_characters() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("x\u{1b}[2J\ny");
+    fs::create_dir(&folder).unwrap();
+    let (file, other) = (folder.join("1.safetensors"), folder.join("2.safetensors"));
+    fs::write(&file, network(&[(CONTROLS, &[0.1, 0.2])])).unwrap();
+    fs::write(&other, network(&[(CONTROLS, &[0.3, 0.2])])).unwrap();
+    let (file, other) = (text(&file), text(&other));
+    for args in [
+        &["inspect", file][..],
+        &["inspect", file, "--explain"],
+        &["diff", file, other],
+        &["track", file, other],
+        &["track", file, other, "--channel", CONTROLS],
+        &["apply", file],
+        &["undo", file],
+    ] {
+        let mut command = command(args);
+        let output = command.env_remove("NO_COLOR").env("CLICOLOR_FORCE", "1");
+        let output = output.output().unwrap();
+        let printed = String::from_utf8(output.stdout.clone()).unwrap();
+        let shown = printed.clone() + &stderr(&output);
+        // Colours are ours; what else there may be is a line's end.
+        let plain = anstream::adapter::strip_str(&shown).to_string();
+        assert!(
+            !shown.contains("\u{1b}[31mb") && !shown.contains("\u{1b}[2J"),
+            "{args:?}: {shown}"
+        );
+        let control = |c: char| c.is_control() && c != '\n';
+        assert!(!plain.contains(control), "{args:?}: {plain:?}");
+        assert!(
+            !printed
+                .lines()
+                .any(|line| line.starts_with('e') || line.starts_with('y')),
+            "{args:?}: {printed}"
+        );
+    }
+}
+
+#[test]
 fn the_report_of_an_edit_is_written_although_nobody_reads_the_summary() {
     let (dir, file) = copy_of(&repository(FIXTURE).join("model.safetensors"));
     let page = dir.path().join("r.html");

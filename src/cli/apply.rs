@@ -16,7 +16,7 @@ use crate::batchnorm::{Filter, Schema};
 use crate::checkpoint::Checkpoint;
 use crate::edit::{self, Applied, Change, Destination, PlanFile, Planned, Request};
 use crate::error::{Error, Result};
-use crate::inspect::{Edited, Html, number};
+use crate::inspect::{Edited, Html, number, printable};
 use crate::regen::{Due, LayerPlan, Options, Rule, Schedule, Scope, To};
 use crate::storage::same_place;
 
@@ -209,10 +209,8 @@ fn summary(
         };
         writeln!(out, "epoch {epoch}, every {every}: {state}; {next}")?;
     }
-    let file = args
-        .output
-        .is_some()
-        .then(|| done.output.display().to_string());
+    let shown = |path: &Path| printable(&path.to_string_lossy());
+    let file = args.output.is_some().then(|| shown(&done.output));
     let Some(planned) = &done.planned else {
         return match file {
             Some(file) if !args.dry_run => writeln!(out, "{BOLD}{file}{BOLD:#}: an unchanged copy"),
@@ -220,7 +218,7 @@ fn summary(
         };
     };
     let plan = &planned.plan;
-    let name = file.unwrap_or_else(|| args.path.display().to_string());
+    let name = file.unwrap_or_else(|| shown(&args.path));
     let verb = if args.dry_run {
         "would regenerate"
     } else {
@@ -245,7 +243,7 @@ fn summary(
         let most = most
             .iter()
             .take(3)
-            .map(|l| format!("{} ({})", l.name, l.changes.len()));
+            .map(|l| format!("{} ({})", printable(&l.name), l.changes.len()));
         writeln!(out, "  most in  {}", most.collect::<Vec<_>>().join(", "))?;
     }
     if done.slots_reset > 0 {
@@ -256,7 +254,7 @@ fn summary(
         )?;
     }
     match &done.record {
-        Some(record) => writeln!(out, "  record   {} (for ckpt-regen undo)", record.display()),
+        Some(record) => writeln!(out, "  record   {} (for ckpt-regen undo)", shown(record)),
         None if args.dry_run => writeln!(out, "  nothing was written"),
         None if args.output.is_some() => writeln!(out, "  nothing changed: an unchanged copy"),
         None => writeln!(

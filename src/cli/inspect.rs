@@ -85,7 +85,7 @@ fn explain(checkpoint: &Checkpoint, schema: &Schema, shown: &dyn Fn(&str) -> boo
     let verdicts = batchnorm::explain(checkpoint, schema);
     let gammas = verdicts.iter().filter(|verdict| verdict.gamma).count();
     let print = |out: &mut dyn Write| -> io::Result<()> {
-        let path = checkpoint.path().display();
+        let path = printable(&checkpoint.path().to_string_lossy());
         let tensors = output::plural(verdicts.len(), "one-dimensional tensor");
         writeln!(out, "{BOLD}{path}{BOLD:#}: {gammas} of {tensors} are γ")?;
         for verdict in verdicts.iter().filter(|verdict| shown(&verdict.tensor)) {
@@ -98,14 +98,14 @@ fn explain(checkpoint: &Checkpoint, schema: &Schema, shown: &dyn Fn(&str) -> boo
             let root = if verdict.root.is_empty() {
                 String::new()
             } else {
-                format!("{}: ", verdict.root)
+                format!("{}: ", printable(&verdict.root))
             };
             writeln!(
                 out,
                 "{mark} {style}{root}{}{style:#} {}: {}",
                 printable(&verdict.tensor),
                 verdict.shape,
-                verdict.reason
+                printable(&verdict.reason)
             )?;
         }
         Ok(())

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use anstyle::AnsiColor;
 
 use crate::error::{Error, Result};
-use crate::inspect::printable;
+use crate::inspect::printable_lines;
 use crate::storage::{Purpose, Recovery};
 
 /// Writes text for a person to stdout, without colours where they are not wanted.
@@ -32,14 +32,14 @@ pub(super) fn talk(label: &str, color: AnsiColor, text: &str) {
     let style = color.on_default().bold();
     let mut out = anstream::AutoStream::auto(io::stderr()).lock();
     // With stderr gone there is nobody to tell.
-    let _ = writeln!(out, "{style}{label}{style:#}: {}", printable(text));
+    let _ = writeln!(out, "{style}{label}{style:#}: {}", printable_lines(text));
 }
 
 /// Says something that needs no label.
 pub(super) fn talk_plainly(text: &str) {
     let mut out = anstream::AutoStream::auto(io::stderr()).lock();
     // If stderr is gone there is nobody to tell.
-    let _ = writeln!(out, "{}", printable(text));
+    let _ = writeln!(out, "{}", printable_lines(text));
 }
 
 /// Points something out that may be a mistake.

@@ -11,6 +11,7 @@ use super::output::{self, plural};
 use super::progress::Bytes;
 use crate::edit::{self, Destination};
 use crate::error::Result;
+use crate::inspect::printable;
 use crate::storage::Syncs;
 
 pub(super) fn run(args: &UndoArgs) -> Result<()> {
@@ -53,7 +54,8 @@ pub(super) fn run(args: &UndoArgs) -> Result<()> {
             }
             None => "the interrupted undo is complete".to_owned(),
         };
-        writeln!(out, "{BOLD}{}{BOLD:#}: {what}; {left}", args.path.display())
+        let path = printable(&args.path.to_string_lossy());
+        writeln!(out, "{BOLD}{path}{BOLD:#}: {what}; {left}")
     };
     match args.json {
         true => output::data(|out| writeln!(out, "{}", object()))?,

@@ -30,7 +30,7 @@ pub use svg::Svg;
 pub use terminal::Terminal;
 #[cfg(feature = "train")]
 pub(crate) use terminal::percent;
-pub(crate) use terminal::{number, printable};
+pub(crate) use terminal::{number, printable, printable_lines};
 
 use std::path::PathBuf;
 

@@ -60,12 +60,12 @@ fn render_network(out: &mut String, report: &Report, network: &NetworkReport, wi
     let name = longest.clamp("network".len(), room);
     let title = match &network.root[..] {
         "" => String::new(),
-        root => format!(", {root}"),
+        root => format!(", {}", printable(root)),
     };
     let _ = writeln!(
         out,
         "{BOLD}{}{BOLD:#}{title} ({}): {} BatchNorm layers, {} channels",
-        report.path.display(),
+        printable(&report.path.to_string_lossy()),
         if network.role == crate::batchnorm::Role::Raw {
             report.format.to_string()
         } else {
@@ -89,6 +89,7 @@ fn render_network(out: &mut String, report: &Report, network: &NetworkReport, wi
         let _ = write!(out, "{} ", fit(&layer.name, name));
         line(out, &layer.statistics, channels, cells);
         if let Some(reason) = &layer.fixed {
+            let reason = printable(reason);
             let _ = writeln!(out, "  {ALARM}not editable: {reason}{ALARM:#}");
         }
         if layer.statistics.non_finite > 0 {
@@ -166,8 +167,13 @@ pub(super) fn bars(counts: &[u64], cells: usize) -> String {
     bars.trim_end().to_owned()
 }
 
-/// Text without control characters, which could do anything to a terminal.
+/// Text without control characters, which could do anything to a terminal, on one line.
 pub(crate) fn printable(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
+}
+
+/// The same on as many lines as it has.
+pub(crate) fn printable_lines(text: &str) -> String {
     text.replace(|c: char| c.is_control() && c != '\n', "\u{fffd}")
 }
 

@@ -11,7 +11,7 @@ use super::args::ModelArgs;
 use super::output;
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
-use crate::inspect::printable;
+use crate::inspect::printable_lines;
 use crate::net::zoo::{self, Options, Stem};
 use crate::net::{Graph, Op, render};
 use crate::weights;
@@ -50,7 +50,7 @@ fn compare(graph: &Graph, path: &Path, args: &ModelArgs) -> Result<()> {
             format!("{shown}: {fitting} of {tensors} tensors fit; the whole {fit}\n")
         }
     };
-    text(&printable(&line))
+    text(&printable_lines(&line))
 }
 
 /// What was asked for, and the network's own defaults for the rest.
