@@ -110,10 +110,12 @@ fn likely<'a>(candidates: &[&'a Candidate]) -> Vec<&'a Candidate> {
 /// Every prefix of a state dict under which a wanted name is found.
 fn candidates(checkpoint: &Checkpoint, dict: usize, wanted: &HashSet<&str>) -> Vec<Candidate> {
     let weights = checkpoint.weights(dict);
+    // No longer name is looked up: one of megabytes has as many ends, each to be hashed.
+    let longest = wanted.iter().map(|name| name.len()).max().unwrap_or(0);
     let mut found: HashMap<&str, usize> = HashMap::new();
     for weight in &weights {
         for (prefix, name) in splits(&weight.tensor.name) {
-            if wanted.contains(name) {
+            if name.len() <= longest && wanted.contains(name) {
                 *found.entry(prefix).or_default() += 1;
             }
         }

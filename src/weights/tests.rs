@@ -380,6 +380,18 @@ fn a_checkpoint_of_something_else_is_refused_also_in_part() {
     );
 }
 
+/// Looking every end of the name up would take hours.
+#[test]
+fn a_name_of_a_million_components_is_unexpected_like_any_other() {
+    let long = format!("{}w", ".".repeat(1_000_000));
+    let (_dir, path) = file(&small(10), |tensors| {
+        let one = Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap();
+        tensors.insert(long.clone(), one);
+    });
+    let fit = fit(&small(10), &Checkpoint::open(&path).unwrap(), None).unwrap();
+    assert_eq!(fit.unexpected, [(long, "F32 [1]".to_owned())]);
+}
+
 #[test]
 fn non_finite_weights_are_taken_as_they_are() {
     let graph = small(10);
