@@ -53,6 +53,15 @@ pub struct Layer {
     pub fixed: Option<String>,
 }
 
+impl Network {
+    /// Number of channels of all layers, at most `usize::MAX`: a γ of one element that is repeated
+    /// may have any number of them.
+    pub fn channels(&self) -> usize {
+        let channels = self.layers.iter().map(|layer| layer.channels);
+        channels.fold(0, usize::saturating_add)
+    }
+}
+
 impl Layer {
     /// The tensor that holds γ.
     pub fn tensor<'c>(&self, checkpoint: &'c Checkpoint) -> Option<&'c Tensor> {
@@ -157,4 +166,27 @@ fn mark_shared(checkpoint: &Checkpoint, dict: usize, layers: &mut Vec<Layer>) {
             seen.insert((tensor.source, tensor.offset, tensor.len))
         })
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_channels_than_can_be_counted_are_the_most_that_can() {
+        let layer = Layer {
+            name: "bn".to_owned(),
+            dict: 0,
+            gamma: None,
+            channels: i64::MAX as usize,
+            frozen: false,
+            fixed: None,
+        };
+        let network = Network {
+            root: String::new(),
+            role: Role::Raw,
+            layers: vec![layer; 3],
+        };
+        assert_eq!(network.channels(), usize::MAX);
+    }
 }

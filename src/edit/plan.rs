@@ -87,12 +87,7 @@ fn plan_rule(
             "{skipped} layers whose γ cannot be edited were skipped"
         ));
     }
-    let left = network
-        .layers
-        .iter()
-        .map(|layer| layer.channels)
-        .sum::<usize>()
-        - plan.counted;
+    let left = network.channels() - plan.counted;
     if left > 0 {
         notes.push(format!(
             "{left} channels were left out of the count by the options"

@@ -65,7 +65,6 @@ pub(super) fn network_report(
 ) -> NetworkReport {
     let all = Range::of(&mut finite(values.iter().flatten()));
     let median = all.map(|range| range.median);
-    let channels = network.layers.iter().map(|layer| layer.channels).sum();
     let (rules, mut effects) = match preview::of(checkpoint, network, values) {
         Ok((rules, effects)) => (Ok(rules), Some(effects.into_iter())),
         Err(reason) => (Err(reason), None),
@@ -83,7 +82,7 @@ pub(super) fn network_report(
         role: network.role,
         layer_count: network.layers.len(),
         layers: layers.collect(),
-        total: statistics(&values.concat(), channels, median, &axis),
+        total: statistics(&values.concat(), network.channels(), median, &axis),
         edges: axis.edges(),
         fine_edges: axis.fine_edges(),
         rules,
