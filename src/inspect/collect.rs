@@ -1,7 +1,8 @@
 //! A checkpoint → a report: γ are read, counted and forgotten.
 
+use super::details::{Details, LayerGamma};
 use super::histogram::Histogram;
-use super::{INHIBITED, LayerReport, NetworkReport, Range, Report, Statistics, preview};
+use super::{INHIBITED, LayerReport, NetworkReport, Range, Report, Statistics, finite};
 use crate::batchnorm::{self, Layer, Network, Schema};
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
@@ -19,7 +20,7 @@ pub fn inspect(checkpoint: &Checkpoint, schema: &Schema) -> Result<Report> {
     let networks = networks.iter().map(|network| {
         let values = read(checkpoint, network)?;
         let axis = axis(&[&values]);
-        Ok(network_report(checkpoint, network, &values, axis))
+        Ok(network_report(checkpoint, network, values, axis))
     });
     Ok(report(checkpoint, networks.collect::<Result<_>>()?))
 }
@@ -45,11 +46,6 @@ pub(super) fn read(checkpoint: &Checkpoint, network: &Network) -> Result<Vec<Vec
     network.layers.iter().map(read).collect()
 }
 
-fn finite<'v>(values: impl IntoIterator<Item = &'v f64>) -> Vec<f64> {
-    let finite = values.into_iter().copied().filter(|v| v.is_finite());
-    finite.collect()
-}
-
 /// One axis for all of these γ.
 pub(super) fn axis(values: &[&[Vec<f64>]]) -> Histogram {
     let all = values.iter().copied().flatten().flatten();
@@ -60,52 +56,49 @@ pub(super) fn axis(values: &[&[Vec<f64>]]) -> Histogram {
 pub(super) fn network_report(
     checkpoint: &Checkpoint,
     network: &Network,
-    values: &[Vec<f64>],
+    values: Vec<Vec<f64>>,
     axis: Histogram,
 ) -> NetworkReport {
+    let edges = axis.edges();
     let all = Range::of(&mut finite(values.iter().flatten()));
     let median = all.map(|range| range.median);
-    let (rules, mut effects) = match preview::of(checkpoint, network, values) {
-        Ok((rules, effects)) => (Ok(rules), Some(effects.into_iter())),
-        Err(reason) => (Err(reason), None),
-    };
-    let layers = network.layers.iter().zip(values);
-    let layers = layers.map(|(layer, values)| LayerReport {
+    let layers = network.layers.iter().zip(&values).enumerate();
+    let layers = layers.map(|(index, (layer, values))| LayerReport {
         name: layer.name.clone(),
         dtype: layer.tensor(checkpoint).map(|tensor| tensor.dtype),
-        statistics: statistics(values, layer.channels, median, &axis),
+        statistics: statistics(values, layer.channels, median, &edges),
         fixed: layer.fixed.clone(),
-        rules: effects.as_mut().and_then(Iterator::next),
+        index,
+    });
+    let layers: Vec<LayerReport> = layers.collect();
+    let total = statistics(&values.concat(), network.channels(), median, &edges);
+    let gammas = layers.iter().zip(values).map(|(layer, values)| LayerGamma {
+        name: layer.name.clone(),
+        dtype: layer.dtype,
+        fixed: layer.fixed.clone(),
+        values,
     });
     NetworkReport {
         root: network.root.clone(),
         role: network.role,
         layer_count: network.layers.len(),
-        layers: layers.collect(),
-        total: statistics(&values.concat(), network.channels(), median, &axis),
-        edges: axis.edges(),
-        fine_edges: axis.fine_edges(),
-        rules,
+        details: Details::new(axis, gammas.collect()),
+        layers,
+        total,
+        edges,
     }
 }
 
-fn statistics(
-    values: &[f64],
-    channels: usize,
-    median: Option<f64>,
-    axis: &Histogram,
-) -> Statistics {
+fn statistics(values: &[f64], channels: usize, median: Option<f64>, edges: &[f64]) -> Statistics {
     let mut finite = finite(values);
     let count = |test: &dyn Fn(f64) -> bool| finite.iter().filter(|v| test(**v)).count();
-    let fine_counts = axis.count_fine(&finite);
     Statistics {
         channels,
         inhibited: count(&|v| v.abs() < INHIBITED),
         at_or_below_median: count(&|v| median.is_some_and(|median| v <= median)),
         negative: count(&|v| v < 0.0),
         non_finite: values.len() - finite.len(),
-        counts: Histogram::coarse(&fine_counts),
-        fine_counts,
+        counts: Histogram::count(edges, &finite),
         range: Range::of(&mut finite),
     }
 }

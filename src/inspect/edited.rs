@@ -84,13 +84,13 @@ impl Edited {
         }
         let (before, after) = if done { (there, here) } else { (here, there) };
         let axis = collect::axis(&[&before, &after]);
-        let report = |values: &[Vec<f64>]| {
+        let report = |values: Vec<Vec<f64>>| {
             let network = collect::network_report(checkpoint, network, values, axis);
             collect::report(checkpoint, vec![network])
         };
         Ok(Edited {
-            before: report(&before),
-            after: report(&after),
+            before: report(before),
+            after: report(after),
             regenerated,
             done,
             rule: String::new(),

@@ -46,22 +46,16 @@ impl Histogram {
             .collect()
     }
 
-    /// How many of the finite `values`, all on the axis, fall into each fine bin. A value on an
-    /// edge belongs to the bin above it.
-    pub(super) fn count_fine(&self, values: &[f64]) -> Vec<u64> {
-        let edges = self.fine_edges();
-        let mut counts = vec![0; FINE_BINS];
+    /// How many of the finite `values`, none of them beyond the `edges`, fall into each bin between
+    /// those. A value on an edge belongs to the bin above it.
+    pub(super) fn count(edges: &[f64], values: &[f64]) -> Vec<u64> {
+        let bins = edges.len() - 1;
+        let mut counts = vec![0; bins];
         for value in values {
             let above = edges.partition_point(|edge| edge <= value);
-            counts[above.saturating_sub(1).min(FINE_BINS - 1)] += 1;
+            counts[above.saturating_sub(1).min(bins - 1)] += 1;
         }
         counts
-    }
-
-    /// The same values in bins.
-    pub(super) fn coarse(fine: &[u64]) -> Vec<u64> {
-        let bins = fine.chunks(FINE_BINS / BINS);
-        bins.map(|counts| counts.iter().sum()).collect()
     }
 }
 
@@ -81,19 +75,22 @@ mod tests {
     fn every_value_is_counted_once_and_the_ends_are_inside() {
         let values: Vec<f64> = (-30..=170).map(|n| f64::from(n) / 100.0).collect();
         let histogram = over(-0.3, 1.7);
-        let counts = histogram.count_fine(&values);
-        assert_eq!(counts.iter().sum::<u64>(), 201);
-        assert_eq!(Histogram::coarse(&counts).iter().sum::<u64>(), 201);
-        assert_eq!((histogram.edges()[0], histogram.edges()[BINS]), (-0.3, 1.7));
-        assert_eq!(histogram.count_fine(&[-0.3])[0], 1);
-        assert_eq!(histogram.count_fine(&[1.7])[FINE_BINS - 1], 1);
+        let (edges, fine) = (histogram.edges(), histogram.fine_edges());
+        let fine_counts = Histogram::count(&fine, &values);
+        assert_eq!(fine_counts.iter().sum::<u64>(), 201);
+        let bins = fine_counts.chunks(FINE_BINS / BINS);
+        let sums: Vec<u64> = bins.map(|counts| counts.iter().sum()).collect();
+        assert_eq!(Histogram::count(&edges, &values), sums);
+        assert_eq!((edges[0], edges[BINS]), (-0.3, 1.7));
+        assert_eq!(Histogram::count(&fine, &[-0.3])[0], 1);
+        assert_eq!(Histogram::count(&fine, &[1.7])[FINE_BINS - 1], 1);
     }
 
     #[test]
     fn zero_is_on_the_axis_and_all_zeros_have_one() {
         assert_eq!(over(0.5, 1.0).edges()[0], 0.0);
         assert_eq!(over(-2.0, -1.0).edges()[BINS], 0.0);
-        assert_eq!(over(0.0, 0.0).count_fine(&[0.0, 0.0])[0], 2);
+        assert_eq!(Histogram::count(&over(0.0, 0.0).edges(), &[0.0, 0.0])[0], 2);
     }
 
     #[test]

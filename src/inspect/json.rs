@@ -42,11 +42,11 @@ fn network(network: &NetworkReport) -> Value {
         json!({
             "edges": network.edges,
             "counts": network.total.counts,
-            "fine_edges": network.fine_edges,
-            "fine_counts": network.total.fine_counts,
+            "fine_edges": network.fine_edges(),
+            "fine_counts": network.fine_counts(),
         }),
     );
-    let rules = network.rules.as_ref();
+    let rules = network.rules();
     let rules_json = rules.ok().map(|rules| {
         let one = |rule: &Preview| (rule.rule.to_string(), preview(rule));
         rules.iter().map(one).collect::<Map<_, _>>()
@@ -55,11 +55,14 @@ fn network(network: &NetworkReport) -> Value {
     if let Err(reason) = rules {
         object.insert("rules_refused".into(), json!(reason));
     }
-    object.insert("layers".into(), network.layers.iter().map(layer).collect());
+    object.insert(
+        "layers".into(),
+        network.layers.iter().map(|l| layer(network, l)).collect(),
+    );
     object.into()
 }
 
-fn layer(layer: &LayerReport) -> Value {
+fn layer(network: &NetworkReport, layer: &LayerReport) -> Value {
     let mut object = Map::new();
     object.insert("name".into(), json!(layer.name));
     object.insert(
@@ -75,10 +78,10 @@ fn layer(layer: &LayerReport) -> Value {
         "histogram".into(),
         json!({
             "counts": layer.statistics.counts,
-            "fine_counts": layer.statistics.fine_counts,
+            "fine_counts": network.fine_counts_in(layer),
         }),
     );
-    let rules = layer.rules.map(|effects| {
+    let rules = network.rules_in(layer).map(|effects| {
         let all = Rule::ALL.iter().zip(effects);
         all.map(|(rule, effect)| (rule.to_string(), effect_json(effect).into()))
             .collect::<Map<_, Value>>()

@@ -3,6 +3,7 @@
 
 pub(crate) mod chart;
 mod collect;
+mod details;
 pub mod diff;
 mod edited;
 mod histogram;
@@ -71,11 +72,7 @@ pub struct NetworkReport {
     pub layers: Vec<LayerReport>,
     /// The edges of all histograms, one more than there are bins.
     pub edges: Vec<f64>,
-    /// The edges of their fine bins; every edge is one of them.
-    pub fine_edges: Vec<f64>,
-    /// What each rule would change, in the order of [`Rule::ALL`](crate::regen::Rule::ALL); or why
-    /// an edit would be refused.
-    pub rules: Result<[Preview; 3], String>,
+    details: details::Details,
 }
 
 /// The γ of one layer.
@@ -89,8 +86,8 @@ pub struct LayerReport {
     pub statistics: Statistics,
     /// Why its γ cannot be edited, if it cannot.
     pub fixed: Option<String>,
-    /// What each rule would change in it; `None` where an edit of the network would be refused.
-    pub rules: Option<[Effect; 3]>,
+    /// Its place among all layers of the network.
+    index: usize,
 }
 
 /// Statistics over the finite γ of a layer or network; the counts of channels are of all.
@@ -110,8 +107,6 @@ pub struct Statistics {
     pub non_finite: usize,
     /// How many fall into each bin of the network's edges.
     pub counts: Vec<u64>,
-    /// How many fall into each fine bin.
-    pub fine_counts: Vec<u64>,
 }
 
 /// Where γ lie.
@@ -151,6 +146,11 @@ impl NetworkReport {
     pub(crate) fn median(&self) -> Option<f64> {
         self.total.range.map(|range| range.median)
     }
+}
+
+fn finite<'v>(values: impl IntoIterator<Item = &'v f64>) -> Vec<f64> {
+    let finite = values.into_iter().copied().filter(|v| v.is_finite());
+    finite.collect()
 }
 
 impl Range {

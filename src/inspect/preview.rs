@@ -1,7 +1,6 @@
 //! What each rule would change, by the plan that an edit would make.
 
-use crate::batchnorm::Network;
-use crate::checkpoint::Checkpoint;
+use super::details::LayerGamma;
 use crate::regen::{self, Gamma, Options, Rule};
 
 /// What a rule would do to the γ of a network, with the default threshold and target.
@@ -28,23 +27,19 @@ pub struct Effect {
 
 /// The plans of all rules: for the network, and for each of its layers. The error says why an edit
 /// would be refused.
-pub(super) fn of(
-    checkpoint: &Checkpoint,
-    network: &Network,
-    values: &[Vec<f64>],
-) -> Result<([Preview; 3], Vec<[Effect; 3]>), String> {
-    let mut gammas = Vec::with_capacity(values.len());
-    for (layer, values) in network.layers.iter().zip(values) {
+pub(super) fn of(layers: &[LayerGamma]) -> Result<([Preview; 3], Vec<[Effect; 3]>), String> {
+    let mut gammas = Vec::with_capacity(layers.len());
+    for layer in layers {
         let fixed = layer.fixed.as_deref();
         let unread = || fixed.unwrap_or("it has no γ that can be read");
-        let tensor = match layer.tensor(checkpoint) {
-            Some(tensor) if fixed.is_none() => tensor,
+        let dtype = match layer.dtype {
+            Some(dtype) if fixed.is_none() => dtype,
             _ => return Err(format!("{} cannot be edited: {}", layer.name, unread())),
         };
         gammas.push(Gamma {
             layer: layer.name.clone(),
-            dtype: tensor.dtype,
-            values: values.clone(),
+            dtype,
+            values: layer.values.clone(),
         });
     }
     let mut effects = vec![[Effect::default(); 3]; gammas.len()];

@@ -121,10 +121,10 @@ pub(super) struct Past<'r> {
 /// The histogram of a network, over what it was.
 pub(super) fn histogram<'r>(network: &'r NetworkReport, before: Option<Past<'r>>) -> Histogram<'r> {
     Histogram {
-        axis: Axis::new(&network.fine_edges),
-        counts: &network.total.fine_counts,
+        axis: Axis::new(network.fine_edges()),
+        counts: network.fine_counts(),
         median: network.median(),
-        before: before.map(|past| &past.network.total.fine_counts[..]),
+        before: before.map(|past| past.network.fine_counts()),
         median_before: before
             .and_then(|past| past.network.median())
             .filter(|old| Some(*old) != network.median()),
@@ -147,11 +147,10 @@ pub(super) fn ridge<'r>(
         let channels = (chart::grouped(s.channels as u64), false);
         Row {
             name: &layer.name,
-            counts: &s.fine_counts,
+            counts: network.fine_counts_in(layer),
             median: s.range.map(|range| range.median),
             before: before
-                .and_then(|past| past.network.layers.get(i))
-                .map(|layer| &layer.statistics.fine_counts[..]),
+                .and_then(|past| Some(past.network.fine_counts_in(past.network.layers.get(i)?))),
             numbers: if narrow {
                 vec![last]
             } else {
@@ -165,7 +164,7 @@ pub(super) fn ridge<'r>(
         (None, false) => "inhibited",
     };
     Ridge {
-        axis: Axis::new(&network.fine_edges),
+        axis: Axis::new(network.fine_edges()),
         rows: network.layers.iter().enumerate().map(row).collect(),
         headings: if narrow {
             vec![last]

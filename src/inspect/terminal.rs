@@ -198,6 +198,8 @@ pub(super) fn fit(name: &str, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inspect::details::Details;
+    use crate::inspect::histogram::Histogram;
 
     #[test]
     fn every_number_fits_its_column() {
@@ -235,7 +237,6 @@ mod tests {
             negative: 0,
             non_finite: 0,
             counts: vec![0; 32],
-            fine_counts: vec![0; 128],
         };
         let report = Report {
             path: "m".into(),
@@ -250,13 +251,12 @@ mod tests {
                     dtype: None,
                     statistics: statistics.clone(),
                     fixed: None,
-                    rules: None,
+                    index: 0,
                 }],
                 total: statistics,
                 layer_count: 1,
                 edges: vec![0.0, 1.0],
-                fine_edges: vec![0.0, 1.0],
-                rules: Err(String::new()),
+                details: Details::new(Histogram::over(None), Vec::new()),
             }],
         };
         for width in [0, 1, 60, 64, 80, 200] {

@@ -162,12 +162,15 @@ pub(super) fn compare<'c>(
     let (all_a, all_b) = (all(|(a, _)| a), all(|(_, b)| b));
     let mut both_sides: Vec<f64> = all_a.iter().chain(&all_b).copied().collect();
     both_sides.retain(|value| value.is_finite());
-    let axis = Histogram::over(Range::of(&mut both_sides));
-    let (side_a, side_b) = (Sided::of(&all_a, &axis), Sided::of(&all_b, &axis));
+    let fine_edges = Histogram::over(Range::of(&mut both_sides)).fine_edges();
+    let (side_a, side_b) = (
+        Sided::of(&all_a, &fine_edges),
+        Sided::of(&all_b, &fine_edges),
+    );
     let median = side_a.summary.median;
     let mut layers: Vec<LayerDiff> = both
         .iter()
-        .map(|(name, (in_a, in_b))| layer_diff(name, in_a, in_b, median, &axis))
+        .map(|(name, (in_a, in_b))| layer_diff(name, in_a, in_b, median, &fine_edges))
         .collect();
     let only = |network: &Network, other: &HashMap<&str, &Layer>| -> Vec<OneSided> {
         let missing = network
@@ -197,9 +200,7 @@ pub(super) fn compare<'c>(
         role: of_a.role.name(),
         a: side_a,
         b: side_b,
-        histogram: Edges {
-            fine_edges: axis.fine_edges(),
-        },
+        histogram: Edges { fine_edges },
         regeneration,
         total,
         layer_count: layers.len(),
@@ -246,7 +247,7 @@ fn layer_diff(
     in_a: &Stored,
     in_b: &Stored,
     median: Option<f64>,
-    axis: &Histogram,
+    fine_edges: &[f64],
 ) -> LayerDiff {
     let mut gamma = GammaDiff {
         channels: in_a.values.len(),
@@ -288,8 +289,8 @@ fn layer_diff(
         name: name.to_owned(),
         dtype_a: in_a.dtype.to_string(),
         dtype_b: in_b.dtype.to_string(),
-        a: Sided::of(&in_a.values, axis),
-        b: Sided::of(&in_b.values, axis),
+        a: Sided::of(&in_a.values, fine_edges),
+        b: Sided::of(&in_b.values, fine_edges),
         gamma,
     }
 }
@@ -319,9 +320,9 @@ impl LayerDiff {
 }
 
 impl Sided {
-    fn of(values: &[f64], axis: &Histogram) -> Sided {
+    fn of(values: &[f64], fine_edges: &[f64]) -> Sided {
         let finite: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
-        let fine_counts = axis.count_fine(&finite);
+        let fine_counts = Histogram::count(fine_edges, &finite);
         Sided {
             summary: Summary::of(values),
             histogram: Counts { fine_counts },

@@ -56,7 +56,7 @@ fn section(report: &Report, i: usize, network: &NetworkReport) -> io::Result<Str
     let at = format!("/networks/{i}");
     let mut out = format!("<section>\n{}", heading(report, network));
     out += &network_facts(network);
-    out += &match &network.rules {
+    out += &match network.rules() {
         Ok(rules) => rule_table(network, rules),
         Err(reason) => format!(
             "<p class=\"alarm\">No rule can be applied as it stands: {}</p>\n",
@@ -80,7 +80,10 @@ fn section(report: &Report, i: usize, network: &NetworkReport) -> io::Result<Str
         ridge_figure(network, None, width)
     })?;
     out += "<h3>Numbers</h3>\n";
-    out += &table(&columns(&at), network.layers.iter().map(cells));
+    out += &table(
+        &columns(&at),
+        network.layers.iter().map(|l| cells(network, l)),
+    );
     Ok(out + "</section>\n")
 }
 
@@ -203,10 +206,10 @@ pub(super) fn inhibited(s: &Statistics) -> String {
     }
 }
 
-fn cells(layer: &LayerReport) -> Vec<String> {
+fn cells(network: &NetworkReport, layer: &LayerReport) -> Vec<String> {
     let s = &layer.statistics;
     let count = |count: usize| grouped(count as u64);
-    let rule = |rule: Rule| match layer.rules {
+    let rule = |rule: Rule| match network.rules_in(layer) {
         Some(effects) => count(effects[rule as usize].regenerated),
         None => "–".to_owned(),
     };
