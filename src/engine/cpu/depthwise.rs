@@ -94,40 +94,56 @@ impl Image<'_> {
             }
             let at = (row + over * walk.step.1) * vectors;
             let steps = (walk.stride.1 * vectors, walk.step.1 * vectors);
-            match count {
-                PIXELS => self.pixels::<S, PIXELS>(simd, &seen[..len], at, steps, add),
-                _ => self.pixels::<S, 1>(simd, &seen[..len], at, steps, add),
+            let seen = &seen[..len];
+            if count == PIXELS {
+                for channel in 0..vectors {
+                    self.pixels::<S, PIXELS, 1>(simd, seen, (at, channel), steps, add);
+                }
+            } else {
+                // As many sums at once: each addition waits for the one before.
+                let mut channel = 0;
+                while channel + PIXELS <= vectors {
+                    self.pixels::<S, 1, PIXELS>(simd, seen, (at, channel), steps, add);
+                    channel += PIXELS;
+                }
+                while channel < vectors {
+                    self.pixels::<S, 1, 1>(simd, seen, (at, channel), steps, add);
+                    channel += 1;
+                }
             }
             over += count;
         }
     }
 
-    /// `N` pixels of a line, from `at` on; `steps` from one to the next in source and result.
+    /// `N` pixels of a line from `at` on, `C` vectors of channels from `channel` on; `steps` go from one
+    /// pixel to the next in source and result.
     #[inline(always)]
-    fn pixels<S: Simd, const N: usize>(
+    fn pixels<S: Simd, const N: usize, const C: usize>(
         &mut self,
         simd: S,
         seen: &[Seen],
-        at: usize,
+        (at, channel): (usize, usize),
         steps: (usize, usize),
         add: bool,
     ) {
         let (source, _) = S::as_simd_f32s(self.source);
         let (filters, _) = S::as_simd_f32s(self.filters);
         let (result, _) = S::as_mut_simd_f32s(self.result);
-        let vectors = stride(self.shapes.1.channels) / S::F32_LANES;
-        for channel in 0..vectors {
-            let mut acc = [simd.splat_f32s(0.0); N];
-            for (filter, from) in seen {
-                let filter = filters[filter + channel];
-                let from = &source[from + channel..][..(N - 1) * steps.0 + 1];
-                for (i, acc) in acc.iter_mut().enumerate() {
-                    *acc = multiply_add(simd, filter, from[i * steps.0], *acc);
+        let mut acc = [[simd.splat_f32s(0.0); C]; N];
+        for (filter, from) in seen {
+            let filter = &filters[filter + channel..][..C];
+            let from = &source[from + channel..][..(N - 1) * steps.0 + C];
+            for (i, acc) in acc.iter_mut().enumerate() {
+                let from = &from[i * steps.0..][..C];
+                for (acc, (filter, from)) in acc.iter_mut().zip(filter.iter().zip(from)) {
+                    *acc = multiply_add(simd, *filter, *from, *acc);
                 }
             }
-            let to = &mut result[at + channel..][..(N - 1) * steps.1 + 1];
-            for (i, acc) in acc.into_iter().enumerate() {
-                let to = &mut to[i * steps.1];
+        }
+        let to = &mut result[at + channel..][..(N - 1) * steps.1 + C];
+        for (i, acc) in acc.into_iter().enumerate() {
+            let to = &mut to[i * steps.1..][..C];
+            for (to, acc) in to.iter_mut().zip(acc) {
                 *to = if add { simd.add_f32s(*to, acc) } else { acc };
             }
         }

@@ -130,16 +130,16 @@ impl Cpu {
         let shape = self.graph.input_shape();
         let output = self.graph.output_shape();
         self.threads.install(|| {
-            layout.take(shape, batch.images, &mut values[0]);
+            values.write(0, |_, value| layout.take(shape, batch.images, value));
             for step in steps {
-                let mut y = std::mem::take(&mut values[step.output]);
                 let begin = Instant::now();
-                step::forward(step, &mut context, values, &mut y);
+                values.write(step.output, |values, y| {
+                    step::forward(step, &mut context, values, y);
+                });
                 step.seconds.0 += begin.elapsed().as_secs_f64();
-                values[step.output] = y;
             }
         });
-        let last = &values[values.len() - 1];
+        let last = values.get(self.graph.nodes().len() - 1);
         let mut logits = scratch.logits.iter_mut();
         layout::give(output, last, |x| {
             if let Some(logit) = logits.next() {
@@ -197,7 +197,7 @@ impl Engine for Cpu {
             training.label_smoothing,
             Some((&mut scratch.logits_gradient, training.weight)),
         );
-        let last = &mut gradients[places[values.len() - 1]];
+        let last = &mut gradients[places[self.graph.nodes().len() - 1]];
         let last = &mut last[..*images * layout::padded(output)];
         layout::take(output, &scratch.logits_gradient, last);
         let mut context = Context {

@@ -48,6 +48,11 @@ impl Moves {
         }
     }
 
+    /// How many channels.
+    pub(super) fn len(&self) -> usize {
+        self.runs.iter().map(|run| run.len).sum::<usize>() + self.singles.len()
+    }
+
     /// Every channel: from, to.
     fn channels(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
         let of = |Run { from, to, len }: Run| (from..from + len).zip(to..to + len);

@@ -19,8 +19,7 @@ pub(super) struct Plan {
     /// How the first value, the images, lies in memory.
     pub(super) layout: Images,
     pub(super) steps: Vec<Step>,
-    /// One value for each node; empty where no step makes it.
-    pub(super) values: Vec<Vec<f32>>,
+    pub(super) values: Values,
     /// The buffer of each value's gradient; several values share one that live one after the other.
     pub(super) places: Vec<usize>,
     /// Empty in evaluation.
@@ -128,11 +127,10 @@ impl Plan {
         moves::fold(&mut steps, nodes.len());
         let layout = frame(&mut steps, graph.input_shape());
         let size = |value: usize| images * padded(nodes[value].shape);
-        let mut values = vec![Vec::new(); nodes.len()];
-        values[0] = vec![0.0; images * layout.len(graph.input_shape())];
-        for step in &steps {
-            values[step.output] = vec![0.0; size(step.output)];
-        }
+        let values = Values::new(&steps, nodes.len(), training, |value| match value {
+            0 => images * layout.len(graph.input_shape()),
+            _ => size(value),
+        });
         let (places, gradients) = match training {
             true => share(&mut steps, nodes.len(), size),
             false => (Vec::new(), Vec::new()),
@@ -317,6 +315,113 @@ fn kind(graph: &Graph, node: &Node, images: usize) -> Kind {
     }
 }
 
+/// The values of all nodes that a step makes, in buffers.
+#[derive(Debug)]
+pub(super) struct Values {
+    /// The buffer of each value, and how many numbers it has there.
+    places: Vec<(usize, usize)>,
+    buffers: Vec<Vec<f32>>,
+}
+
+impl Values {
+    /// In training every value has a buffer of its own, since backward reads them; in evaluation it
+    /// lives from the step that makes it to the last that reads it.
+    fn new(
+        steps: &[Step],
+        values: usize,
+        training: bool,
+        size: impl Fn(usize) -> usize,
+    ) -> Values {
+        let mut last = vec![0; values];
+        for (number, step) in steps.iter().enumerate() {
+            for input in &step.inputs {
+                last[input.value] = number;
+            }
+        }
+        // What is given out at the end is never free.
+        last[values - 1] = usize::MAX;
+        let mut pool = Pool::default();
+        let mut places = vec![(usize::MAX, 0); values];
+        let mut make = |value: usize, pool: &mut Pool| {
+            let len = size(value);
+            places[value] = (pool.take(len), len);
+            places[value].0
+        };
+        let mut buffers = vec![0; values];
+        buffers[0] = make(0, &mut pool);
+        for (number, step) in steps.iter().enumerate() {
+            buffers[step.output] = make(step.output, &mut pool);
+            if training {
+                continue;
+            }
+            // The images' frame is written once.
+            let mut done: Vec<usize> = step.inputs.iter().map(|input| input.value).collect();
+            done.retain(|value| *value > 0 && last[*value] == number);
+            done.dedup();
+            done.iter().for_each(|value| pool.give(buffers[*value]));
+        }
+        Values {
+            places,
+            buffers: pool.buffers(),
+        }
+    }
+
+    /// A value.
+    pub(super) fn get(&self, value: usize) -> &[f32] {
+        let (buffer, len) = self.places[value];
+        &self.buffers[buffer][..len]
+    }
+
+    /// Lets a value be written while others are read.
+    pub(super) fn write(&mut self, value: usize, write: impl FnOnce(&Values, &mut [f32])) {
+        let (buffer, len) = self.places[value];
+        let mut taken = std::mem::take(&mut self.buffers[buffer]);
+        write(self, &mut taken[..len]);
+        self.buffers[buffer] = taken;
+    }
+
+    /// Numbers of all buffers.
+    pub(super) fn len(&self) -> usize {
+        self.buffers.iter().map(Vec::len).sum()
+    }
+}
+
+/// Buffers that are used again.
+#[derive(Debug, Default)]
+struct Pool {
+    sizes: Vec<usize>,
+    free: Vec<usize>,
+}
+
+impl Pool {
+    /// A free buffer: the smallest that is large enough, else the largest, which grows.
+    fn take(&mut self, wanted: usize) -> usize {
+        let sizes = &self.sizes;
+        let best = self.free.iter().enumerate().min_by_key(|(_, buffer)| {
+            let size = sizes[**buffer];
+            let small = size < wanted;
+            (small, if small { usize::MAX - size } else { size })
+        });
+        let buffer = match best.map(|(at, _)| at) {
+            Some(at) => self.free.swap_remove(at),
+            None => {
+                self.sizes.push(0);
+                self.sizes.len() - 1
+            }
+        };
+        self.sizes[buffer] = self.sizes[buffer].max(wanted);
+        buffer
+    }
+
+    fn give(&mut self, buffer: usize) {
+        self.free.push(buffer);
+    }
+
+    fn buffers(self) -> Vec<Vec<f32>> {
+        self.sizes.into_iter().map(|size| vec![0.0; size]).collect()
+    }
+}
+
 /// Gives every value's gradient a buffer: it lives from the last step that reads the value, which
 /// runs backward first, to the step that made it.
 fn share(
@@ -325,34 +430,9 @@ fn share(
     size: impl Fn(usize) -> usize,
 ) -> (Vec<usize>, Vec<Vec<f32>>) {
     let mut places = vec![usize::MAX; values];
-    let mut sizes: Vec<usize> = Vec::new();
-    let mut free: Vec<usize> = Vec::new();
-    let mut place = |value: usize, free: &mut Vec<usize>| {
-        let wanted = size(value);
-        // The smallest that is large enough, else the largest.
-        let best = free.iter().enumerate().min_by_key(|(_, buffer)| {
-            let size = sizes[**buffer];
-            (
-                size < wanted,
-                if size < wanted {
-                    usize::MAX - size
-                } else {
-                    size
-                },
-            )
-        });
-        let buffer = match best.map(|(at, _)| at) {
-            Some(at) => free.swap_remove(at),
-            None => {
-                sizes.push(0);
-                sizes.len() - 1
-            }
-        };
-        sizes[buffer] = sizes[buffer].max(wanted);
-        buffer
-    };
+    let mut pool = Pool::default();
     if let Some(last) = steps.last() {
-        places[last.output] = place(last.output, &mut free);
+        places[last.output] = pool.take(size(last.output));
     }
     for step in steps.iter_mut().rev() {
         // What nothing reads has no gradient, and no share in any.
@@ -365,13 +445,10 @@ fn share(
             }
             input.add = places[input.value] != usize::MAX;
             if !input.add {
-                places[input.value] = place(input.value, &mut free);
+                places[input.value] = pool.take(size(input.value));
             }
         }
-        free.push(places[step.output]);
+        pool.give(places[step.output]);
     }
-    (
-        places,
-        sizes.into_iter().map(|size| vec![0.0; size]).collect(),
-    )
+    (places, pool.buffers())
 }

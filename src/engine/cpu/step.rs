@@ -3,8 +3,9 @@
 use super::convolution::{self, Gather};
 use super::isa::Isa;
 use super::layout::{padded, stride};
+use super::moves::Moves;
 use super::parameter::Parameter;
-use super::plan::{Convolution, Input, Kind, Scratch, Step};
+use super::plan::{Convolution, Input, Kind, Scratch, Step, Values};
 use super::{activation, depthwise, elementwise};
 use crate::engine::noise;
 use crate::net::{Op, Shape};
@@ -22,11 +23,11 @@ pub(super) struct Context<'a> {
 pub(super) fn forward(
     step: &mut Step,
     context: &mut Context<'_>,
-    values: &[Vec<f32>],
+    values: &Values,
     y: &mut [f32],
 ) {
     let isa = context.isa;
-    let input = |number: usize| &values[step.inputs[number].value][..];
+    let input = |number: usize| values.get(step.inputs[number].value);
     let x = input(0);
     let shapes = (step.inputs[0].shape, step.shape);
     match &mut step.kind {
@@ -97,6 +98,10 @@ pub(super) fn forward(
         Kind::Add => elementwise::sum(isa, x, input(1), y),
         Kind::Gate => elementwise::gate(isa, step.shape, x, input(1), (y, false)),
         Kind::Move(moves) => {
+            // Channels that nothing goes to are 0.
+            if moves.iter().map(Moves::len).sum::<usize>() < step.shape.channels {
+                y.fill(0.0);
+            }
             for (number, moves) in moves.iter().enumerate() {
                 moves.spread((step.inputs[number].shape, step.shape), input(number), y);
             }
@@ -119,7 +124,7 @@ pub(super) fn forward(
 pub(super) fn backward(
     step: &mut Step,
     context: &mut Context<'_>,
-    values: &[Vec<f32>],
+    values: &Values,
     places: &[usize],
     gradients: &mut [Vec<f32>],
     images: usize,
@@ -129,7 +134,7 @@ pub(super) fn backward(
     let place = places[step.output];
     let dy_buffer = std::mem::take(&mut gradients[place]);
     let dy = &dy_buffer[..images * padded(step.shape)];
-    let value = |number: usize| &values[inputs[number].value][..];
+    let value = |number: usize| values.get(inputs[number].value);
     let mut into = |number: usize, write: &mut dyn FnMut(&mut [f32], bool)| {
         let Input {
             value,

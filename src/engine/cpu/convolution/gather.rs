@@ -259,14 +259,17 @@ impl Part<'_> {
         let (depth, to) = (input.channels / groups, gather.shapes.1.channels / groups);
         let channel = self.group * to + self.strip * LANES;
         let width = (NS * LANES).min(to - self.strip * LANES);
-        let mut acc: Acc<S, MR, NS, V> = [[[simd.splat_f32s(0.0); V]; NS]; MR];
-        if let (Some(bias), false) = (gather.bias, self.add) {
-            let mut padded = [[0.0; LANES]; NS];
-            padded.as_flattened_mut()[..width].copy_from_slice(&bias[channel..][..width]);
-            for acc in &mut acc {
-                acc.copy_from_slice(&vectors::<S, V>(padded.as_flattened())[..NS]);
+        let zero = simd.splat_f32s(0.0);
+        let first: [[S::f32s; V]; NS] = match (gather.bias, self.add) {
+            (Some(bias), false) => {
+                let mut padded = [[0.0; LANES]; NS];
+                padded.as_flattened_mut()[..width].copy_from_slice(&bias[channel..][..width]);
+                let vectors = vectors::<S, V>(padded.as_flattened());
+                std::array::from_fn(|strip| vectors[strip])
             }
-        }
+            _ => [[zero; V]; NS],
+        };
+        let mut acc: Acc<S, MR, NS, V> = [first; MR];
         let stride = input.stride as isize;
         let strips: [&[f32]; NS] = {
             let len = self.filters.len() / NS;
@@ -292,40 +295,28 @@ impl Part<'_> {
                 rows_by_strips(simd, &mut acc, a, b);
             }
         }
-        for (row, acc) in rows.iter().zip(&acc).take(count) {
-            let whole = width == NS * LANES || groups == 1;
-            store(
-                simd,
-                acc,
-                &mut result[row.to + channel..],
-                (width, whole),
-                self.add,
-            );
+        if width == NS * LANES || groups == 1 {
+            for i in 0..MR {
+                if i < count {
+                    let to = &mut result[rows[i].to + channel..][..NS * LANES];
+                    let (to, _) = S::as_mut_simd_f32s(to);
+                    for (to, acc) in to.iter_mut().zip(acc[i].as_flattened()) {
+                        *to = if self.add { simd.add_f32s(*to, *acc) } else { *acc };
+                    }
+                }
+            }
+            return;
         }
-    }
-}
-
-/// Writes or adds a row of a tile. Columns past the last of a group belong to the next group, or are
-/// padding, which stays 0.
-#[inline(always)]
-fn store<S: Simd, const NS: usize, const V: usize>(
-    simd: S,
-    acc: &[[S::f32s; V]; NS],
-    to: &mut [f32],
-    (width, whole): (usize, bool),
-    add: bool,
-) {
-    if whole {
-        let (to, _) = S::as_mut_simd_f32s(&mut to[..NS * LANES]);
-        for (to, acc) in to.iter_mut().zip(acc.as_flattened()) {
-            *to = if add { simd.add_f32s(*to, *acc) } else { *acc };
+        // Columns past the last of a group belong to the next group.
+        let mut sums = [[[0.0; LANES]; NS]; MR];
+        let (to, _) = S::as_mut_simd_f32s(sums.as_flattened_mut().as_flattened_mut());
+        let flat = acc.as_flattened().as_flattened();
+        to.iter_mut().zip(flat).for_each(|(to, acc)| *to = *acc);
+        for (row, sums) in rows.iter().zip(&sums).take(count) {
+            let to = &mut result[row.to + channel..][..width];
+            for (to, sum) in to.iter_mut().zip(sums.as_flattened()) {
+                *to = if self.add { *to + sum } else { *sum };
+            }
         }
-        return;
-    }
-    let to = to[..width].chunks_mut(S::F32_LANES);
-    for (to, acc) in to.zip(acc.as_flattened()) {
-        let now = simd.partial_load_f32s(to);
-        let value = if add { simd.add_f32s(now, *acc) } else { *acc };
-        simd.partial_store_f32s(to, value);
     }
 }

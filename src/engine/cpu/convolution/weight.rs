@@ -133,7 +133,7 @@ impl WithSimd for Products<'_> {
 }
 
 /// Rows that are gone through while they are near.
-const ROWS: usize = 128;
+const ROWS: usize = 64;
 
 impl Products<'_> {
     /// Where x and dy begin at the first pixel of a line whose tap is inside, and how many are.
