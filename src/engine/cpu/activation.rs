@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::isa::Isa;
 use super::multiply::multiply_add;
+use super::norm::Into;
 use crate::net::Activation;
 
 /// An activation, or none.
@@ -201,33 +202,18 @@ impl WithSimd for Forward<'_> {
     }
 }
 
-/// dx = dy · f′(x), or added to it.
-pub(super) fn backward(
-    isa: Isa,
-    function: Function,
-    (x, dy): (&[f32], &[f32]),
-    (dx, add): (&mut [f32], bool),
-) {
-    let from = x.par_chunks(CHUNK).zip(dy.par_chunks(CHUNK));
-    dx.par_chunks_mut(CHUNK)
-        .zip(from)
-        .for_each(|(dx, (x, dy))| {
-            isa.run(Backward {
-                function,
-                x,
-                dy,
-                dx,
-                add,
-            });
-        });
+/// dx = dy · f′(x).
+pub(super) fn backward(isa: Isa, function: Function, x: &[f32], gradients: Into<'_>) {
+    gradients.each_chunk(1, |at, into| {
+        let x = &x[at..][..into.len()];
+        isa.run(Backward { function, x, into });
+    });
 }
 
 struct Backward<'a> {
     function: Function,
     x: &'a [f32],
-    dy: &'a [f32],
-    dx: &'a mut [f32],
-    add: bool,
+    into: Into<'a>,
 }
 
 impl WithSimd for Backward<'_> {
@@ -235,13 +221,23 @@ impl WithSimd for Backward<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let (function, add) = (self.function, self.add);
+        let function = self.function;
         let (x, _) = S::as_simd_f32s(self.x);
-        let (dy, _) = S::as_simd_f32s(self.dy);
-        let (dx, _) = S::as_mut_simd_f32s(self.dx);
-        specialised!(function => for (dx, (x, dy)) in dx.iter_mut().zip(x.iter().zip(dy)) {
-            let now = gradient(simd, function, *x, *dy);
-            *dx = if add { simd.add_f32s(*dx, now) } else { now };
+        specialised!(function => match self.into {
+            Into::Same(dx) => {
+                let (dx, _) = S::as_mut_simd_f32s(dx);
+                for (dx, x) in dx.iter_mut().zip(x) {
+                    *dx = gradient(simd, function, *x, *dx);
+                }
+            }
+            Into::Other { dy, dx, add } => {
+                let (dy, _) = S::as_simd_f32s(dy);
+                let (dx, _) = S::as_mut_simd_f32s(dx);
+                for (dx, (x, dy)) in dx.iter_mut().zip(x.iter().zip(dy)) {
+                    let now = gradient(simd, function, *x, *dy);
+                    *dx = if add { simd.add_f32s(*dx, now) } else { now };
+                }
+            }
         });
     }
 }

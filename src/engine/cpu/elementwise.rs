@@ -36,6 +36,16 @@ pub(super) fn copy(isa: Isa, x: &[f32], (y, add): (&mut [f32], bool)) {
     });
 }
 
+/// y = 2 y.
+pub(super) fn double(isa: Isa, y: &mut [f32]) {
+    each_chunk(1, y, |_, y| {
+        isa.run_loops(
+            #[inline(always)]
+            || y.iter_mut().for_each(|y| *y *= 2.0),
+        );
+    });
+}
+
 /// y = x · g, or added to it, with one g a channel of an image.
 pub(super) fn gate(isa: Isa, shape: Shape, x: &[f32], g: &[f32], (y, add): (&mut [f32], bool)) {
     let stride = stride(shape.channels);

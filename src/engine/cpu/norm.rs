@@ -104,14 +104,15 @@ impl Normal {
     }
 
     /// dx, dγ and dβ, given dy. With g = dy · f′, n rows, and sums over them: dβ = Σ g, dγ = Σ g · x̂,
-    /// dx = slope · (g − dβ / n − x̂ · dγ / n). `dx` is written, or added to with `add`.
+    /// dx = slope · (g − dβ / n − x̂ · dγ / n).
     pub(super) fn differentiate(
         &mut self,
         (isa, function): (Isa, Function),
-        (x, dy): Pair<'_>,
-        (dx, add): (&mut [f32], bool),
+        x: &[f32],
+        gradients: Into<'_>,
         affine: (&mut [f32], &mut [f32]),
     ) {
+        let dy = gradients.dy();
         let stride = self.mean.len();
         let rows = x.len() / stride;
         let mut sums = std::mem::take(&mut self.sums);
@@ -135,14 +136,13 @@ impl Normal {
             self.linear[channel] = (scale * product / rows as f64) as f32;
         }
         let normal = &*self;
-        each_chunk(stride, dx, |at, dx| {
+        gradients.each_chunk(stride, |at, kernel| {
+            let x = &x[at..][..kernel.len()];
             isa.run(InputGradient {
                 normal,
                 function,
-                x: &x[at..][..dx.len()],
-                dy: &dy[at..][..dx.len()],
-                dx,
-                add,
+                x,
+                into: kernel,
             });
         });
     }
@@ -330,9 +330,7 @@ struct InputGradient<'a> {
     normal: &'a Normal,
     function: Function,
     x: &'a [f32],
-    dy: &'a [f32],
-    dx: &'a mut [f32],
-    add: bool,
+    into: Into<'a>,
 }
 
 impl WithSimd for InputGradient<'_> {
@@ -345,23 +343,86 @@ impl WithSimd for InputGradient<'_> {
         let normal = self.normal;
         let (mean, slope, shift) = (all(&normal.mean), all(&normal.slope), all(&normal.shift));
         let (constant, linear) = (all(&normal.constant), all(&normal.linear));
-        let (function, add) = (self.function, self.add);
+        let function = self.function;
         let x = S::as_simd_f32s(self.x).0.chunks_exact(vectors);
-        let dy = S::as_simd_f32s(self.dy).0.chunks_exact(vectors);
-        let dx = S::as_mut_simd_f32s(self.dx).0.chunks_exact_mut(vectors);
-        specialised!(function => for (dx, (x, dy)) in dx.zip(x.zip(dy)) {
-            for i in 0..vectors {
-                let x = simd.sub_f32s(x[i], mean[i]);
-                let y = multiply_add(simd, x, slope[i], shift[i]);
-                let g = gradient(simd, function, y, dy[i]);
-                let g = simd.sub_f32s(g, constant[i]);
-                let g = simd.sub_f32s(g, simd.mul_f32s(x, linear[i]));
-                dx[i] = match add {
-                    true => multiply_add(simd, slope[i], g, dx[i]),
-                    false => simd.mul_f32s(slope[i], g),
-                };
+        specialised!(function => {
+            let factors = |i: usize| [mean[i], slope[i], shift[i], constant[i], linear[i]];
+            match self.into {
+                Into::Same(dx) => {
+                    let dx = S::as_mut_simd_f32s(dx).0.chunks_exact_mut(vectors);
+                    for (dx, x) in dx.zip(x) {
+                        for i in 0..vectors {
+                            let g = centred(simd, function, (x[i], dx[i]), factors(i));
+                            dx[i] = simd.mul_f32s(slope[i], g);
+                        }
+                    }
+                }
+                Into::Other { dy, dx, add } => {
+                    let dy = S::as_simd_f32s(dy).0.chunks_exact(vectors);
+                    let dx = S::as_mut_simd_f32s(dx).0.chunks_exact_mut(vectors);
+                    for (dx, (x, dy)) in dx.zip(x.zip(dy)) {
+                        for i in 0..vectors {
+                            let g = centred(simd, function, (x[i], dy[i]), factors(i));
+                            dx[i] = match add {
+                                true => multiply_add(simd, slope[i], g, dx[i]),
+                                false => simd.mul_f32s(slope[i], g),
+                            };
+                        }
+                    }
+                }
             }
         });
+    }
+}
+
+/// g − constant − (x − mean) · linear.
+#[inline(always)]
+fn centred<S: Simd>(
+    simd: S,
+    function: Function,
+    (x, dy): (S::f32s, S::f32s),
+    [mean, slope, shift, constant, linear]: [S::f32s; 5],
+) -> S::f32s {
+    let x = simd.sub_f32s(x, mean);
+    let g = gradient(simd, function, multiply_add(simd, x, slope, shift), dy);
+    simd.sub_f32s(simd.sub_f32s(g, constant), simd.mul_f32s(x, linear))
+}
+
+/// Where the gradient of an output is, and where that of the input goes.
+pub(super) enum Into<'a> {
+    /// In its place.
+    Same(&'a mut [f32]),
+    /// Elsewhere, written or added.
+    Other {
+        dy: &'a [f32],
+        dx: &'a mut [f32],
+        add: bool,
+    },
+}
+
+impl Into<'_> {
+    /// The gradient of the output.
+    fn dy(&self) -> &[f32] {
+        match self {
+            Into::Same(dy) => dy,
+            Into::Other { dy, .. } => dy,
+        }
+    }
+
+    /// Numbers.
+    pub(super) fn len(&self) -> usize {
+        self.dy().len()
+    }
+
+    /// Cuts it as [`each_chunk`] does.
+    pub(super) fn each_chunk(self, stride: usize, each: impl Fn(usize, Into<'_>) + Sync) {
+        match self {
+            Into::Same(dx) => each_chunk(stride, dx, |at, dx| each(at, Into::Same(dx))),
+            Into::Other { dy, dx, add } => each_chunk(stride, dx, |at, dx| {
+                let dy = &dy[at..][..dx.len()];
+                each(at, Into::Other { dy, dx, add });
+            }),
+        }
     }
 }
 

@@ -110,6 +110,13 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// Whether the gradient of its first input may lie where that of its output does.
+    fn works_in_place(&self) -> bool {
+        matches!(self, Kind::Norm { .. } | Kind::Activation(_) | Kind::Add)
+    }
+}
+
 /// A convolution's tensors, sizes and walks.
 #[derive(Debug)]
 pub(super) struct Convolution {
@@ -326,12 +333,7 @@ pub(super) struct Values {
 impl Values {
     /// In training every value has a buffer of its own, since backward reads them; in evaluation it
     /// lives from the step that makes it to the last that reads it.
-    fn new(
-        steps: &[Step],
-        values: usize,
-        training: bool,
-        size: impl Fn(usize) -> usize,
-    ) -> Values {
+    fn new(steps: &[Step], values: usize, training: bool, size: impl Fn(usize) -> usize) -> Values {
         let mut last = vec![0; values];
         for (number, step) in steps.iter().enumerate() {
             for input in &step.inputs {
@@ -439,16 +441,24 @@ fn share(
         if places[step.output] == usize::MAX {
             continue;
         }
+        let mut free = step.kind.works_in_place().then_some(places[step.output]);
         for input in &mut step.inputs {
             if !input.wanted {
                 continue;
             }
             input.add = places[input.value] != usize::MAX;
             if !input.add {
-                places[input.value] = pool.take(size(input.value));
+                let place = free.take();
+                places[input.value] = place.unwrap_or_else(|| pool.take(size(input.value)));
             }
         }
-        pool.give(places[step.output]);
+        if step
+            .inputs
+            .iter()
+            .all(|input| places[input.value] != places[step.output])
+        {
+            pool.give(places[step.output]);
+        }
     }
     (places, pool.buffers())
 }

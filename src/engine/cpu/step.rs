@@ -1,9 +1,11 @@
 //! One step, forward and backward: finds the slices and calls the kernels.
 
+use super::activation::Function;
 use super::convolution::{self, Gather};
 use super::isa::Isa;
 use super::layout::{padded, stride};
 use super::moves::Moves;
+use super::norm::{Into, Normal};
 use super::parameter::Parameter;
 use super::plan::{Convolution, Input, Kind, Scratch, Step, Values};
 use super::{activation, depthwise, elementwise};
@@ -20,12 +22,7 @@ pub(super) struct Context<'a> {
 }
 
 /// Computes the value of a step from those of its inputs.
-pub(super) fn forward(
-    step: &mut Step,
-    context: &mut Context<'_>,
-    values: &Values,
-    y: &mut [f32],
-) {
+pub(super) fn forward(step: &mut Step, context: &mut Context<'_>, values: &Values, y: &mut [f32]) {
     let isa = context.isa;
     let input = |number: usize| values.get(step.inputs[number].value);
     let x = input(0);
@@ -132,7 +129,17 @@ pub(super) fn backward(
     let isa = context.isa;
     let inputs = &step.inputs;
     let place = places[step.output];
-    let dy_buffer = std::mem::take(&mut gradients[place]);
+    let mut dy_buffer = std::mem::take(&mut gradients[place]);
+    if step
+        .inputs
+        .iter()
+        .any(|input| input.wanted && places[input.value] == place)
+    {
+        let dy = &mut dy_buffer[..images * padded(step.shape)];
+        in_place(step, context, values, (places, gradients), dy);
+        gradients[place] = dy_buffer;
+        return;
+    }
     let dy = &dy_buffer[..images * padded(step.shape)];
     let value = |number: usize| values.get(inputs[number].value);
     let mut into = |number: usize, write: &mut dyn FnMut(&mut [f32], bool)| {
@@ -177,25 +184,15 @@ pub(super) fn backward(
             });
         }
         Kind::Norm {
-            op: Op::BatchNorm { gamma, beta, .. },
+            op,
             function,
             normal,
-        } => {
-            let parameters = &mut *context.parameters;
-            let mut affine = (
-                std::mem::take(&mut parameters[gamma.index()].gradient),
-                std::mem::take(&mut parameters[beta.index()].gradient),
-            );
-            into(0, &mut |dx, add| {
-                let affine = (&mut affine.0[..], &mut affine.1[..]);
-                normal.differentiate((isa, *function), (value(0), dy), (dx, add), affine);
-            });
-            parameters[gamma.index()].gradient = affine.0;
-            parameters[beta.index()].gradient = affine.1;
-        }
-        Kind::Norm { .. } => unreachable!("a normalisation is a BatchNorm"),
+        } => into(0, &mut |dx, add| {
+            let gradients = Into::Other { dy, dx, add };
+            norm_gradient(op, (isa, *function), normal, context, value(0), gradients);
+        }),
         Kind::Activation(function) => into(0, &mut |dx, add| {
-            activation::backward(isa, *function, (value(0), dy), (dx, add));
+            activation::backward(isa, *function, value(0), Into::Other { dy, dx, add });
         }),
         Kind::Add => {
             into(0, &mut |dx, add| elementwise::copy(isa, dy, (dx, add)));
@@ -234,6 +231,67 @@ pub(super) fn backward(
         }),
     }
     gradients[place] = dy_buffer;
+}
+
+/// The same where the gradient of an input takes the place of that of the output.
+fn in_place(
+    step: &mut Step,
+    context: &mut Context<'_>,
+    values: &Values,
+    (places, gradients): (&[usize], &mut [Vec<f32>]),
+    dy: &mut [f32],
+) {
+    let isa = context.isa;
+    let x = values.get(step.inputs[0].value);
+    match &mut step.kind {
+        Kind::Norm {
+            op,
+            function,
+            normal,
+        } => norm_gradient(op, (isa, *function), normal, context, x, Into::Same(dy)),
+        Kind::Activation(function) => {
+            activation::backward(isa, *function, x, Into::Same(dy));
+        }
+        _ => {
+            let own = places[step.output];
+            for input in step.inputs.iter().filter(|input| input.wanted) {
+                let place = places[input.value];
+                if place != own {
+                    let dx = &mut gradients[place][..dy.len()];
+                    elementwise::copy(isa, dy, (dx, input.add));
+                }
+            }
+            // A sum of a value and itself.
+            if step
+                .inputs
+                .iter()
+                .any(|input| input.add && places[input.value] == own)
+            {
+                elementwise::double(isa, dy);
+            }
+        }
+    }
+}
+
+fn norm_gradient(
+    op: &Op,
+    kernel: (Isa, Function),
+    normal: &mut Normal,
+    context: &mut Context<'_>,
+    x: &[f32],
+    gradients: Into<'_>,
+) {
+    let Op::BatchNorm { gamma, beta, .. } = op else {
+        unreachable!("a normalisation is a BatchNorm");
+    };
+    let parameters = &mut *context.parameters;
+    let mut affine = (
+        std::mem::take(&mut parameters[gamma.index()].gradient),
+        std::mem::take(&mut parameters[beta.index()].gradient),
+    );
+    normal.differentiate(kernel, x, gradients, (&mut affine.0, &mut affine.1));
+    parameters[gamma.index()].gradient = affine.0;
+    parameters[beta.index()].gradient = affine.1;
 }
 
 fn bias_gradient(layer: &Convolution, context: &mut Context<'_>, dy: &[f32]) {

@@ -301,7 +301,11 @@ impl Part<'_> {
                     let to = &mut result[rows[i].to + channel..][..NS * LANES];
                     let (to, _) = S::as_mut_simd_f32s(to);
                     for (to, acc) in to.iter_mut().zip(acc[i].as_flattened()) {
-                        *to = if self.add { simd.add_f32s(*to, *acc) } else { *acc };
+                        *to = if self.add {
+                            simd.add_f32s(*to, *acc)
+                        } else {
+                            *acc
+                        };
                     }
                 }
             }
