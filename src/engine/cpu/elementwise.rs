@@ -112,11 +112,18 @@ pub(super) fn noise(
     y.par_chunks_exact_mut(padded(shape))
         .zip(images)
         .for_each(|(y, (image, x))| {
+            if whole {
+                let factor = factor(image) as f32;
+                for (y, x) in y.iter_mut().zip(x) {
+                    *y = if add { *y + x * factor } else { x * factor };
+                }
+                return;
+            }
             let pixels = y.chunks_exact_mut(stride).zip(x.chunks_exact(stride));
             for (pixel, (y, x)) in pixels.enumerate() {
                 for (channel, (y, x)) in y.iter_mut().zip(x).enumerate().take(shape.channels) {
                     let place = image * shape.len() + channel * shape.pixels() + pixel;
-                    let now = x * factor(if whole { image } else { place }) as f32;
+                    let now = x * factor(place) as f32;
                     *y = if add { *y + now } else { now };
                 }
             }

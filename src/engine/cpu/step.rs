@@ -220,10 +220,13 @@ pub(super) fn backward(
             cleared(dx, add);
             mix.backward(isa, dy, dx);
         }),
-        Kind::Noise { p, whole } => into(0, &mut |dx, add| {
-            let seed = noise::of_node(context.seed.unwrap_or_default(), step.node);
-            let factor = |place| noise::factor(*p, seed, place);
-            elementwise::noise(step.shape, factor, *whole, dy, (dx, add));
+        Kind::Noise { p, whole } => into(0, &mut |dx, add| match context.seed {
+            Some(seed) if *p > 0.0 => {
+                let seed = noise::of_node(seed, step.node);
+                let factor = |place| noise::factor(*p, seed, place);
+                elementwise::noise(step.shape, factor, *whole, dy, (dx, add));
+            }
+            _ => elementwise::copy(isa, dy, (dx, add)),
         }),
         Kind::Flatten => into(0, &mut |dx, add| {
             cleared(dx, add);

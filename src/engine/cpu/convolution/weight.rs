@@ -200,8 +200,9 @@ impl Products<'_> {
             x + a + MR <= self.x.len() && dy + b + NS * LANES <= self.dy.len()
         });
         let (pairs, rest) = pairs.split_at(whole);
+        let (left, right) = (&self.x[a..], &self.dy[b..]);
         for (x, dy) in pairs {
-            let (x, dy) = (&self.x[x + a..][..MR], &self.dy[dy + b..][..NS * LANES]);
+            let (x, dy) = (&left[*x..][..MR], &right[*dy..][..NS * LANES]);
             if let (Some(x), Some(dy)) = (x.first_chunk(), vectors::<S, V>(dy).first_chunk()) {
                 outer::<S, MR, NS, V>(simd, &mut acc, x, dy);
             }
