@@ -53,6 +53,8 @@ pub mod net;
 pub mod regen;
 pub mod storage;
 #[cfg(feature = "train")]
+pub mod train;
+#[cfg(feature = "train")]
 pub mod weights;
 
 pub use checkpoint::Checkpoint;

@@ -24,6 +24,8 @@ pub(crate) use onnx::DeclaredNorm;
 pub(crate) use patches::Patches;
 pub(crate) use resolve::model_file;
 pub use source::Source;
+#[cfg(feature = "train")]
+pub(crate) use torch::{Pickled, Value};
 pub use training::Training;
 pub use weight::Weight;
 

@@ -15,6 +15,8 @@ mod node;
 mod opcode;
 mod optimizer;
 mod pickle;
+#[cfg(feature = "train")]
+mod pickled;
 mod state;
 mod storage;
 mod tensor;
@@ -28,8 +30,11 @@ mod zip_end;
 pub(crate) use layout::Layout;
 pub(crate) use mapping::{map_optimizer, parameters};
 pub(crate) use optimizer::{Kind, Optimizer};
+#[cfg(feature = "train")]
+pub(crate) use pickled::Pickled;
 pub(crate) use uses::{Conflict, Uses};
-use value::{Saved, Value};
+use value::Saved;
+pub(crate) use value::Value;
 pub(crate) use zip::Directory;
 
 use std::borrow::Cow;

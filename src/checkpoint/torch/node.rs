@@ -24,7 +24,15 @@ pub(super) enum Node {
     Float,
     /// Text; bytes that are no UTF-8 became U+FFFD.
     Str(Box<str>),
-    Bytes,
+    /// Where they stand in the pickle.
+    #[cfg_attr(
+        not(feature = "train"),
+        expect(dead_code, reason = "only data sets are in them")
+    )]
+    Bytes {
+        at: usize,
+        len: usize,
+    },
     Tuple(Box<[NodeId]>),
     List(Vec<NodeId>),
     /// Key and value in the order they were set. A key may occur twice: Python keeps the last.
@@ -128,7 +136,7 @@ impl Node {
             Node::Int(_) | Node::BigInt(_) => "an integer",
             Node::Float => "a float",
             Node::Str(_) => "a string",
-            Node::Bytes => "bytes",
+            Node::Bytes { .. } => "bytes",
             Node::Tuple(_) => "a tuple",
             Node::List(_) => "a list",
             Node::Dict(_) => "a dict",

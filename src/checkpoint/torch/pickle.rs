@@ -87,15 +87,19 @@ impl<'a> Machine<'a> {
             0x88 => self.push_id(Arena::TRUE),
             0x89 => self.push_id(Arena::FALSE),
             b'I' | b'J' | b'K' | b'L' | b'M' | 0x8a | 0x8b | b'F' | b'G' => self.number(code),
-            b'S' | b'T' | b'U' | b'V' | b'X' | 0x8c | 0x8d => self.text(code),
+            b'S' | b'U' | b'V' | b'X' | 0x8c | 0x8d => self.text(code),
             b'B' | b'C' | 0x8e | 0x96 => {
                 let len = match code {
                     b'B' => u64::from(self.input.u32()?),
                     b'C' => u64::from(self.input.u8()?),
                     _ => self.input.u64()?,
                 };
-                self.input.take(len)?;
-                self.push(Node::Bytes)
+                self.bytes(len)
+            }
+            // Python 2 writes a string so that is longer than 255 bytes: no name, but data.
+            b'T' => {
+                let len = self.input.length_i32()?;
+                self.bytes(len)
             }
             b'p' | b'q' | b'r' | 0x94 | b'g' | b'h' | b'j' => self.memo(code),
             b']' => self.push(Node::List(Vec::new())),
@@ -145,6 +149,12 @@ impl<'a> Machine<'a> {
         self.push(node)
     }
 
+    fn bytes(&mut self, len: u64) -> Result<()> {
+        let at = self.input.at();
+        let len = self.input.take(len)?.len();
+        self.push(Node::Bytes { at, len })
+    }
+
     fn text(&mut self, code: u8) -> Result<()> {
         let text: Box<str> = match code {
             b'S' | b'V' => {
@@ -158,7 +168,6 @@ impl<'a> Machine<'a> {
             }
             _ => {
                 let len = match code {
-                    b'T' => self.input.length_i32()?,
                     b'U' | 0x8c => self.input.u8()?.into(),
                     b'X' => self.input.u32()?.into(),
                     _ => self.input.u64()?,

@@ -32,7 +32,7 @@ impl<'a> Value<'a> {
     }
 
     /// What it is, with its article, for error messages.
-    pub(super) fn kind(self) -> &'static str {
+    pub(crate) fn kind(self) -> &'static str {
         self.node().kind()
     }
 
@@ -117,12 +117,17 @@ impl<'a> Value<'a> {
         matching.last().map(|(_, value)| value)
     }
 
+    /// The argument of an object's `__setstate__`.
+    pub(crate) fn state(self) -> Option<Value<'a>> {
+        match self.node() {
+            Node::Object(object) => Some(self.at(object.state?)),
+            _ => None,
+        }
+    }
+
     /// The attributes of an object, as its state gives them.
     pub(crate) fn attributes(self) -> Option<Value<'a>> {
-        let Node::Object(object) = self.node() else {
-            return None;
-        };
-        let state = self.at(object.state?);
+        let state = self.state()?;
         match state.node() {
             // An object with slots: its attributes first, then the slots.
             Node::Tuple(_) => state.item(0),

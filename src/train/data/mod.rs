@@ -1,0 +1,113 @@
+//! Images and their classes: data sets on disk, what augmentation makes of them, and batches that
+//! are prepared beside the step.
+//!
+//! ```
+//! # fn main() -> Result<(), ckpt_regen::Error> {
+//! use ckpt_regen::train::data::{self, Loader, Normalisation, Split, Step, Transform};
+//!
+//! let digits = data::open("digits", Split::Train)?;
+//! let transform = Transform {
+//!     steps: vec![Step::RandomCrop { side: 8, padding: 1 }],
+//!     normalisation: Normalisation::DIGITS,
+//! };
+//! let order = data::shuffled(digits.len(), 0, 1);
+//! let mut loader = Loader::new(digits.into(), transform, 64, 1)?;
+//! let mut batches = loader.epoch(&order, 0, 1);
+//! let first = batches.next().expect("a batch")?;
+//! assert_eq!((first.images.len(), first.labels.len()), (64 * 3 * 8 * 8, 64));
+//! # Ok(())
+//! # }
+//! ```
+
+mod cifar;
+mod crop;
+mod digits;
+mod image;
+mod loader;
+mod memory;
+mod normalise;
+mod order;
+mod transform;
+
+use std::path::{Path, PathBuf};
+
+pub use image::Image;
+pub use loader::{Epoch, Loader, Prepared};
+pub use normalise::Normalisation;
+pub use order::shuffled;
+pub use transform::{Step, Transform};
+
+use crate::error::{Error, Result};
+use memory::InMemory;
+
+/// Images, each of one of several classes.
+#[allow(
+    clippy::len_without_is_empty,
+    reason = "a set without images is refused"
+)]
+pub trait Dataset: Send + Sync {
+    /// How many images.
+    fn len(&self) -> usize;
+
+    /// The names of the classes, in the order of their labels.
+    fn classes(&self) -> &[String];
+
+    /// The class of an image; below the number of classes.
+    fn label(&self, index: usize) -> u32;
+
+    /// What an image is called in messages: its file, or the set's and the image's number.
+    fn name(&self, index: usize) -> PathBuf;
+
+    /// Width and height of an image; `None` where they are not known before it is read.
+    fn size(&self, index: usize) -> Option<(usize, usize)>;
+
+    /// Reads an image in place of what `into` holds, in its memory where that is enough.
+    ///
+    /// # Errors
+    /// The image cannot be read; the error names it.
+    fn read(&self, index: usize, into: &mut Image) -> Result<()>;
+
+    /// An image, in new memory.
+    ///
+    /// # Errors
+    /// As [`Dataset::read`].
+    fn image(&self, index: usize) -> Result<Image> {
+        let mut image = Image::default();
+        self.read(index, &mut image)?;
+        Ok(image)
+    }
+}
+
+/// A part of a data set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Split {
+    /// To train on.
+    Train,
+    /// To measure accuracy on.
+    Test,
+}
+
+/// Opens one split of a data set: `digits`, the set that is built in, or a path.
+///
+/// Headers and sizes are checked here, so that most of what is wrong shows before training begins;
+/// the pixels are decoded when they are read.
+///
+/// # Errors
+/// No such file, nothing there that is understood, or something in it that is wrong; the error
+/// names the file.
+pub fn open(spec: &str, split: Split) -> Result<Box<dyn Dataset>> {
+    if spec == "digits" {
+        return digits::open(split);
+    }
+    let dir = Path::new(spec);
+    let metadata = std::fs::metadata(dir).map_err(Error::io("open", dir))?;
+    if !metadata.is_dir() {
+        let found = "something else";
+        return Err(Error::malformed(dir, "data set", "a directory", found));
+    }
+    if let Some(set) = cifar::open(dir, split) {
+        return set;
+    }
+    let expected = "CIFAR-10 or CIFAR-100 as its author distributes them";
+    Err(Error::malformed(dir, "data set", expected, "neither"))
+}
