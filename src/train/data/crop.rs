@@ -30,6 +30,16 @@ fn overlap(place: isize, size: usize, len: usize) -> (std::ops::Range<usize>, us
     (begin..begin + count, from)
 }
 
+/// Where a piece of `size` begins that lies in the middle of `len`; where the difference is odd, as
+/// torchvision rounds it.
+pub(super) fn middle(len: usize, size: usize) -> isize {
+    if size > len {
+        // The image is padded: the smaller half comes first.
+        return -(((size - len) / 2) as isize);
+    }
+    ((len - size) as f64 / 2.0).round_ties_even() as isize
+}
+
 /// Exchanges left and right.
 pub(super) fn flip(image: &mut Image) {
     let stride = (3 * image.width()).max(1);

@@ -5,7 +5,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use super::normalise::normalise;
-use super::{Dataset, Image, Transform};
+use super::transform::Workspace;
+use super::{Dataset, Transform};
 use crate::error::{Error, Result};
 
 /// Prepares batches of one data set. What they hold depends on the order, the seed and the number
@@ -287,14 +288,14 @@ impl Drop for Alarm<'_> {
 
 fn work(job: &Job, shared: &Shared) {
     let _alarm = Alarm(shared);
-    let (mut image, mut scratch) = (Image::default(), Image::default());
+    let mut work = Workspace::default();
     while let Some((number, mut buffer)) = shared.take() {
         let order = shared
             .order
             .chunks(shared.batch)
             .nth(number)
             .unwrap_or_default();
-        let result = job.fill(order, shared, &mut buffer, &mut image, &mut scratch);
+        let result = job.fill(order, shared, &mut buffer, &mut work);
         shared.put(number, result.map(|()| buffer));
     }
 }
@@ -305,8 +306,7 @@ impl Job {
         order: &[usize],
         shared: &Shared,
         buffer: &mut Buffer,
-        image: &mut Image,
-        scratch: &mut Image,
+        work: &mut Workspace,
     ) -> Result<()> {
         let len = 3 * self.size.0 * self.size.1;
         buffer.indices.clear();
@@ -314,16 +314,18 @@ impl Job {
         buffer.labels.clear();
         buffer.images.resize(order.len() * len, 0.0);
         for (index, planes) in order.iter().zip(buffer.images.chunks_exact_mut(len)) {
-            self.dataset.read(*index, image)?;
+            self.dataset.read(*index, &mut work.image)?;
             let name = || self.dataset.name(*index);
-            let size = self.transform.size((image.width(), image.height()));
+            let size = self
+                .transform
+                .size((work.image.width(), work.image.height()));
             let size = size.map_err(|reason| Error::refused(&name(), reason))?;
             if size != self.size {
                 return Err(mixed(&name(), self.size, size));
             }
             let place = (shared.seed, shared.epoch, *index);
-            self.transform.apply(place, image, scratch);
-            normalise(image, &self.tables, planes);
+            self.transform.apply(place, work);
+            normalise(&work.image, &self.tables, planes);
             buffer.labels.push(self.dataset.label(*index));
         }
         Ok(())

@@ -27,6 +27,9 @@ mod loader;
 mod memory;
 mod normalise;
 mod order;
+mod random_box;
+mod resize;
+mod rotate;
 mod transform;
 
 use std::path::{Path, PathBuf};

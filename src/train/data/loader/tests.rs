@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::super::{Normalisation, Split, Step, open, shuffled};
+use super::super::{Image, Normalisation, Split, Step, open, shuffled};
 use super::*;
 
 fn transform() -> Transform {
