@@ -21,7 +21,9 @@
 
 mod cifar;
 mod crop;
+mod decode;
 mod digits;
+mod folder;
 mod image;
 mod loader;
 mod memory;
@@ -111,6 +113,10 @@ pub fn open(spec: &str, split: Split) -> Result<Box<dyn Dataset>> {
     if let Some(set) = cifar::open(dir, split) {
         return set;
     }
-    let expected = "CIFAR-10 or CIFAR-100 as its author distributes them";
+    if let Some(set) = folder::open(dir, split) {
+        return set;
+    }
+    let expected = "CIFAR-10 or CIFAR-100 as its author distributes them, or a folder train with a \
+                    folder for each class";
     Err(Error::malformed(dir, "data set", expected, "neither"))
 }
