@@ -341,3 +341,221 @@ fn every_image_of_tiny_imagenet_is_read() {
         }
     }
 }
+
+#[cfg(feature = "hub")]
+mod hub {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    const PARQUET: &str = "fixtures/parquet";
+
+    /// What must be in the fixture: classes, and label and size of each image.
+    fn check(spec: &str) {
+        let train = open(spec, Split::Train).unwrap();
+        assert_eq!(train.classes(), ["ant", "bee", "cat"]);
+        let labels: Vec<u32> = (0..train.len()).map(|index| train.label(index)).collect();
+        assert_eq!(labels, [2, 0, 1]);
+        let folder = tempfile::tempdir().unwrap();
+        for (index, name) in ["rgb.png", "rgb.jpg", "alpha.webp"].iter().enumerate() {
+            put(
+                folder.path(),
+                &format!("train/a/{index}_{name}"),
+                &image(name),
+            );
+        }
+        let same = open(text(folder.path()), Split::Train).unwrap();
+        for index in 0..3 {
+            assert_eq!(train.image(index).unwrap(), same.image(index).unwrap());
+        }
+        let test = open(spec, Split::Test).unwrap();
+        assert_eq!((test.len(), test.label(0), test.classes().len()), (1, 1, 3));
+    }
+
+    fn copy() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for entry in fs::read_dir(repository(PARQUET).join("data")).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.file_name();
+            let file = format!("data/{}", name.to_str().unwrap());
+            put(dir.path(), &file, &fs::read(entry.path()).unwrap());
+        }
+        dir
+    }
+
+    #[test]
+    fn parquet_files_of_hugging_face_are_read() {
+        check(text(&repository(PARQUET)));
+        check(text(&repository(PARQUET).join("data")));
+    }
+
+    #[test]
+    fn a_damaged_or_missing_parquet_file_is_named() {
+        let dir = copy();
+        let file = dir.path().join("data/train-00001-of-00002.parquet");
+        let whole = fs::read(&file).unwrap();
+        for len in [0, 7, 100, whole.len() / 2, whole.len() - 9, whole.len() - 1] {
+            fs::write(&file, &whole[..len]).unwrap();
+            let message = refused(dir.path(), Split::Train);
+            let expected = "file: expected a whole Parquet file, found damage";
+            assert!(
+                message.starts_with(&format!("{}: {expected}", file.display())),
+                "{message}"
+            );
+        }
+        for at in (4..whole.len() - 8).step_by(3) {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 0x55;
+            fs::write(&file, &bytes).unwrap();
+            if let Ok(set) = open(text(dir.path()), Split::Train) {
+                (0..set.len()).for_each(|index| drop(set.image(index)));
+            }
+        }
+        fs::remove_file(&file).unwrap();
+        let message = refused(dir.path(), Split::Train);
+        assert!(
+            message.contains("has 1 of 2 files like train-00000-of-00002.parquet"),
+            "{message}"
+        );
+        assert_eq!(open(text(dir.path()), Split::Test).unwrap().len(), 1);
+    }
+
+    const CHILD: &str = "CKPT_REGEN_TEST_HUB";
+
+    /// Runs in a process of its own, whose environment says where the hub is.
+    #[test]
+    fn child() {
+        match std::env::var(CHILD) {
+            Err(_) => {}
+            Ok(spec) if spec.starts_with("hf:") => check(&spec),
+            Ok(spec) => {
+                let (spec, expected) = spec.split_once('|').unwrap();
+                let message = open(&format!("hf:{spec}"), Split::Train)
+                    .err()
+                    .unwrap()
+                    .to_string();
+                assert!(message.contains(expected), "{message}");
+            }
+        }
+    }
+
+    fn in_child(spec: &str, endpoint: &str, home: &Path) {
+        let run = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "hub::child"])
+            .env(CHILD, spec)
+            .env("HF_ENDPOINT", endpoint)
+            .env("HF_HOME", home)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&run.stdout).into_owned();
+        assert!(
+            run.status.success(),
+            "{spec}: {said}{}",
+            common::stderr(&run)
+        );
+        assert!(said.contains("1 passed"), "{said}");
+    }
+
+    /// Answers as the hub does for two sets, `us/ants` and `us/two` with configurations.
+    fn serve(mut stream: TcpStream, answered: &AtomicUsize) -> std::io::Result<()> {
+        let mut lines = BufReader::new(stream.try_clone()?).lines();
+        let request = lines.next().unwrap_or_else(|| Ok(String::new()))?;
+        let mut from = 0;
+        for line in lines {
+            let line = line?.to_ascii_lowercase();
+            if let Some(range) = line.strip_prefix("range: bytes=") {
+                from = range.split('-').next().unwrap().parse().unwrap();
+            }
+            if line.is_empty() {
+                break;
+            }
+        }
+        answered.fetch_add(1, Ordering::Relaxed);
+        let path = request.split(' ').nth(1).unwrap_or_default();
+        let names = [
+            "test-00000-of-00001",
+            "train-00000-of-00002",
+            "train-00001-of-00002",
+        ];
+        let listed = |prefixes: &[&str]| {
+            let files = prefixes.iter().flat_map(|prefix| {
+                names.map(
+                    |name| serde_json::json!({"rfilename": format!("{prefix}/{name}.parquet")}),
+                )
+            });
+            let files: Vec<_> = files.collect();
+            serde_json::json!({"siblings": files, "sha": "0123abcd"})
+                .to_string()
+                .into_bytes()
+        };
+        let file = path.split_once("/resolve/main/").and_then(|(_, file)| {
+            let (_, name) = file.rsplit_once('/')?;
+            fs::read(repository(PARQUET).join("data").join(name)).ok()
+        });
+        let (status, head, body) = match (path, file) {
+            ("/api/datasets/us/ants/revision/main", _) => {
+                ("200 OK", String::new(), listed(&["data"]))
+            }
+            ("/api/datasets/us/two/revision/main", _) => {
+                ("200 OK", String::new(), listed(&["a", "b"]))
+            }
+            (_, Some(body)) => {
+                let range = format!(
+                    "Content-Range: bytes {from}-{}/{}\r\n",
+                    body.len() - 1,
+                    body.len()
+                );
+                let tag = format!(
+                    "ETag: \"{:08x}\"\r\nX-Repo-Commit: 0123abcd\r\n",
+                    crc32fast::hash(&body)
+                );
+                ("206 Partial Content", range + &tag, body[from..].to_vec())
+            }
+            _ => ("404 Not Found", String::new(), Vec::new()),
+        };
+        let len = body.len();
+        write!(
+            stream,
+            "HTTP/1.1 {status}\r\n{head}Content-Length: {len}\r\nConnection: close\r\n\r\n"
+        )?;
+        stream.write_all(&body)
+    }
+
+    #[test]
+    fn a_set_of_the_hub_is_downloaded_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let answered = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&answered);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                // A client that goes away is its own affair.
+                let _ = serve(stream, &count);
+            }
+        });
+        let home = tempfile::tempdir().unwrap();
+        in_child("hf:us/ants", &endpoint, home.path());
+        let asked = answered.load(Ordering::Relaxed);
+        assert!(asked >= 5, "{asked} requests");
+        in_child("hf:us/ants", &endpoint, home.path());
+        assert_eq!(answered.load(Ordering::Relaxed), asked);
+        in_child("hf:us/two:b", &endpoint, home.path());
+        for wrong in [
+            "us/two|several configurations: a, b; name one",
+            "us/two:c|has no configuration c, but a, b",
+            "us/none|hf:us/none: cannot be found on the hub",
+            "us/../ants|expected hf:OWNER/NAME",
+            "us/ants:|expected hf:OWNER/NAME",
+        ] {
+            in_child(wrong, &endpoint, tempfile::tempdir().unwrap().path());
+        }
+        let nobody = "http://127.0.0.1:9";
+        in_child(
+            "us/ants|cannot be found on the hub",
+            nobody,
+            tempfile::tempdir().unwrap().path(),
+        );
+    }
+}

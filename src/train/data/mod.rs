@@ -24,14 +24,20 @@ mod crop;
 mod decode;
 mod digits;
 mod folder;
+#[cfg(feature = "hub")]
+mod hub;
 mod image;
 mod loader;
 mod memory;
 mod normalise;
 mod order;
+#[cfg(feature = "hub")]
+mod parquet;
 mod random_box;
 mod resize;
 mod rotate;
+#[cfg(feature = "hub")]
+mod shards;
 mod transform;
 
 use std::path::{Path, PathBuf};
@@ -92,7 +98,8 @@ pub enum Split {
     Test,
 }
 
-/// Opens one split of a data set: `digits`, the set that is built in, or a path.
+/// Opens one split of a data set: `digits`, the set that is built in; a directory; or `hf:NAME` and
+/// `hf:NAME:CONFIG`, sets of the Hugging Face hub (in builds with the feature `hub`).
 ///
 /// Headers and sizes are checked here, so that most of what is wrong shows before training begins;
 /// the pixels are decoded when they are read.
@@ -103,6 +110,14 @@ pub enum Split {
 pub fn open(spec: &str, split: Split) -> Result<Box<dyn Dataset>> {
     if spec == "digits" {
         return digits::open(split);
+    }
+    if let Some(name) = spec.strip_prefix("hf:") {
+        #[cfg(feature = "hub")]
+        return hub::open(name, split);
+        #[cfg(not(feature = "hub"))]
+        return Err(Error::Usage(format!(
+            "hf:{name}: this build has no `hub` feature"
+        )));
     }
     let dir = Path::new(spec);
     let metadata = std::fs::metadata(dir).map_err(Error::io("open", dir))?;
@@ -116,7 +131,11 @@ pub fn open(spec: &str, split: Split) -> Result<Box<dyn Dataset>> {
     if let Some(set) = folder::open(dir, split) {
         return set;
     }
-    let expected = "CIFAR-10 or CIFAR-100 as its author distributes them, or a folder train with a \
-                    folder for each class";
-    Err(Error::malformed(dir, "data set", expected, "neither"))
+    #[cfg(feature = "hub")]
+    if let Some(set) = parquet::open(dir, split) {
+        return set;
+    }
+    let expected = "CIFAR-10 or CIFAR-100 as its author distributes them, a folder train with a folder \
+                    for each class, or Parquet files";
+    Err(Error::malformed(dir, "data set", expected, "none of them"))
 }
