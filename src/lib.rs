@@ -35,7 +35,8 @@
 //! ```
 //!
 //! With the feature `train`, which is on by default, there are networks as graphs (`net`), their
-//! weights (`weights`), and `candle::regenerate` for models that candle trains in memory.
+//! weights (`weights`), data sets (`train::data`), and `candle::regenerate` for models that candle trains
+//! in memory.
 
 pub mod batchnorm;
 #[cfg(feature = "train")]

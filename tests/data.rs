@@ -234,6 +234,31 @@ fn an_image_whose_pixels_are_damaged_ends_the_epoch_and_is_named() {
     assert!(epoch.next().is_none());
 }
 
+/// NumPy arrays as Python 3 pickles them, in each of its protocols.
+#[test]
+fn cifar_that_python_3_saved_again_is_read() {
+    let script = "import pickle, sys, numpy\n\
+        data = numpy.arange(3 * 3072).astype('uint8').reshape(3, 3072)\n\
+        for name in ('train', 'test'):\n \
+        pickle.dump({b'data': data, b'fine_labels': [1, 2, 3]}, open(name, 'wb'), int(sys.argv[1]))";
+    for protocol in ["3", "4", "5"] {
+        let dir = tempfile::tempdir().unwrap();
+        let python = std::env::var_os("CKPT_REGEN_PYTHON").unwrap_or_else(|| "python3".into());
+        let run = Command::new(python)
+            .args(["-c", script, protocol])
+            .current_dir(dir.path())
+            .output();
+        if !run.is_ok_and(|run| run.status.success()) {
+            println!("skipped: no Python with NumPy (CKPT_REGEN_PYTHON names one)");
+            return;
+        }
+        let set = open(text(dir.path()), Split::Train).unwrap();
+        assert_eq!((set.len(), set.label(2)), (3, 3));
+        // Pixel 1 of an image: of red 1, of green 1024 + 1, of blue 2048 + 1; 256 divides 1024.
+        assert_eq!(set.image(0).unwrap().pixels()[3..6], [1, 1, 1]);
+    }
+}
+
 #[cfg(unix)]
 mod unix {
     use std::ffi::OsStr;
