@@ -8,6 +8,7 @@ mod onnx;
 mod open;
 mod patches;
 mod resolve;
+pub(crate) mod run;
 mod safetensors;
 mod shards;
 mod source;

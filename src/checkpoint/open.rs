@@ -169,9 +169,9 @@ impl Checkpoint {
     }
 
     /// Adds a file that belongs to the checkpoint and is none of the model's.
-    pub(super) fn add_companion(&mut self, source: Source, parts: TorchParts) {
+    pub(super) fn add_companion(&mut self, source: Source, parts: Option<TorchParts>) {
         self.sources.push(source);
-        self.parts.torch.push(Some(parts));
+        self.parts.torch.push(parts);
     }
 }
 

@@ -4,7 +4,8 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::{Checkpoint, Source, StateDict, Tensor, TorchParts, torch};
+use super::open::is_torch;
+use super::{Checkpoint, Source, StateDict, Tensor, TorchParts, run, torch};
 use crate::error::{Error, Result};
 use crate::storage;
 use regex::{Captures, Regex};
@@ -165,6 +166,9 @@ impl Checkpoint {
 
 /// Reads what lies beside the model in the directory of a training run.
 pub(super) fn read_directory(directory: &Path, checkpoint: &mut Checkpoint) -> Result<()> {
+    if run::read(directory, checkpoint)? {
+        return Ok(());
+    }
     let state = directory.join(TRAINER_STATE);
     if state.is_file() {
         checkpoint.training.layout = Some("HF Trainer");
@@ -211,14 +215,17 @@ fn read_trainer_state(path: &Path) -> Result<Option<u64>> {
 
 /// Adds an optimizer's file as a companion.
 pub(super) fn add_optimizer(checkpoint: &mut Checkpoint, source: Source) -> Result<()> {
+    if !is_torch(&source)? {
+        return run::add_optimizer(checkpoint, source);
+    }
     let opened = torch::open(&source, checkpoint.sources.len())?;
     checkpoint.training.set_optimizers(opened.optimizers);
     checkpoint.add_companion(
         source,
-        TorchParts {
+        Some(TorchParts {
             zip: opened.zip,
             uses: opened.uses,
-        },
+        }),
     );
     Ok(())
 }

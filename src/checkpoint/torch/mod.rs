@@ -29,7 +29,7 @@ mod zip_end;
 
 pub(crate) use layout::Layout;
 pub(crate) use mapping::{map_optimizer, parameters};
-pub(crate) use optimizer::{Kind, Optimizer};
+pub(crate) use optimizer::{Kind, Optimizer, Parameter, Slot, kind};
 #[cfg(feature = "train")]
 pub(crate) use pickled::Pickled;
 pub(crate) use uses::{Conflict, Uses};

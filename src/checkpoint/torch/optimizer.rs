@@ -25,7 +25,7 @@ pub(crate) enum Slot {
 }
 
 impl Slot {
-    const ALL: [Slot; 4] = [
+    pub(crate) const ALL: [Slot; 4] = [
         Slot::MomentumBuffer,
         Slot::ExpAvg,
         Slot::ExpAvgSq,
@@ -174,7 +174,8 @@ fn read_slots(
     Ok(foreign)
 }
 
-fn kind(parameters: &[Parameter], foreign: bool) -> Kind {
+/// The family, by what is kept for the parameters; `foreign`: also tensors that are not known here.
+pub(crate) fn kind(parameters: &[Parameter], foreign: bool) -> Kind {
     let keeps = |slot| {
         parameters
             .iter()

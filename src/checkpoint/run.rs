@@ -1,0 +1,108 @@
+//! The directory of a checkpoint that `ckpt-regen train` wrote: beside `model.safetensors` stand
+//! `optimizer.safetensors`, with what the optimizer keeps for each parameter as
+//! `PARAMETER.momentum_buffer` and the like, and `state.json`, which says where the run is.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::torch::{self, Optimizer, Parameter, Slot};
+use super::{Checkpoint, Source, safetensors};
+use crate::error::{Error, Result};
+use crate::storage;
+
+/// Who laid such a directory out.
+pub(super) const LAYOUT: &str = "ckpt-regen";
+/// The state of the run.
+pub(crate) const STATE: &str = "state.json";
+/// What the optimizer keeps.
+pub(crate) const OPTIMIZER: &str = "optimizer.safetensors";
+/// An average of the weights.
+pub(crate) const AVERAGE: &str = "ema.safetensors";
+
+/// It holds settings and class names.
+pub(crate) const MAX_STATE: u64 = 16 << 20;
+
+/// What of the state every reader needs.
+#[derive(Deserialize)]
+struct State {
+    written_by: Option<String>,
+    epoch: Option<u64>,
+}
+
+/// Takes what lies beside the model as the checkpoint of a run, if it is one.
+pub(super) fn read(directory: &Path, checkpoint: &mut Checkpoint) -> Result<bool> {
+    let file = directory.join(STATE);
+    if !file.is_file() {
+        return Ok(false);
+    }
+    let state = match read_state(&file) {
+        Ok(Some(state)) => state,
+        Ok(None) => return Ok(false),
+        Err(err) => {
+            let note = format!("the epoch is not known: {err}");
+            checkpoint.notes.push(note);
+            return Ok(false);
+        }
+    };
+    checkpoint.training.layout = Some(LAYOUT);
+    checkpoint.training.epoch = state.epoch;
+    let file = directory.join(OPTIMIZER);
+    if file.is_file()
+        && let Err(err) = Source::open(&file).and_then(|file| add_optimizer(checkpoint, file))
+    {
+        checkpoint.training.set_optimizers(vec![Err(err)]);
+    }
+    if directory.join(AVERAGE).is_file() {
+        let note = format!("the averaged weights in {AVERAGE} are left as they are");
+        checkpoint.notes.push(note);
+    }
+    Ok(true)
+}
+
+/// None where another program uses that name.
+fn read_state(file: &Path) -> Result<Option<State>> {
+    let malformed =
+        |found: &dyn std::fmt::Display| Error::malformed(file, "file", "the state of a run", found);
+    let text = storage::read_small_file(file, MAX_STATE).map_err(|err| malformed(&err))?;
+    let state: State = serde_json::from_str(&text).map_err(|err| malformed(&err))?;
+    let ours = |name: &String| name.split(' ').next() == Some(LAYOUT);
+    Ok(state.written_by.as_ref().is_some_and(ours).then_some(state))
+}
+
+/// Adds an optimizer's file as a companion.
+pub(super) fn add_optimizer(checkpoint: &mut Checkpoint, source: Source) -> Result<()> {
+    let mut optimizer = Optimizer {
+        root: String::new(),
+        kind: torch::Kind::Other,
+        groups: Vec::new(),
+        parameters: Vec::new(),
+    };
+    let mut foreign = false;
+    let mut places = HashMap::new();
+    for tensor in safetensors::read_table(&source, checkpoint.sources.len())? {
+        let slot = tensor.name.rsplit_once('.').and_then(|(name, key)| {
+            let slot = Slot::ALL.into_iter().find(|slot| slot.key() == key)?;
+            Some((name.to_owned(), slot))
+        });
+        let Some((name, slot)) = slot else {
+            foreign = true;
+            continue;
+        };
+        let known = &mut optimizer.parameters;
+        let place = *places.entry(name).or_insert_with_key(|name| {
+            known.push(Parameter {
+                name: Some(name.clone()),
+                slots: Vec::new(),
+            });
+            known.len() - 1
+        });
+        known[place].slots.push((slot, tensor));
+    }
+    optimizer.groups.push(optimizer.parameters.len());
+    optimizer.kind = torch::kind(&optimizer.parameters, foreign);
+    checkpoint.training.set_optimizers(vec![Ok(optimizer)]);
+    checkpoint.add_companion(source, None);
+    Ok(())
+}
