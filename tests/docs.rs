@@ -72,6 +72,11 @@ fn check(page: &str, at_least: usize) {
             println!("skipped: this build has no --png ({command})");
             continue;
         }
+        let trained = ["ckpt-regen train", "ckpt-regen eval", "runs/"];
+        if trained.iter().any(|word| command.contains(word)) && cfg!(not(feature = "train")) {
+            println!("skipped: this build does not train ({command})");
+            continue;
+        }
         let run = Command::new("sh")
             .args(["-c", &command])
             .current_dir(dir.path())
@@ -109,6 +114,12 @@ fn the_page_on_networks_shows_what_is_printed() {
     check("docs/networks.md", 3);
 }
 
+#[cfg(feature = "train")]
+#[test]
+fn the_page_on_training_shows_what_is_printed() {
+    check("docs/training.md", 6);
+}
+
 #[test]
 fn the_schemas_of_the_documentation_are_accepted() {
     let page = fs::read_to_string(repository("docs/schema.md")).unwrap();
@@ -127,6 +138,10 @@ fn the_schemas_of_the_documentation_are_accepted() {
 }
 
 #[test]
+#[cfg_attr(
+    all(debug_assertions, feature = "train"),
+    ignore = "its training takes many minutes without optimisation"
+)]
 fn the_demo_ends_with_the_file_it_began_with() {
     let shown = ok(&["demo"]);
     assert!(
@@ -137,6 +152,14 @@ fn the_demo_ends_with_the_file_it_began_with() {
         shown.contains("regenerated 2663 of 5328 channels, in 42 of 52 layers"),
         "{shown}"
     );
+    assert!(
+        shown.contains("The file is bit for bit what it was."),
+        "{shown}"
+    );
+    #[cfg(feature = "train")]
+    for run in ["plain: 8 of 8 epochs", "regenerated: 8 of 8 epochs"] {
+        assert!(shown.contains(run), "{shown}");
+    }
     assert!(
         shown
             .trim_end()

@@ -125,22 +125,23 @@ fn write_report(
 }
 
 fn request(args: &ApplyArgs) -> Result<Request> {
+    let rule = &args.rule;
     let change = match &args.plan {
         Some(file) => Change::Plan(Box::new(PlanFile::read(file)?)),
         None => Change::Rule(Options {
-            rule: args.rule,
-            below: args.below,
-            to: args.to.unwrap_or_default(),
-            scope: args.scope,
-            keep_zeros: args.keep_zeros,
+            rule: rule.rule.unwrap_or_default(),
+            below: rule.below.unwrap_or_default(),
+            to: rule.to.unwrap_or_default(),
+            scope: rule.scope.unwrap_or_default(),
+            keep_zeros: rule.keep_zeros,
         }),
     };
     Ok(Request {
         schema: read_schema(args.schema.as_deref())?,
         root: args.root.clone(),
         filter: Filter {
-            include: args.include.clone(),
-            exclude: args.exclude.clone(),
+            include: rule.include.clone(),
+            exclude: rule.exclude.clone(),
         },
         skip_shared: args.skip_shared,
         reset_optimizer: args.optimizer == OptimizerState::Reset,
@@ -324,7 +325,7 @@ fn to_json(
         "epoch": epoch,
         "next": due.next,
         "root": done.planned.as_ref().map(|planned| &planned.network.root),
-        "rule": done.planned.as_ref().map_or(args.rule, |p| p.options.rule).to_string(),
+        "rule": done.planned.as_ref().map_or(args.rule.rule.unwrap_or_default(), |p| p.options.rule).to_string(),
         "threshold": plan.and_then(|plan| plan.threshold),
         "target": plan.and_then(|plan| plan.target),
         "counted": plan.map_or(0, |plan| plan.counted),

@@ -1,5 +1,8 @@
 //! What can be typed. Parsing touches no file.
 
+#[cfg(feature = "train")]
+mod train;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -8,6 +11,8 @@ use regex::Regex;
 
 use crate::inspect::track::Channel;
 use crate::regen::{Below, Rule, Scope, To};
+#[cfg(feature = "train")]
+pub(super) use train::{EvalArgs, MachineArgs, NetworkArgs, SettingArgs, TrainArgs};
 
 const STYLES: clap::builder::Styles = clap::builder::Styles::styled();
 
@@ -35,7 +40,12 @@ pub(super) enum Command {
     Schema(SchemaArgs),
     #[cfg(feature = "train")]
     Model(ModelArgs),
-    /// Inspect, edit, inspect again and undo a real checkpoint that is built in
+    #[cfg(feature = "train")]
+    Train(Box<TrainArgs>),
+    #[cfg(feature = "train")]
+    Eval(Box<EvalArgs>),
+    /// Inspect, edit, inspect again and undo a real checkpoint that is built in; then train with and
+    /// without regeneration
     Demo,
     /// Print a completion script for a shell
     ///
@@ -111,48 +121,8 @@ pub(super) struct ApplyArgs {
     #[arg(value_name = "PATH")]
     pub(super) path: PathBuf,
 
-    /// Which channels: paper (γ ≤ t, as the paper says), reference (|γ| < t, as its first author's
-    /// code does), keep-sign (|γ| < t, and γ keeps its sign)
-    #[arg(
-        long,
-        default_value_t,
-        value_name = "RULE",
-        help_heading = "What to regenerate"
-    )]
-    pub(super) rule: Rule,
-    /// The threshold t: median, quantile:Q (0 ≤ Q < 1), or a number
-    #[arg(
-        long,
-        default_value_t,
-        value_name = "T",
-        help_heading = "What to regenerate"
-    )]
-    #[arg(allow_negative_numbers = true)]
-    pub(super) below: Below,
-    /// The new γ: median, mean, max or quantile:Q of the γ before the edit, or a number [default:
-    /// the threshold]
-    ///
-    /// With the default, a second apply changes nothing; with another, it may.
-    #[arg(long, value_name = "GAMMA", help_heading = "What to regenerate")]
-    #[arg(allow_negative_numbers = true)]
-    pub(super) to: Option<To>,
-    /// One threshold for the whole network, or each layer by itself: network, layer
-    #[arg(
-        long,
-        default_value_t,
-        value_name = "SCOPE",
-        help_heading = "What to regenerate"
-    )]
-    pub(super) scope: Scope,
-    /// Leave γ that are exactly 0 alone (channels masked by pruning), and out of the median
-    #[arg(long, help_heading = "What to regenerate")]
-    pub(super) keep_zeros: bool,
-    /// Count and edit only layers whose name matches; may be repeated
-    #[arg(long, value_name = "RE", help_heading = "What to regenerate")]
-    pub(super) include: Vec<Regex>,
-    /// Leave out layers whose name matches; may be repeated
-    #[arg(long, value_name = "RE", help_heading = "What to regenerate")]
-    pub(super) exclude: Vec<Regex>,
+    #[command(flatten)]
+    pub(super) rule: RuleArgs,
     /// The network to edit, where the file holds several in training
     #[arg(long, value_name = "NAME", help_heading = "What to regenerate")]
     pub(super) root: Option<String>,
@@ -219,6 +189,38 @@ pub(super) struct ApplyArgs {
     /// Say how long it took, and how much of that was waiting for the disk
     #[arg(short, long)]
     pub(super) verbose: bool,
+}
+
+/// By which rule channels are regenerated.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "What to regenerate")]
+pub(super) struct RuleArgs {
+    /// Which channels: paper (γ ≤ t, as the paper says), reference (|γ| < t, as its first author's
+    /// code does), keep-sign (|γ| < t, and γ keeps its sign) [default: paper]
+    #[arg(long, value_name = "RULE")]
+    pub(super) rule: Option<Rule>,
+    /// The threshold t: median, quantile:Q (0 ≤ Q < 1), or a number [default: median]
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
+    pub(super) below: Option<Below>,
+    /// The new γ: median, mean, max or quantile:Q of the γ before the edit, or a number [default:
+    /// the threshold]
+    ///
+    /// With the default, a second edit changes nothing; with another, it may.
+    #[arg(long, value_name = "GAMMA", allow_negative_numbers = true)]
+    pub(super) to: Option<To>,
+    /// One threshold for the whole network, or each layer by itself: network, layer [default:
+    /// network]
+    #[arg(long, value_name = "SCOPE")]
+    pub(super) scope: Option<Scope>,
+    /// Leave γ that are exactly 0 alone (channels masked by pruning), and out of the median
+    #[arg(long)]
+    pub(super) keep_zeros: bool,
+    /// Count and edit only layers whose name matches; may be repeated
+    #[arg(long, value_name = "RE")]
+    pub(super) include: Vec<Regex>,
+    /// Leave out layers whose name matches; may be repeated
+    #[arg(long, value_name = "RE")]
+    pub(super) exclude: Vec<Regex>,
 }
 
 /// Take the last apply back: the file is bit for bit what it was

@@ -4,6 +4,8 @@ mod apply;
 mod args;
 mod demo;
 mod diff;
+#[cfg(feature = "train")]
+mod eval;
 mod inspect;
 #[cfg(feature = "train")]
 mod model;
@@ -13,6 +15,8 @@ mod pictures;
 mod progress;
 mod schema;
 mod track;
+#[cfg(feature = "train")]
+mod train;
 mod undo;
 
 use std::error::Error as _;
@@ -56,6 +60,10 @@ fn run(args: impl IntoIterator<Item = OsString>) -> Result<ExitCode> {
         Command::Schema(args) => schema::run(&args)?,
         #[cfg(feature = "train")]
         Command::Model(args) => model::run(&args)?,
+        #[cfg(feature = "train")]
+        Command::Train(args) => train::run(&args)?,
+        #[cfg(feature = "train")]
+        Command::Eval(args) => eval::run(&args)?,
         Command::Demo => demo::run()?,
         Command::Completions { shell } => {
             let mut script = Vec::new();

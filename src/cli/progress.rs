@@ -1,10 +1,16 @@
 //! A progress bar for what takes longer than a second, on a terminal.
 
+#[cfg(feature = "train")]
+mod training;
+
 use std::cell::OnceCell;
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
+
+#[cfg(feature = "train")]
+pub(super) use training::{Images, Run};
 
 use super::output::note_recovery;
 use crate::edit::Event;

@@ -31,6 +31,16 @@ pub(crate) fn sync_directory(directory: &std::path::Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
+/// Exchanges two names in one step. `false`: the file system cannot.
+#[cfg(feature = "train")]
+pub(crate) fn exchange(a: &std::path::Path, b: &std::path::Path) -> io::Result<bool> {
+    match sys::renameat_with(sys::CWD, a, sys::CWD, b, sys::RenameFlags::EXCHANGE) {
+        Ok(()) => Ok(true),
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(false),
+        Err(err) => Err(err.into()),
+    }
+}
+
 /// Makes the whole of `source` the contents of the empty `target` by sharing its blocks, where
 /// the file system can (btrfs, xfs). `false`: it cannot, and `target` is still empty.
 pub(crate) fn share_blocks(source: &File, target: &File) -> bool {

@@ -9,6 +9,8 @@
 //! completes before it does anything else (`recover.rs`).
 
 mod disk;
+#[cfg(feature = "train")]
+pub(crate) mod folder;
 mod identity;
 mod journal;
 mod lock;

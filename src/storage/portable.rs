@@ -45,6 +45,11 @@ pub(crate) fn sync_directory(_directory: &std::path::Path) -> io::Result<()> {
     Ok(())
 }
 
+#[cfg(feature = "train")]
+pub(crate) fn exchange(_a: &std::path::Path, _b: &std::path::Path) -> io::Result<bool> {
+    Ok(false)
+}
+
 pub(crate) fn share_blocks(_source: &File, _target: &File) -> bool {
     false
 }

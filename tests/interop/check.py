@@ -20,6 +20,7 @@ import training_files  # noqa: F401
 import directories  # noqa: F401
 import scripts  # noqa: F401
 import networks  # noqa: F401
+import train  # noqa: F401
 
 
 def main(words: list[str]) -> int:

@@ -10,6 +10,7 @@
 #                      Linux, the CUDA libraries (gigabytes): nothing here needs a GPU, so set
 #                      PIP_EXTRA_INDEX_URL to PyTorch's index of CPU wheels first, if you can.
 # CKPT_REGEN           the program to check; without it `cargo build` builds it.
+# CKPT_REGEN_TRAIN_F64 the program examples/train_f64.rs; without it `cargo build` builds it.
 # CKPT_REGEN_MATERIAL  a folder with fixtures/mobilenet_v2_025 in all formats (fixtures/generate.py
 #                      writes it); without it, the checks that need them are skipped.
 set -eu
@@ -24,5 +25,9 @@ if [ -z "${CKPT_REGEN:-}" ]; then
     (cd "$root" && cargo build --quiet --bin ckpt-regen)
     CKPT_REGEN=${CARGO_TARGET_DIR:-$root/target}/debug/ckpt-regen
 fi
-export CKPT_REGEN
+if [ -z "${CKPT_REGEN_TRAIN_F64:-}" ]; then
+    (cd "$root" && cargo build --quiet --example train_f64)
+    CKPT_REGEN_TRAIN_F64=${CARGO_TARGET_DIR:-$root/target}/debug/examples/train_f64
+fi
+export CKPT_REGEN CKPT_REGEN_TRAIN_F64
 exec "$PYTHON" -B "$root/tests/interop/check.py" "$@"

@@ -103,6 +103,13 @@ impl<T: Real> Plain<T> {
         Ok(at)
     }
 
+    /// What node number `node` of the graph computed for the last batch, image by image, as its shape
+    /// says; nothing before the first batch.
+    pub fn value(&self, node: usize) -> &[T] {
+        let last = self.last.map(|plan| &self.plans[plan].values[node][..]);
+        last.unwrap_or_default()
+    }
+
     fn classes(&self) -> usize {
         self.graph.output_shape().channels
     }

@@ -1,0 +1,33 @@
+//! The trainer's loop on the plain engine in f64, as a program: what it computes can be compared
+//! with any other program's float64 to the last digits.
+//!
+//! `train_f64 OUT KEY=VALUE…` trains a run of these settings, without dropout, and prints the loss
+//! and the numbers of the images of each batch as JSON.
+#![allow(clippy::print_stdout, reason = "it is a program")]
+
+use ckpt_regen::Result;
+use ckpt_regen::engine::plain::Plain;
+use ckpt_regen::train::{self, Event, Precision, Request};
+
+fn main() -> Result<()> {
+    let mut args = std::env::args().skip(1);
+    let out = args.next().expect("the directory of the run comes first");
+    let settings = args.collect::<Vec<_>>().join("\n");
+    let request = Request {
+        out: Some(out.into()),
+        changes: vec![settings.parse().expect("settings are KEY=VALUE")],
+        recipe: Some(train::Recipe::Cifar),
+        ..Request::default()
+    };
+    let engine = |graph: ckpt_regen::net::Graph| -> Result<_> {
+        Ok(Box::new(Plain::<f64>::new(graph.without_noise())?) as _)
+    };
+    let mut trainer = train::open(&request, &engine, Precision::F64)?;
+    trainer.run(None, &mut |event| {
+        if let Event::Training(progress) = event {
+            let (loss, images) = (progress.batch_loss, progress.indices);
+            println!("{{\"loss\": {loss:?}, \"images\": {images:?}}}");
+        }
+    })?;
+    Ok(())
+}

@@ -1,0 +1,232 @@
+//! What `train` and `eval` take.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::RuleArgs;
+
+/// Train a network, with regeneration every E epochs; or go on with a run or an edited checkpoint
+///
+/// `train --model mobilenet_v2 --data DIR --recipe cifar --regen-every 5 --out runs/a` is the paper's
+/// method in one command. At the end of an epoch: test, metrics, best checkpoint, regeneration if it
+/// is due, last checkpoint.
+///
+/// The directory of a run holds last/ and best/, which are checkpoints (`inspect`, `apply --every`,
+/// `eval` and `--resume` take them); metrics.jsonl, one JSON object an epoch; and settings.toml, all
+/// settings that the run has, which --config takes.
+///
+/// Killed at any moment, `--resume DIR` goes on from the last finished epoch, and ends with the same
+/// bits as a run that was not. Editing last/ with `apply` in between gives the same bits as
+/// regenerating at that epoch.
+///
+/// Every setting below has the value of the recipe unless a flag or the --config file says otherwise
+/// (docs/training.md lists them).
+#[derive(Debug, Args)]
+pub(crate) struct TrainArgs {
+    /// The directory of the run; new, unless it is the one that --resume names
+    #[arg(long, value_name = "DIR", required_unless_present = "resume")]
+    pub(crate) out: Option<PathBuf>,
+    /// Go on with this: the directory of a run; a checkpoint of a run; or, as the beginning of a new
+    /// run, weights in any format that is read
+    #[arg(long, value_name = "PATH")]
+    pub(crate) resume: Option<PathBuf>,
+    /// --resume with weights: take what fits, and draw the rest
+    #[arg(long, requires = "resume")]
+    pub(crate) partial: bool,
+    /// --resume with weights: the network, where the file holds several
+    #[arg(long, value_name = "ROOT", requires = "resume")]
+    pub(crate) root: Option<String>,
+    /// Settings as TOML; keys are named like the flags
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// End when N epochs are finished, with the schedule of them all
+    #[arg(long, value_name = "N")]
+    pub(crate) stop_after: Option<u64>,
+    /// Write TensorBoard's event files too, into tensorboard/ of the run
+    #[arg(long)]
+    pub(crate) tensorboard: bool,
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
+    #[command(flatten)]
+    pub(crate) settings: Box<SettingArgs>,
+}
+
+/// Measure the accuracy of a checkpoint on the test images of a data set
+///
+/// Of a run's checkpoint, network and data are known; of a run, that is the best one. Averaged
+/// weights (ema.safetensors) are taken where there are any. Any other checkpoint, of whatever format
+/// is read, needs --model, --data and --recipe.
+#[derive(Debug, Args)]
+pub(crate) struct EvalArgs {
+    /// The directory of a run; or a checkpoint: a file, a shard index (*.index.json) or a directory
+    #[arg(value_name = "PATH")]
+    pub(crate) path: PathBuf,
+    /// Print the accuracy of each class
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) per_class: bool,
+    /// Write the confusion matrix as comma-separated values: a row a class, a column for each class
+    /// that was put first
+    #[arg(long, value_name = "FILE")]
+    pub(crate) confusion: Option<PathBuf>,
+    /// Print a JSON object instead; it has the classes and the confusion matrix too
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The network in the checkpoint, where it holds several
+    #[arg(long, value_name = "ROOT")]
+    pub(crate) root: Option<String>,
+    /// Images in a batch [default: the recipe's]
+    #[arg(long, value_name = "N")]
+    pub(crate) batch_size: Option<usize>,
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
+}
+
+/// What computes. It decides nothing but the time.
+#[derive(Debug, Args)]
+pub(crate) struct MachineArgs {
+    /// What computes: auto, cpu
+    #[arg(long, value_name = "DEVICE", value_parser = ["auto", "cpu"], default_value = "auto")]
+    pub(crate) device: String,
+    /// Threads [default: one a processor]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+}
+
+/// A network, and images for it.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Network and data")]
+pub(crate) struct NetworkArgs {
+    /// The network, as in mobilenet_v2 (see `ckpt-regen model`)
+    #[arg(long, value_name = "NAME")]
+    pub(crate) model: Option<String>,
+    /// How images enter it: native, or cifar (without the strides and the pooling that would throw an
+    /// image of 32 × 32 away)
+    #[arg(long, value_name = "STEM", value_parser = ["native", "cifar"])]
+    pub(crate) stem: Option<String>,
+    /// Width multiplier: factor of the channel counts, which stay multiples of 8
+    #[arg(long, value_name = "W")]
+    pub(crate) width: Option<f64>,
+    /// Height and width of the images that it sees [default: those of the data set]
+    #[arg(long, value_name = "R")]
+    pub(crate) resolution: Option<usize>,
+    /// The images: a directory (see docs/training.md), or digits, which is built in
+    #[arg(long, value_name = "DATA")]
+    pub(crate) data: Option<String>,
+    /// Settings that go together: cifar, tiny-imagenet, imagenet, digits [default: digits for --data
+    /// digits]
+    #[arg(long, value_name = "RECIPE")]
+    #[arg(value_parser = ["cifar", "tiny-imagenet", "imagenet", "digits"])]
+    pub(crate) recipe: Option<String>,
+    /// Mean of red, green and blue, where white is 1 [default: the recipe's]
+    #[arg(long, value_name = "R,G,B", value_delimiter = ',', num_args = 1)]
+    pub(crate) mean: Option<Vec<f64>>,
+    /// Their standard deviation [default: the recipe's]
+    #[arg(long, value_name = "R,G,B", value_delimiter = ',', num_args = 1)]
+    pub(crate) std: Option<Vec<f64>>,
+}
+
+/// Settings of training and regeneration, in place of the recipe's.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Training")]
+pub(crate) struct SettingArgs {
+    /// Decides everything that is drawn: weights, order, augmentation, dropout [default: 0]
+    #[arg(long, value_name = "SEED")]
+    pub(crate) seed: Option<u64>,
+    /// How many epochs there are
+    #[arg(long, value_name = "N")]
+    pub(crate) epochs: Option<u64>,
+    /// Images in a batch
+    #[arg(long, value_name = "N")]
+    pub(crate) batch_size: Option<usize>,
+    /// Batches whose gradients are gathered for one update
+    #[arg(long, value_name = "N")]
+    pub(crate) accumulate: Option<usize>,
+    /// The rule of the update: sgd, adamw
+    #[arg(long, value_name = "RULE", value_parser = ["sgd", "adamw"])]
+    pub(crate) optimizer: Option<String>,
+    /// Step size, at its highest
+    #[arg(long, value_name = "LR")]
+    pub(crate) lr: Option<f64>,
+    /// sgd: share of the last direction that is kept
+    #[arg(long, value_name = "M")]
+    pub(crate) momentum: Option<f64>,
+    /// sgd: whether the direction looks ahead
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "true")]
+    pub(crate) nesterov: Option<bool>,
+    /// Pull of the weights towards 0
+    #[arg(long, value_name = "WD")]
+    pub(crate) weight_decay: Option<f64>,
+    /// Whether it pulls γ, β and biases too, as in the paper
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "true")]
+    pub(crate) decay_vectors: Option<bool>,
+    /// Largest norm of the gradient; 0: any
+    #[arg(long, value_name = "NORM")]
+    pub(crate) clip_norm: Option<f64>,
+    /// The step size over the run: constant, step, multi-step, cosine, one-cycle
+    #[arg(long, value_name = "SHAPE")]
+    #[arg(value_parser = ["constant", "step", "multi-step", "cosine", "one-cycle"])]
+    pub(crate) schedule: Option<String>,
+    /// multi-step: the finished epochs at which it falls
+    #[arg(long, value_name = "N,…", value_delimiter = ',', num_args = 1)]
+    pub(crate) milestones: Option<Vec<u64>>,
+    /// step: it falls each time so many epochs are finished
+    #[arg(long, value_name = "N")]
+    pub(crate) step_epochs: Option<u64>,
+    /// step, multi-step: the factor by which it falls
+    #[arg(long, value_name = "F")]
+    pub(crate) lr_factor: Option<f64>,
+    /// Epochs in which it rises linearly to where the schedule has it
+    #[arg(long, value_name = "N")]
+    pub(crate) warmup_epochs: Option<u64>,
+    /// Share of each label that is spread over all classes
+    #[arg(long, value_name = "S")]
+    pub(crate) label_smoothing: Option<f64>,
+    /// Decay of an average of the weights, at each update; it is what is tested; 0: none
+    #[arg(long, value_name = "DECAY")]
+    pub(crate) ema: Option<f64>,
+    /// End after so many epochs without a better test accuracy; 0: go on
+    #[arg(long, value_name = "N")]
+    pub(crate) patience: Option<u64>,
+    /// Estimate BatchNorm's statistics again from N training batches before accuracy is measured
+    #[arg(long, value_name = "N")]
+    pub(crate) recalibrate: Option<usize>,
+    /// How many of the last checkpoints are kept: last/ and, before it, epoch-N/
+    #[arg(long, value_name = "K")]
+    pub(crate) keep: Option<u64>,
+    /// Black pixels on every side before a random crop; 0: no crop
+    #[arg(long, value_name = "N", help_heading = "Augmentation")]
+    pub(crate) crop_padding: Option<usize>,
+    /// Mirror half of the images
+    #[arg(long, value_name = "BOOL", help_heading = "Augmentation")]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) flip: Option<bool>,
+    /// Turn images by up to so many degrees
+    #[arg(long, value_name = "DEGREES", help_heading = "Augmentation")]
+    pub(crate) rotation: Option<f64>,
+    /// Cut crops of random size and shape, and resize them
+    #[arg(long, value_name = "BOOL", help_heading = "Augmentation")]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) random_resized_crop: Option<bool>,
+    /// Regenerate every E epochs (E_RG); 0: never
+    #[arg(long, value_name = "E", help_heading = "When to regenerate")]
+    pub(crate) regen_every: Option<u64>,
+    /// The first epoch to regenerate at [default: E; the author's code starts at 1]
+    #[arg(long, value_name = "S", help_heading = "When to regenerate")]
+    pub(crate) regen_start: Option<u64>,
+    /// The last epoch to regenerate at; the first, to do it once
+    #[arg(long, value_name = "U", help_heading = "When to regenerate")]
+    pub(crate) regen_until: Option<u64>,
+    #[command(flatten)]
+    pub(crate) rule: RuleArgs,
+    /// What the optimizer remembers of the regenerated γ: keep it, as in the paper, or reset it to 0
+    #[arg(long, value_name = "STATE", value_parser = ["keep", "reset"])]
+    #[arg(help_heading = "What to regenerate")]
+    pub(crate) regen_state: Option<String>,
+}

@@ -1,0 +1,141 @@
+//! `ckpt-regen train`.
+
+use serde::Serialize;
+use toml::{Table, Value};
+
+use super::args::{MachineArgs, NetworkArgs, RuleArgs, SettingArgs, TrainArgs};
+use super::output;
+use super::progress::Run;
+use crate::engine::Engine;
+use crate::engine::cpu::{Cpu, Isa};
+use crate::error::Result;
+use crate::net::Graph;
+use crate::train::{self, End, Precision, Recipe, Request, Trainer, read_file};
+use crate::weights::LoadOptions;
+
+pub(super) fn run(args: &TrainArgs) -> Result<()> {
+    let mut changes = Vec::new();
+    if let Some(file) = &args.config {
+        changes.push(read_file(file)?);
+    }
+    let mut flags = network_flags(&args.network);
+    setting_flags(&args.settings, &mut flags);
+    changes.push(flags);
+    let request = Request {
+        out: args.out.clone(),
+        resume: args.resume.clone(),
+        load: LoadOptions {
+            root: args.root.clone(),
+            partial: args.partial,
+        },
+        recipe: recipe(&args.network),
+        changes,
+        tensorboard: args.tensorboard,
+        workers: workers(&args.machine),
+    };
+    let threads = args.machine.threads.unwrap_or(0);
+    let mut trainer = train::open(&request, &|graph| engine(graph, threads), Precision::F32)?;
+    output::talk_plainly(&about(&trainer, workers(&args.machine)));
+    let mut progress = Run::new(trainer.state().epoch, trainer.state().settings.epochs);
+    let end = trainer.run(args.stop_after, &mut |event| progress.on(event))?;
+    drop(progress);
+    output::data(|out| writeln!(out, "{}", summary(&trainer, end)))
+}
+
+/// The engine for a network.
+pub(super) fn engine(graph: Graph, threads: usize) -> Result<Box<dyn Engine>> {
+    Ok(Box::new(Cpu::new(graph, Isa::best(), threads)?))
+}
+
+/// As many threads prepare batches as compute: they wait most of the time.
+pub(super) fn workers(machine: &MachineArgs) -> usize {
+    let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+    machine.threads.unwrap_or_else(processors)
+}
+
+pub(super) fn recipe(network: &NetworkArgs) -> Option<Recipe> {
+    let named = |recipe: &Recipe| network.recipe.as_deref() == Some(recipe.name());
+    Recipe::ALL.into_iter().find(named)
+}
+
+/// Puts a flag that was given into a table of settings.
+pub(super) fn put(table: &mut Table, key: &str, value: &Option<impl Serialize>) {
+    if let Some(value) = value {
+        let value = Value::try_from(value).expect("a flag is a plain value");
+        table.insert(key.replace('_', "-"), value);
+    }
+}
+
+macro_rules! put_all {
+    ($table:expr, $args:expr, $($field:ident)*) => {
+        $(put($table, stringify!($field), &$args.$field);)*
+    };
+}
+
+pub(super) fn network_flags(args: &NetworkArgs) -> Table {
+    let mut table = Table::new();
+    put_all!(&mut table, args, model stem width resolution data mean std);
+    table
+}
+
+fn setting_flags(args: &SettingArgs, table: &mut Table) {
+    put_all!(table, args, seed epochs batch_size accumulate optimizer lr momentum nesterov
+        weight_decay decay_vectors clip_norm schedule milestones step_epochs lr_factor
+        warmup_epochs label_smoothing ema patience recalibrate keep crop_padding flip rotation
+        random_resized_crop regen_every regen_start regen_until regen_state);
+    let RuleArgs {
+        rule,
+        below,
+        to,
+        scope,
+        keep_zeros,
+        include,
+        exclude,
+    } = &args.rule;
+    put(table, "rule", &rule.map(|rule| rule.to_string()));
+    put(table, "below", &below.map(|below| below.to_string()));
+    put(table, "to", &to.map(|to| to.to_string()));
+    put(table, "scope", &scope.map(|scope| scope.to_string()));
+    put(table, "keep_zeros", &keep_zeros.then_some(true));
+    for (key, list) in [("include", include), ("exclude", exclude)] {
+        let list: Vec<&str> = list.iter().map(|regex| regex.as_str()).collect();
+        put(table, key, &(!list.is_empty()).then_some(list));
+    }
+}
+
+/// What is trained on what.
+fn about(trainer: &Trainer, threads: usize) -> String {
+    let (state, graph) = (trainer.state(), trainer.engine().graph());
+    let parameters = graph.tensors().iter().filter(|spec| spec.is_parameter());
+    let parameters: usize = parameters.map(|spec| spec.len()).sum();
+    let (train, test) = trainer.images();
+    let classes = state.classes.len();
+    let threads = output::plural(threads, "thread");
+    let begun = match state.epoch {
+        0 => String::new(),
+        epoch => format!("; {} finished", output::plural(epoch as usize, "epoch")),
+    };
+    format!(
+        "{}: {parameters} parameters; {train} + {test} images of {classes} classes; {threads}{begun}",
+        graph.name()
+    )
+}
+
+fn summary(trainer: &Trainer, end: End) -> String {
+    let (state, run) = (trainer.state(), trainer.directory());
+    let finished = format!("{} of {} epochs", state.epoch, state.settings.epochs);
+    let best = state.best.map_or(String::new(), |best| {
+        let (top1, epoch) = (best.test_top1, best.epoch);
+        let place = run.join("best");
+        format!("; best {top1:.2} % at epoch {epoch}, {}", place.display())
+    });
+    let why = match end {
+        End::Finished => String::new(),
+        End::Stopped => format!("; --resume {} goes on", run.display()),
+        End::OutOfPatience => format!(
+            "; no better test accuracy for {}",
+            output::plural(state.settings.patience as usize, "epoch")
+        ),
+    };
+    format!("{}: {finished}{best}{why}", run.display())
+}

@@ -1,0 +1,182 @@
+//! One pass over the training images.
+
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+
+use super::average::Average;
+use super::data::{self, Loader};
+use super::diagnose::{self, Mode};
+use super::evaluate::percent;
+use super::schedule::learning_rate;
+use super::settings::Settings;
+use super::{Event, Events, Progress};
+use crate::engine::{Batch, Engine, Training};
+use crate::error::Result;
+
+/// What an epoch came to.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Totals {
+    /// Mean loss.
+    pub(super) loss: f64,
+    /// Percent.
+    pub(super) top1: f64,
+    pub(super) images: usize,
+    /// Of the last update.
+    pub(super) lr: f64,
+    pub(super) time: Duration,
+}
+
+/// The images of one epoch, in batches and groups of batches that make up one update.
+#[derive(Debug)]
+pub(super) struct Course {
+    order: Vec<usize>,
+    batch: usize,
+    group: usize,
+}
+
+impl Course {
+    /// A last batch of one image is left out: BatchNorm has nothing to normalise a single value by.
+    pub(super) fn new(settings: &Settings, images: usize, epoch: u64) -> Course {
+        let mut order = data::shuffled(images, settings.seed, epoch);
+        let batch = settings.batch_size;
+        if images > 1 && batch > 1 && images % batch == 1 {
+            order.pop();
+        }
+        Course {
+            order,
+            batch,
+            group: settings.accumulate,
+        }
+    }
+
+    /// Updates in the epoch.
+    pub(super) fn updates(&self) -> u64 {
+        self.order.len().div_ceil(self.batch * self.group) as u64
+    }
+
+    /// Images of the group of batches that batch number `batch` belongs to.
+    fn group_images(&self, batch: usize) -> usize {
+        let whole = self.batch * self.group;
+        let start = batch / self.group * whole;
+        (self.order.len() - start).min(whole)
+    }
+
+    /// Whether an update follows batch number `batch`.
+    fn ends_group(&self, batch: usize) -> bool {
+        (batch + 1).is_multiple_of(self.group) || (batch + 1) * self.batch >= self.order.len()
+    }
+}
+
+/// What an epoch is run on.
+pub(super) struct Parts<'a> {
+    pub(super) engine: &'a mut dyn Engine,
+    pub(super) loader: &'a mut Loader,
+    pub(super) average: Option<&'a mut Average>,
+    pub(super) settings: &'a Settings,
+    /// Updates so far in the run.
+    pub(super) step: &'a mut u64,
+}
+
+/// Trains through all images once; `epoch` is counted from 1.
+pub(super) fn train(mut parts: Parts<'_>, epoch: u64, events: Events<'_>) -> Result<Totals> {
+    let settings = parts.settings;
+    let course = Course::new(settings, parts.loader.dataset().len(), epoch);
+    let updates = course.updates();
+    let begin = Instant::now();
+    let mut totals = Totals::default();
+    let (mut top1, mut update) = (0, 0);
+    let mut batches = parts.loader.epoch(&course.order, settings.seed, epoch);
+    let mut number = 0;
+    while let Some(prepared) = batches.next() {
+        let prepared = prepared?;
+        let batch = Batch {
+            images: prepared.images,
+            labels: prepared.labels,
+        };
+        let seed = seed_of_batch(settings.seed, epoch, number as u64);
+        let training = Training {
+            label_smoothing: settings.label_smoothing,
+            weight: batch.labels.len() as f64 / course.group_images(number) as f64,
+            seed,
+        };
+        let outcome = parts.engine.differentiate(&batch, &training)?;
+        let when = || format!("in batch {} of epoch {epoch}", number + 1);
+        let fail = |engine: &dyn Engine, what: &str| {
+            let mode = Mode::Training { seed };
+            diagnose::error(engine, &batch, mode, (what, &when()))
+        };
+        if !outcome.loss.is_finite() {
+            let what = format!("the loss became {}", outcome.loss);
+            return Err(fail(parts.engine, &what));
+        }
+        totals.loss += outcome.loss * outcome.images as f64;
+        totals.images += outcome.images;
+        top1 += outcome.top1;
+        if course.ends_group(number) {
+            totals.lr = learning_rate(settings, epoch - 1, update, updates);
+            let norm = parts
+                .engine
+                .update(&settings.update(totals.lr, *parts.step));
+            if !norm.is_finite() {
+                let what = format!("the gradient's norm became {norm}");
+                return Err(fail(parts.engine, &what));
+            }
+            *parts.step += 1;
+            update += 1;
+            if let Some(average) = &mut parts.average {
+                average.follow(parts.engine);
+            }
+        }
+        number += 1;
+        events(Event::Training(Progress {
+            epoch,
+            done: totals.images,
+            images: course.order.len(),
+            loss: totals.loss / totals.images as f64,
+            top1: percent(top1, totals.images),
+            batch_loss: outcome.loss,
+            indices: prepared.indices,
+        }));
+    }
+    totals.time = begin.elapsed();
+    totals.loss /= totals.images as f64;
+    totals.top1 = percent(top1, totals.images);
+    Ok(totals)
+}
+
+/// Moves BatchNorm's statistics by `settings.recalibrate` batches of training images.
+pub(super) fn recalibrate(
+    engine: &mut dyn Engine,
+    loader: &mut Loader,
+    settings: &Settings,
+    epoch: u64,
+) -> Result<()> {
+    let course = Course::new(settings, loader.dataset().len(), epoch);
+    let images = settings.recalibrate.saturating_mul(settings.batch_size);
+    let order = &course.order[..images.min(course.order.len())];
+    let mut batches = loader.epoch(order, settings.seed, epoch);
+    let mut number = 0;
+    while let Some(prepared) = batches.next() {
+        let prepared = prepared?;
+        let batch = Batch {
+            images: prepared.images,
+            labels: prepared.labels,
+        };
+        let seed = seed_of_batch(settings.seed, epoch, number);
+        engine.recalibrate(&batch, seed)?;
+        number += 1;
+    }
+    Ok(())
+}
+
+/// What dropout and stochastic depth draw from in one batch.
+fn seed_of_batch(seed: u64, epoch: u64, batch: u64) -> u64 {
+    let mut hash = Sha256::new();
+    for part in [seed, epoch, batch] {
+        hash.update(part.to_le_bytes());
+    }
+    let digest = hash.finalize();
+    let first = digest.first_chunk().expect("a digest has 32 bytes");
+    u64::from_le_bytes(*first)
+}

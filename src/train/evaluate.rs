@@ -1,0 +1,103 @@
+//! Accuracy on a data set.
+
+use super::data::Loader;
+use super::diagnose::{self, Mode};
+use crate::engine::{Batch, Engine};
+use crate::error::Result;
+
+/// What a network makes of a data set.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evaluation {
+    /// Mean cross-entropy.
+    pub loss: f64,
+    /// Images whose class was put first.
+    pub top1: usize,
+    /// Images whose class was among the first five.
+    pub top5: usize,
+    /// All images.
+    pub images: usize,
+    /// Of each class (rows), how often each class was put first.
+    pub confusion: Vec<Vec<usize>>,
+}
+
+/// Runs the network as it is in use over every image of the loader's data set; `progress` is told
+/// how many images are done.
+///
+/// # Errors
+/// An image that cannot be read, or that the network cannot take; a loss that is not finite: the
+/// error names the first layer that is not.
+pub fn evaluate(
+    engine: &mut dyn Engine,
+    loader: &mut Loader,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Evaluation> {
+    let order: Vec<usize> = (0..loader.dataset().len()).collect();
+    let classes = engine.graph().output_shape().channels;
+    let mut total = Evaluation {
+        loss: 0.0,
+        top1: 0,
+        top5: 0,
+        images: 0,
+        confusion: vec![vec![0; classes]; classes],
+    };
+    let mut output = Vec::new();
+    let mut batches = loader.epoch(&order, 0, 0);
+    while let Some(prepared) = batches.next() {
+        let prepared = prepared?;
+        let batch = Batch {
+            images: prepared.images,
+            labels: prepared.labels,
+        };
+        let outcome = engine.evaluate(&batch)?;
+        if !outcome.loss.is_finite() {
+            let what = format!("the loss became {}", outcome.loss);
+            let when = "in evaluation";
+            return Err(diagnose::error(
+                engine,
+                &batch,
+                Mode::Evaluation,
+                (&what, when),
+            ));
+        }
+        engine.output(&mut output);
+        for (row, label) in output.chunks_exact(classes).zip(prepared.labels) {
+            total.confusion[*label as usize][first(row)] += 1;
+        }
+        total.loss += outcome.loss * outcome.images as f64;
+        total.top1 += outcome.top1;
+        total.top5 += outcome.top5;
+        total.images += outcome.images;
+        progress(total.images);
+    }
+    total.loss /= total.images as f64;
+    Ok(total)
+}
+
+impl Evaluation {
+    /// A count as percent of all images.
+    pub fn percent(&self, count: usize) -> f64 {
+        percent(count, self.images)
+    }
+
+    /// Of each class, how many images there are and how many of them were put first.
+    pub fn per_class(&self) -> impl Iterator<Item = (usize, usize)> {
+        let rows = self.confusion.iter().enumerate();
+        rows.map(|(class, row)| (row.iter().sum(), row[class]))
+    }
+}
+
+pub(super) fn percent(count: usize, of: usize) -> f64 {
+    100.0 * count as f64 / of.max(1) as f64
+}
+
+/// The class that comes first: the largest, of equals the first; NaN is larger than everything, as
+/// in the count of [`Evaluation::top1`].
+fn first(row: &[f64]) -> usize {
+    let mut first = 0;
+    for (class, value) in row.iter().enumerate() {
+        if !row[first].is_nan() && (value.is_nan() || *value > row[first]) {
+            first = class;
+        }
+    }
+    first
+}

@@ -1,0 +1,87 @@
+//! From what was asked for to a network and test images on which its accuracy can be measured.
+
+use std::path::{Path, PathBuf};
+
+use super::data::{Loader, Split};
+use super::directory::{RunDirectory, is_checkpoint, is_run};
+use super::open::{Request, base, network, same_classes};
+use super::settings::Settings;
+use super::state::State;
+use super::tensors::Precision;
+use super::{NewEngine, checkpoint, pipeline};
+use crate::checkpoint::run::AVERAGE;
+use crate::engine::Engine;
+use crate::error::Result;
+
+/// A network and test images.
+pub struct Examination {
+    /// With the checkpoint's weights.
+    pub engine: Box<dyn Engine>,
+    /// The test images.
+    pub test: Loader,
+    /// Where the weights are from.
+    pub weights: PathBuf,
+    /// How the network is built and images enter it.
+    pub settings: Settings,
+}
+
+/// Opens the checkpoint at `path`, of any format, and the test images of the data set.
+///
+/// A run's checkpoint says itself what network it is of and what data it was trained on, and its
+/// averaged weights are taken where it has any; of a run, that is its best checkpoint. Of `request`
+/// count how weights are read, the recipe, changes and workers.
+///
+/// # Errors
+/// As of [`open`](super::open).
+pub fn examine(
+    path: &Path,
+    request: &Request,
+    engine: NewEngine<'_>,
+    precision: Precision,
+) -> Result<Examination> {
+    let path = match is_run(path) {
+        true => Some(RunDirectory::best_of(path)).filter(|best| is_checkpoint(best)),
+        false => None,
+    }
+    .unwrap_or_else(|| path.to_owned());
+    let path = match is_run(&path) {
+        true => RunDirectory::last_of(&path),
+        false => path,
+    };
+    let home = match path.is_dir() {
+        true => path.clone(),
+        false => path.parent().unwrap_or(Path::new("")).to_owned(),
+    };
+    let state = match is_checkpoint(&home) {
+        true => Some(State::read(&home)?),
+        false => None,
+    };
+    let base = match (&state, request.recipe) {
+        (Some(state), None) => state.settings.clone(),
+        _ => base(request.recipe, &request.changes)?,
+    };
+    let mut settings = Settings::with(&base, &request.changes)?;
+    let test = pipeline::dataset(&settings, Split::Test)?;
+    if let Some(state) = &state {
+        let expected = format!("the {} classes of the run", state.classes.len());
+        let data = Path::new(&settings.data);
+        same_classes(data, ("classes", expected), &state.classes, test.classes())?;
+    }
+    pipeline::complete(&mut settings, &*test)?;
+    let mut engine = engine(network(&settings, test.classes().len())?)?;
+    let average = path.join(AVERAGE);
+    let weights = match average.is_file() {
+        true => average,
+        false => path,
+    };
+    let (seed, load) = (settings.seed, &request.load);
+    checkpoint::read_weights(&weights, load, seed, precision, &mut *engine)?;
+    let workers = request.workers.max(1);
+    let test = pipeline::loader(&settings, test, Split::Test, workers)?;
+    Ok(Examination {
+        engine,
+        test,
+        weights,
+        settings,
+    })
+}

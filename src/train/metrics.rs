@@ -1,0 +1,72 @@
+//! What is known of a finished epoch, and the file that keeps it.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::storage::replace_file;
+
+/// One line of `metrics.jsonl`. Accuracies are percent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Metrics {
+    /// How many epochs are finished with it; the first is 1.
+    pub epoch: u64,
+    /// Mean loss of the training images as they came, label smoothing included.
+    pub train_loss: f64,
+    /// Training images whose class was put first, as they came.
+    pub train_top1: f64,
+    /// Mean cross-entropy of the test images.
+    pub test_loss: f64,
+    /// Test images whose class was put first.
+    pub test_top1: f64,
+    /// Training images a second.
+    pub images_per_s: f64,
+    /// The step size of the last update.
+    pub lr: f64,
+    /// How many γ are regenerated after it.
+    pub regenerated: usize,
+    /// How many have |γ| < 0.01, before that.
+    pub inhibited: usize,
+    /// Lower median of γ, before that.
+    pub median_gamma: f64,
+}
+
+/// Adds a line.
+pub(super) fn append(file: &Path, metrics: &Metrics) -> Result<()> {
+    let mut line = serde_json::to_vec(metrics).expect("metrics are plain values");
+    line.push(b'\n');
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(file)
+        .and_then(|mut file| file.write_all(&line))
+        .map_err(Error::io("write", file))
+}
+
+/// Leaves the lines of the first `epochs` epochs: a run that was killed may have written one more,
+/// or a part of one.
+pub(super) fn keep(file: &Path, epochs: u64) -> Result<()> {
+    let text = match fs::read(file) {
+        Ok(text) => text,
+        Err(err) if err.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(err) => return Err(Error::io("read", file)(err)),
+    };
+    #[derive(Deserialize)]
+    struct Line {
+        epoch: u64,
+    }
+    let kept: Vec<u8> = text
+        .split_inclusive(|byte| *byte == b'\n')
+        .filter(|line| line.ends_with(b"\n"))
+        .filter(|line| serde_json::from_slice::<Line>(line).is_ok_and(|line| line.epoch <= epochs))
+        .flatten()
+        .copied()
+        .collect();
+    match kept == text {
+        true => Ok(()),
+        false => replace_file(file, &kept),
+    }
+}

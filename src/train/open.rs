@@ -1,0 +1,279 @@
+//! From what was asked for to a run that is ready to go on.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use toml::Table;
+
+use super::checkpoint;
+use super::data::{Dataset, Split};
+use super::directory::{RunDirectory, is_checkpoint, is_run, run_of};
+use super::recipe::Recipe;
+use super::settings::{Settings, Stem};
+use super::state::State;
+use super::tensors::Precision;
+use super::trainer::Trainer;
+use super::{average::Average, metrics, pipeline, regenerate, tensors};
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::net::{Graph, zoo};
+use crate::weights::LoadOptions;
+
+/// What is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// The directory of the run.
+    pub out: Option<PathBuf>,
+    /// What to go on from: the directory of a run, a checkpoint of a run, or weights.
+    pub resume: Option<PathBuf>,
+    /// How weights are read.
+    pub load: LoadOptions,
+    /// Where the settings of a new run come from.
+    pub recipe: Option<Recipe>,
+    /// Settings in place of the recipe's, or of those of the run that goes on; the last come first.
+    pub changes: Vec<Table>,
+    /// Whether TensorBoard's event files are written, into `tensorboard/` of the run.
+    pub tensorboard: bool,
+    /// Threads that prepare batches.
+    pub workers: usize,
+}
+
+/// Makes the engine that runs a network.
+pub type NewEngine<'a> = &'a dyn Fn(Graph) -> Result<Box<dyn Engine>>;
+
+/// Where a run begins.
+enum Start {
+    New,
+    Weights(PathBuf),
+    /// A checkpoint with its state.
+    Checkpoint(PathBuf, Box<State>),
+}
+
+/// Opens a run: begins one, or goes on with one.
+///
+/// # Errors
+/// Settings, data, weights or directories that are not there, are wrong or do not fit each other.
+pub fn open(request: &Request, engine: NewEngine<'_>, precision: Precision) -> Result<Trainer> {
+    let Places { out, run, start } = places(request)?;
+    let base = match &start {
+        Start::Checkpoint(_, state) => {
+            if request.recipe.is_some() {
+                let message = "--recipe: a run that goes on has its settings; single ones can be \
+                               given";
+                return Err(Error::Usage(message.to_owned()));
+            }
+            state.settings.clone()
+        }
+        _ => base(request.recipe, &request.changes)?,
+    };
+    let mut settings = Settings::with(&base, &request.changes)?;
+    let train = pipeline::dataset(&settings, Split::Train)?;
+    let test = pipeline::dataset(&settings, Split::Test)?;
+    let expected = format!(
+        "the {} classes of the training images",
+        train.classes().len()
+    );
+    let data = Path::new(&settings.data);
+    let place = ("test images", expected);
+    same_classes(data, place, train.classes(), test.classes())?;
+    pipeline::complete(&mut settings, &*train)?;
+    let graph = network(&settings, train.classes().len())?;
+    regenerate::check(&graph, &settings)?;
+    let (classes, images) = (train.classes().to_vec(), train.len());
+    let mut state = State::new(settings, classes, images, precision);
+    if let Start::Checkpoint(path, before) = &start {
+        same_data(path, before, &state)?;
+    }
+    let workers = request.workers.max(1);
+    let load =
+        |set: Arc<dyn Dataset>, split| pipeline::loader(&state.settings, set, split, workers);
+    let loaders = (load(train, Split::Train)?, load(test, Split::Test)?);
+    let mut engine = engine(graph)?;
+    let begun = run.is_some();
+    let mut average = None;
+    match &start {
+        Start::New => checkpoint::draw_weights(state.seed, precision, &mut *engine)?,
+        Start::Weights(path) => {
+            let (seed, load) = (state.seed, &request.load);
+            checkpoint::read_weights(path, load, seed, precision, &mut *engine)?;
+        }
+        Start::Checkpoint(path, before) => {
+            (state.epoch, state.step) = (before.epoch, before.step);
+            state.order.next_epoch = before.epoch + 1;
+            // The best checkpoint of another run stays there.
+            state.best = before.best.filter(|_| begun);
+            average = checkpoint::read(path, &state, precision, &mut *engine)?;
+        }
+    }
+    if average.is_none() && state.settings.ema > 0.0 {
+        let values = tensors::values(&*engine);
+        average = Some(Average::new(state.settings.ema, precision, values));
+    }
+    let run = match run {
+        Some(run) => run,
+        None => RunDirectory::open(&out)?,
+    };
+    // Another program may have begun one there since.
+    if !begun && is_run(&out) {
+        return Err(taken(&out));
+    }
+    metrics::keep(&run.metrics(), state.epoch)?;
+    let trainer = Trainer::new(engine, precision, state, average, run, loaders);
+    trainer.begin(!begun, request.tensorboard)
+}
+
+struct Places {
+    out: PathBuf,
+    /// The run at `out`, if it is one that goes on.
+    run: Option<RunDirectory>,
+    start: Start,
+}
+
+/// The directory of the run, and where it begins.
+fn places(request: &Request) -> Result<Places> {
+    let fresh = |start: Start| {
+        let Some(out) = request.out.clone() else {
+            let message = "--out: expected the directory in which the run is to be kept";
+            return Err(Error::Usage(message.to_owned()));
+        };
+        match is_run(&out) {
+            true => Err(taken(&out)),
+            false => Ok(Places {
+                out,
+                run: None,
+                start,
+            }),
+        }
+    };
+    let Some(path) = &request.resume else {
+        return fresh(Start::New);
+    };
+    let own = match is_run(path) {
+        true => Some(path.clone()),
+        false if is_checkpoint(path) => run_of(path),
+        false => return fresh(Start::Weights(path.clone())),
+    };
+    let goes_on = |run: &PathBuf| request.out.as_ref().is_none_or(|out| same_file(out, run));
+    match own {
+        Some(run) if goes_on(&run) => {
+            let opened = RunDirectory::open(&run)?;
+            let last = opened.last();
+            let state = State::read(&last)?;
+            Ok(Places {
+                out: run,
+                run: Some(opened),
+                start: Start::Checkpoint(last, Box::new(state)),
+            })
+        }
+        own => {
+            let checkpoint = match own {
+                Some(run) => RunDirectory::last_of(&run),
+                None => path.clone(),
+            };
+            let state = State::read(&checkpoint)?;
+            fresh(Start::Checkpoint(checkpoint, Box::new(state)))
+        }
+    }
+}
+
+fn taken(out: &Path) -> Error {
+    let out = out.display();
+    Error::Usage(format!(
+        "--out {out}: there is a run already; --resume {out} goes on with it"
+    ))
+}
+
+fn same_file(a: &Path, b: &Path) -> bool {
+    matches!((std::fs::canonicalize(a), std::fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
+}
+
+/// The settings that a new run begins with: those of its recipe.
+pub(super) fn base(recipe: Option<Recipe>, changes: &[Table]) -> Result<Settings> {
+    let text = |key: &str| {
+        let tables = changes.iter().rev();
+        let mut values = tables.filter_map(|table| table.get(key)?.as_str());
+        values.next().map(str::to_owned)
+    };
+    let named = match text("recipe") {
+        Some(name) => Some(
+            Recipe::ALL
+                .into_iter()
+                .find(|recipe| recipe.name() == name)
+                .ok_or_else(|| Error::Usage(format!("recipe: there is none called {name:?}")))?,
+        ),
+        None => None,
+    };
+    let digits = (text("data").as_deref() == Some("digits")).then_some(Recipe::Digits);
+    match recipe.or(named).or(digits) {
+        Some(recipe) => Ok(recipe.settings()),
+        None => {
+            let names: Vec<&str> = Recipe::ALL.iter().map(|recipe| recipe.name()).collect();
+            let message = format!("--recipe: expected one of {}", names.join(", "));
+            Err(Error::Usage(message))
+        }
+    }
+}
+
+/// The settings' network.
+///
+/// # Errors
+/// None is named, or it cannot be built.
+pub(super) fn network(settings: &Settings, classes: usize) -> Result<Graph> {
+    if settings.model.is_empty() {
+        let names: Vec<&str> = zoo::names().collect();
+        let message = format!("--model: expected one of {}", names.join(", "));
+        return Err(Error::Usage(message));
+    }
+    let defaults = zoo::defaults(&settings.model)?;
+    zoo::build(
+        &settings.model,
+        &zoo::Options {
+            classes,
+            resolution: settings.resolution.unwrap_or(defaults.resolution),
+            stem: match settings.stem {
+                Stem::Native => zoo::Stem::Native,
+                Stem::Cifar => zoo::Stem::Cifar,
+            },
+            width: settings.width,
+        },
+    )
+}
+
+/// Labels mean nothing where classes differ.
+pub(super) fn same_classes(
+    data: &Path,
+    (place, expected): (&str, String),
+    wanted: &[String],
+    found: &[String],
+) -> Result<()> {
+    if wanted == found {
+        return Ok(());
+    }
+    let odd = found.iter().find(|class| !wanted.contains(class));
+    let found = match odd {
+        Some(class) => format!("{}, {class:?} among them", found.len()),
+        None => format!("{} of them, or in another order", found.len()),
+    };
+    Err(Error::malformed(data, place, expected, found))
+}
+
+/// A run goes on with the data that it began with.
+fn same_data(checkpoint: &Path, before: &State, now: &State) -> Result<()> {
+    let data = Path::new(&now.settings.data);
+    let of_run = format!("the {} classes of the run", before.classes.len());
+    same_classes(data, ("classes", of_run), &before.classes, &now.classes)?;
+    if before.order.images != now.order.images {
+        let expected = format!("{} images, as the run began with", before.order.images);
+        return Err(Error::malformed(
+            data,
+            "training images",
+            expected,
+            now.order.images,
+        ));
+    }
+    if before.dtype != now.dtype {
+        let reason = format!("is in {}, and this trains in {}", before.dtype, now.dtype);
+        return Err(Error::refused(checkpoint, reason));
+    }
+    Ok(())
+}

@@ -1,0 +1,337 @@
+//! What decides a training run: the settings of a recipe, each of which a file or a flag can
+//! override.
+
+use regex::Regex;
+use serde::{Deserialize, Serialize};
+use toml::Table;
+
+use super::recipe::Recipe;
+use super::schedule::{Shape, WarmUp};
+use super::text;
+use crate::batchnorm::Filter;
+use crate::engine::{Optimizer, Update};
+use crate::error::{Error, Result};
+use crate::regen::{Below, Options, Rule, Schedule, Scope, To};
+
+/// All that decides a run's result. As text it is TOML (`settings.toml`) or JSON (in `state.json`),
+/// one key a setting, named like the flag.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Settings {
+    /// The recipe that the others come from.
+    pub recipe: Recipe,
+    /// The network, by its name in [`zoo`](crate::net::zoo).
+    pub model: String,
+    /// How images enter it: `native` or `cifar`.
+    pub stem: Stem,
+    /// Factor of its channel counts.
+    pub width: f64,
+    /// Height and width of the images that it sees; none: those of the data set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resolution: Option<usize>,
+    /// The data set (see [`data::open`](super::data::open)).
+    pub data: String,
+    /// Decides everything that is drawn: weights, order, augmentation, dropout.
+    pub seed: u64,
+
+    /// How many epochs there are.
+    pub epochs: u64,
+    /// Images in a batch.
+    pub batch_size: usize,
+    /// Batches whose gradients are gathered for one update.
+    pub accumulate: usize,
+    /// The rule of the update.
+    pub optimizer: OptimizerName,
+    /// Step size, at its highest.
+    pub lr: f64,
+    /// SGD: share of the last direction that is kept.
+    pub momentum: f64,
+    /// SGD: whether the direction looks ahead.
+    pub nesterov: bool,
+    /// Pull of the weights towards 0.
+    pub weight_decay: f64,
+    /// Whether it pulls γ, β and biases too, as in the paper.
+    pub decay_vectors: bool,
+    /// Largest norm of the gradient; 0: any.
+    pub clip_norm: f64,
+    /// How the step size changes over the run.
+    pub schedule: Shape,
+    /// `multi-step`: the finished epochs at which it falls.
+    pub milestones: Vec<u64>,
+    /// `step`: it falls each time so many epochs are finished.
+    pub step_epochs: u64,
+    /// `step`, `multi-step`: by this factor.
+    pub lr_factor: f64,
+    /// Epochs in which it rises linearly to where the schedule has it.
+    pub warmup_epochs: u64,
+    /// Share of each label that is spread over all classes.
+    pub label_smoothing: f64,
+    /// Decay of the average of the weights, each update; 0: none is kept.
+    pub ema: f64,
+    /// Epochs without a better test accuracy after which the run ends; 0: it goes on.
+    pub patience: u64,
+    /// Training batches from which BatchNorm's statistics are estimated again before accuracy is
+    /// measured; 0: they are those of training.
+    pub recalibrate: usize,
+    /// How many of the last checkpoints are kept.
+    pub keep: u64,
+
+    /// Black pixels on every side before a random crop; 0: no crop.
+    pub crop_padding: usize,
+    /// Whether half of the images are mirrored.
+    pub flip: bool,
+    /// Images are turned by up to this many degrees.
+    pub rotation: f64,
+    /// Whether crops of random size and shape are cut and resized.
+    pub random_resized_crop: bool,
+    /// Mean of red, green and blue, where white is 1; none: those of the recipe.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mean: Option<[f64; 3]>,
+    /// Their standard deviation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub std: Option<[f64; 3]>,
+
+    /// E_RG, the epochs between two regenerations; 0: never.
+    pub regen_every: u64,
+    /// The first epoch to regenerate at; none: E_RG.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub regen_start: Option<u64>,
+    /// The last epoch to regenerate at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub regen_until: Option<u64>,
+    /// Which channels.
+    #[serde(with = "text")]
+    pub rule: Rule,
+    /// The threshold.
+    #[serde(with = "text")]
+    pub below: Below,
+    /// The new γ.
+    #[serde(with = "text")]
+    pub to: To,
+    /// One threshold, or one a layer.
+    #[serde(with = "text")]
+    pub scope: Scope,
+    /// Whether γ that are exactly 0 are left alone and out of the median.
+    pub keep_zeros: bool,
+    /// Only layers whose name matches one of these.
+    pub include: Vec<String>,
+    /// No layer whose name matches one of these.
+    pub exclude: Vec<String>,
+    /// What becomes of the optimizer's state of regenerated γ.
+    pub regen_state: RegenState,
+}
+
+/// How a network takes images in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stem {
+    /// As it is defined.
+    #[default]
+    Native,
+    /// For images of 32 × 32.
+    Cifar,
+}
+
+/// An optimizer by name.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimizerName {
+    /// Stochastic gradient descent with momentum.
+    #[default]
+    Sgd,
+    /// Adam with decoupled weight decay; β 0.9 and 0.999, ε 1e-8.
+    AdamW,
+}
+
+/// What becomes of what the optimizer remembers of a regenerated γ.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RegenState {
+    /// It is kept, as in the paper.
+    #[default]
+    Keep,
+    /// It becomes 0.
+    Reset,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Recipe::default().settings()
+    }
+}
+
+impl Settings {
+    /// `base` with the keys of each table in place of its own, the last table first of all.
+    ///
+    /// # Errors
+    /// A key that is no setting, a value that is none of its kind, settings that make no sense.
+    pub fn with(base: &Settings, changes: &[Table]) -> Result<Settings> {
+        let wrong = |err: &dyn std::fmt::Display| Error::Usage(format!("settings: {err}"));
+        let mut all = Table::try_from(base).map_err(|err| wrong(&err))?;
+        for table in changes {
+            all.extend(table.clone());
+        }
+        let settings: Settings = all.try_into().map_err(|err: toml::de::Error| {
+            let text = err.to_string();
+            wrong(&text.trim_end())
+        })?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// Whether the numbers make sense.
+    fn check(&self) -> Result<()> {
+        let finite = |value: f64| value.is_finite() && value >= 0.0;
+        let share = |value: f64| (0.0..1.0).contains(&value);
+        let problems = [
+            (self.epochs == 0, "epochs: 0, expected at least 1"),
+            (self.batch_size == 0, "batch-size: 0, expected at least 1"),
+            (self.accumulate == 0, "accumulate: 0, expected at least 1"),
+            (self.keep == 0, "keep: 0, expected at least 1"),
+            (
+                !(finite(self.lr) && self.lr > 0.0),
+                "lr: expected a number above 0",
+            ),
+            (
+                !share(self.momentum),
+                "momentum: expected a number from 0 up to but not 1",
+            ),
+            (
+                !finite(self.weight_decay),
+                "weight-decay: expected a number from 0 up",
+            ),
+            (
+                !finite(self.clip_norm),
+                "clip-norm: expected a number from 0 up",
+            ),
+            (
+                !(finite(self.lr_factor) && self.lr_factor > 0.0),
+                "lr-factor: expected a number above 0",
+            ),
+            (
+                !(0.0..=1.0).contains(&self.label_smoothing),
+                "label-smoothing: expected a number from 0 to 1",
+            ),
+            (
+                !share(self.ema),
+                "ema: expected a number from 0 up to but not 1",
+            ),
+            (
+                !(0.0..=180.0).contains(&self.rotation),
+                "rotation: expected degrees from 0 to 180",
+            ),
+            (
+                self.nesterov && self.momentum == 0.0 && self.optimizer == OptimizerName::Sgd,
+                "nesterov: needs a momentum above 0",
+            ),
+            (
+                self.schedule == Shape::Step && self.step_epochs == 0,
+                "step-epochs: the schedule step needs at least 1",
+            ),
+            (
+                self.schedule == Shape::OneCycle && self.warmup_epochs > 0,
+                "warmup-epochs: one-cycle has a warm-up of its own",
+            ),
+            (
+                self.random_resized_crop && self.crop_padding > 0,
+                "crop-padding: random-resized-crop crops already",
+            ),
+            (
+                self.regen_start == Some(0),
+                "regen-start: 0, the first epoch is 1",
+            ),
+            (
+                self.std.is_some_and(|std| {
+                    std.iter().any(|value| !(value.is_finite() && *value > 0.0))
+                }),
+                "std: expected numbers above 0",
+            ),
+        ];
+        match problems.iter().find(|(wrong, _)| *wrong) {
+            Some((_, problem)) => Err(Error::Usage((*problem).to_owned())),
+            None => self.filter().map(|_| ()),
+        }
+    }
+
+    /// One update at this step size, after `updates` others.
+    pub fn update(&self, learning_rate: f64, updates: u64) -> Update {
+        Update {
+            optimizer: match self.optimizer {
+                OptimizerName::Sgd => Optimizer::Sgd {
+                    momentum: self.momentum,
+                    nesterov: self.nesterov,
+                },
+                OptimizerName::AdamW => Optimizer::AdamW {
+                    betas: (0.9, 0.999),
+                    epsilon: 1e-8,
+                    step: updates,
+                },
+            },
+            learning_rate,
+            weight_decay: self.weight_decay,
+            spare_vectors: !self.decay_vectors,
+            clip_norm: (self.clip_norm > 0.0).then_some(self.clip_norm),
+        }
+    }
+
+    /// When γ is regenerated, if ever.
+    pub fn regeneration(&self) -> Option<Schedule> {
+        (self.regen_every > 0).then(|| Schedule {
+            every: self.regen_every,
+            start: self.regen_start.unwrap_or(self.regen_every),
+            until: self.regen_until,
+        })
+    }
+
+    /// And how.
+    pub fn rule_options(&self) -> Options {
+        Options {
+            rule: self.rule,
+            below: self.below,
+            to: self.to,
+            scope: self.scope,
+            keep_zeros: self.keep_zeros,
+        }
+    }
+
+    /// And in which layers.
+    ///
+    /// # Errors
+    /// A name that is no regular expression.
+    pub fn filter(&self) -> Result<Filter> {
+        let compiled = |list: &[String]| {
+            let regexes = list.iter().map(|text| {
+                Regex::new(text).map_err(|err| Error::Usage(format!("{text:?}: {err}")))
+            });
+            regexes.collect::<Result<Vec<_>>>()
+        };
+        Ok(Filter {
+            include: compiled(&self.include)?,
+            exclude: compiled(&self.exclude)?,
+        })
+    }
+
+    pub(super) fn warm_up(&self) -> WarmUp {
+        WarmUp {
+            epochs: self.warmup_epochs,
+        }
+    }
+
+    /// As TOML.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("settings are plain values")
+    }
+}
+
+/// The keys of a settings file. They are checked by themselves first, so that an error can say where
+/// in the text it is.
+///
+/// # Errors
+/// The file cannot be read; what stands there is no TOML or no setting.
+pub fn read_file(path: &std::path::Path) -> Result<Table> {
+    const MAX: u64 = 1 << 20;
+    let text = crate::storage::read_small_file(path, MAX).map_err(Error::io("read", path))?;
+    let wrong = |err: toml::de::Error| Error::Usage(format!("{}: {}", path.display(), err));
+    toml::from_str::<Settings>(&text).map_err(wrong)?;
+    toml::from_str(&text).map_err(wrong)
+}

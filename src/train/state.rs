@@ -1,0 +1,95 @@
+//! Where a run is: what `state.json` of a checkpoint says beside the tensors.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::settings::Settings;
+use super::tensors::Precision;
+use crate::checkpoint::run::{MAX_STATE, STATE};
+use crate::error::{Error, Result};
+use crate::storage::read_small_file;
+
+/// The state of a run after a whole number of epochs. With the tensors it decides all that follows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// `ckpt-regen` and its version.
+    pub written_by: String,
+    /// Finished epochs.
+    pub epoch: u64,
+    /// Updates of the parameters so far.
+    pub step: u64,
+    /// Decides everything that is drawn.
+    pub seed: u64,
+    /// How the images of an epoch are ordered.
+    pub order: Order,
+    /// The best epoch so far, by test accuracy.
+    pub best: Option<Best>,
+    /// In which type the tensors are.
+    pub dtype: String,
+    /// The classes by label.
+    pub classes: Vec<String>,
+    /// What else decides the run.
+    pub settings: Settings,
+}
+
+/// How the images of an epoch are ordered: a shuffle of all of them that the seed and the number of
+/// the epoch decide.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// How many images there are.
+    pub images: usize,
+    /// The epoch that comes next, counted from 1.
+    pub next_epoch: u64,
+}
+
+/// An epoch and its accuracy.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// The epoch.
+    pub epoch: u64,
+    /// Percent of the test images whose class was put first.
+    pub test_top1: f64,
+}
+
+impl State {
+    /// Before the first epoch.
+    pub(super) fn new(
+        settings: Settings,
+        classes: Vec<String>,
+        images: usize,
+        precision: Precision,
+    ) -> State {
+        State {
+            written_by: concat!("ckpt-regen ", env!("CARGO_PKG_VERSION")).to_owned(),
+            epoch: 0,
+            step: 0,
+            seed: settings.seed,
+            order: Order {
+                images,
+                next_epoch: 1,
+            },
+            best: None,
+            dtype: precision.dtype().to_string(),
+            classes,
+            settings,
+        }
+    }
+
+    /// Reads the state in the directory of a checkpoint.
+    ///
+    /// # Errors
+    /// There is none, or it is not one of this program's.
+    pub fn read(directory: &Path) -> Result<State> {
+        let file = directory.join(STATE);
+        let text = read_small_file(&file, MAX_STATE).map_err(Error::io("read", &file))?;
+        serde_json::from_str(&text)
+            .map_err(|err| Error::malformed(&file, "file", "the state of a run", err))
+    }
+
+    pub(super) fn to_json(&self) -> Vec<u8> {
+        let mut text = serde_json::to_vec_pretty(self).expect("a state is plain values");
+        text.push(b'\n');
+        text
+    }
+}

@@ -1,0 +1,237 @@
+//! A run: epoch after epoch, and what is done at the end of each.
+
+use std::path::Path;
+
+use super::average::Average;
+use super::checkpoint::Saved;
+use super::data::Loader;
+use super::directory::RunDirectory;
+use super::epoch::{self, Parts, Totals};
+use super::evaluate::{Evaluation, evaluate};
+use super::metrics::{self, Metrics};
+use super::regenerate::Gammas;
+use super::state::{Best, State};
+use super::tensorboard::TensorBoard;
+use super::tensors::Precision;
+use super::{Event, Events};
+use crate::engine::Engine;
+use crate::error::Result;
+
+/// A run that is ready to go on.
+pub struct Trainer {
+    engine: Box<dyn Engine>,
+    precision: Precision,
+    state: State,
+    average: Option<Average>,
+    run: RunDirectory,
+    train: Loader,
+    test: Loader,
+    tensorboard: Option<TensorBoard>,
+}
+
+/// Why a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// All epochs are finished.
+    Finished,
+    /// As many as were asked for.
+    Stopped,
+    /// The test accuracy has not risen for as many epochs as the settings' patience.
+    OutOfPatience,
+}
+
+impl Trainer {
+    pub(super) fn new(
+        engine: Box<dyn Engine>,
+        precision: Precision,
+        state: State,
+        average: Option<Average>,
+        run: RunDirectory,
+        (train, test): (Loader, Loader),
+    ) -> Trainer {
+        Trainer {
+            engine,
+            precision,
+            state,
+            average,
+            run,
+            train,
+            test,
+            tensorboard: None,
+        }
+    }
+
+    /// Keeps the settings, and of a new run the weights that it begins with.
+    pub(super) fn begin(mut self, new: bool, tensorboard: bool) -> Result<Trainer> {
+        if new {
+            self.save_last()?;
+        }
+        self.run.write_settings(&self.state)?;
+        if tensorboard {
+            let directory = self.run.path().join("tensorboard");
+            self.tensorboard = Some(TensorBoard::create(&directory)?);
+        }
+        Ok(self)
+    }
+
+    /// Where the run is.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Its directory.
+    pub fn directory(&self) -> &Path {
+        self.run.path()
+    }
+
+    /// What it trains.
+    pub fn engine(&self) -> &dyn Engine {
+        &*self.engine
+    }
+
+    /// Training images and test images.
+    pub fn images(&self) -> (usize, usize) {
+        (self.train.dataset().len(), self.test.dataset().len())
+    }
+
+    /// Trains until all epochs are finished, or `stop_after` of them.
+    ///
+    /// # Errors
+    /// An image that cannot be read, a number that is no longer finite, a file that cannot be
+    /// written. The last checkpoint is then that of the last finished epoch.
+    pub fn run(&mut self, stop_after: Option<u64>, events: Events<'_>) -> Result<End> {
+        loop {
+            let end = self.end();
+            if end == Some(End::Finished) || self.is_out_of_patience() {
+                return Ok(end.unwrap_or(End::OutOfPatience));
+            }
+            if stop_after.is_some_and(|epochs| self.state.epoch >= epochs) {
+                return Ok(End::Stopped);
+            }
+            self.epoch(events)?;
+        }
+    }
+
+    /// Why no epoch follows this one, if none does.
+    fn end(&self) -> Option<End> {
+        if self.state.epoch >= self.state.settings.epochs {
+            return Some(End::Finished);
+        }
+        self.is_out_of_patience().then_some(End::OutOfPatience)
+    }
+
+    fn is_out_of_patience(&self) -> bool {
+        let (patience, best) = (self.state.settings.patience, self.state.best);
+        patience > 0 && best.is_some_and(|best| self.state.epoch - best.epoch >= patience)
+    }
+
+    /// One epoch: train, test, metrics, best checkpoint, regeneration, last checkpoint.
+    fn epoch(&mut self, events: Events<'_>) -> Result<()> {
+        let number = self.state.epoch + 1;
+        let totals = epoch::train(
+            Parts {
+                engine: &mut *self.engine,
+                loader: &mut self.train,
+                average: self.average.as_mut(),
+                settings: &self.state.settings,
+                step: &mut self.state.step,
+            },
+            number,
+            events,
+        )?;
+        let tested = self.test(number, events)?;
+        self.state.epoch = number;
+        self.state.order.next_epoch = number + 1;
+        let gammas = Gammas::read(&*self.engine, self.precision);
+        let top1 = tested.percent(tested.top1);
+        let is_best = self.state.best.is_none_or(|best| top1 > best.test_top1);
+        if is_best {
+            self.state.best = Some(Best {
+                epoch: number,
+                test_top1: top1,
+            });
+        }
+        let settings = &self.state.settings;
+        let schedule = settings.regeneration();
+        let due = schedule.is_some_and(|schedule| schedule.at(number).now);
+        let plan = match due && self.end().is_none() {
+            true => Some(gammas.plan(self.engine.graph(), settings)?),
+            false => None,
+        };
+        let regenerated = plan.as_ref().map_or(0, |plan| plan.regenerated());
+        let metrics = self.metrics(&totals, &tested, &gammas, regenerated);
+        metrics::append(&self.run.metrics(), &metrics)?;
+        if let Some(tensorboard) = &mut self.tensorboard {
+            tensorboard.write(&metrics)?;
+        }
+        if is_best {
+            self.run.save_best(&self.saved()?)?;
+        }
+        if let Some(plan) = &plan {
+            gammas.write(plan, &self.state.settings, &mut *self.engine);
+        }
+        self.save_last()?;
+        events(Event::Epoch {
+            metrics: &metrics,
+            of: self.state.settings.epochs,
+            is_best,
+        });
+        Ok(())
+    }
+
+    /// Accuracy on the test images: of the average, where there is one.
+    fn test(&mut self, epoch: u64, events: Events<'_>) -> Result<Evaluation> {
+        let (train, test, settings) = (&mut self.train, &mut self.test, &self.state.settings);
+        let images = test.dataset().len();
+        let mut measure = |engine: &mut dyn Engine| {
+            if settings.recalibrate > 0 {
+                epoch::recalibrate(engine, train, settings, epoch)?;
+            }
+            evaluate(engine, test, &mut |done| {
+                events(Event::Testing {
+                    epoch,
+                    done,
+                    images,
+                });
+            })
+        };
+        match &mut self.average {
+            Some(average) => average.lend(&mut *self.engine, measure),
+            None => measure(&mut *self.engine),
+        }
+    }
+
+    fn metrics(
+        &self,
+        totals: &Totals,
+        tested: &Evaluation,
+        gammas: &Gammas,
+        regenerated: usize,
+    ) -> Metrics {
+        Metrics {
+            epoch: self.state.epoch,
+            train_loss: totals.loss,
+            train_top1: totals.top1,
+            test_loss: tested.loss,
+            test_top1: tested.percent(tested.top1),
+            images_per_s: totals.images as f64 / totals.time.as_secs_f64(),
+            lr: totals.lr,
+            regenerated,
+            inhibited: gammas.inhibited(),
+            median_gamma: gammas.median(),
+        }
+    }
+
+    fn saved(&self) -> Result<Saved> {
+        Saved::new(
+            &*self.engine,
+            self.average.as_ref(),
+            &self.state,
+            self.precision,
+        )
+    }
+
+    fn save_last(&self) -> Result<()> {
+        self.run.save_last(&self.saved()?, self.state.settings.keep)
+    }
+}
