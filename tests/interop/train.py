@@ -8,10 +8,10 @@ import subprocess
 import numpy as np
 import torch
 import torch.nn.functional as F
+import torchvision
 from safetensors.torch import load_file
 
 from support import ROOT, check, expect, regen, regenerate
-from networks import torchvisions
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
@@ -67,8 +67,8 @@ def compare(directory, name: str, count: int, epochs: int, *more) -> None:
     ]
     lines = exact(directory / "run", *settings)
     expect(len(lines) == 3, f"{lines}")
-    model = torchvisions(name).double().train()
-    model.load_state_dict({**load_file(directory / "run/epoch-0/model.safetensors")})
+    model = getattr(torchvision.models, name)(weights=None, num_classes=10).double().train()
+    model.load_state_dict(load_file(directory / "run/epoch-0/model.safetensors"))
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
@@ -110,8 +110,7 @@ def _(directory):
 def _(directory):
     out = directory / "run"
     regen("train", "--model", "resnet18", "--data", "digits", "--epochs", 1, "--batch-size", 674, "--out", out)
-    model = torchvisions("resnet18")
-    model.fc = torch.nn.Linear(512, 10)
+    model = torchvision.models.resnet18(weights=None, num_classes=10)
     model.load_state_dict(load_file(out / "last/model.safetensors"))
     kept = load_file(out / "last/optimizer.safetensors")
     expect(set(kept) == {f"{name}.momentum_buffer" for name, _ in model.named_parameters()}, f"{set(kept)}")
