@@ -381,11 +381,6 @@ impl Values {
         write(self, &mut taken[..len]);
         self.buffers[buffer] = taken;
     }
-
-    /// Numbers of all buffers.
-    pub(super) fn len(&self) -> usize {
-        self.buffers.iter().map(Vec::len).sum()
-    }
 }
 
 /// Buffers that are used again.
