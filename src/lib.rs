@@ -11,6 +11,8 @@
 //!                                   inspect (look)
 //!
 //! net (a network as a graph) ─▶ engine (runs it)     weights: a checkpoint's, into either
+//!                                   ▲
+//!                    data ─▶ train ─┘ epochs, and regeneration between them
 //! ```
 //!
 //! Data flows left to right, and a change is a value: a [`regen::Plan`] lists layer, channel, old
@@ -35,8 +37,8 @@
 //! ```
 //!
 //! With the feature `train`, which is on by default, there are networks as graphs (`net`), their
-//! weights (`weights`), data sets (`train::data`), and `candle::regenerate` for models that candle trains
-//! in memory.
+//! weights (`weights`), training (`train`) and its data sets (`train::data`), and `candle::regenerate`
+//! for models that candle trains in memory.
 
 pub mod batchnorm;
 #[cfg(feature = "train")]

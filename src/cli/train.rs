@@ -37,8 +37,14 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
     let mut trainer = train::open(&request, &|graph| engine(graph, threads), Precision::F32)?;
     output::talk_plainly(&about(&trainer, workers(&args.machine)));
     let mut progress = Run::new(trainer.state().epoch, trainer.state().settings.epochs);
-    let end = trainer.run(args.stop_after, &mut |event| progress.on(event))?;
+    let end = trainer.run(args.stop_after, &mut |event| progress.on(event));
     drop(progress);
+    let end = end.inspect_err(|_| {
+        let run = trainer.directory().display();
+        output::note(&format!(
+            "{run}/last is the checkpoint of the last finished epoch; --resume {run} goes on from it"
+        ));
+    })?;
     output::data(|out| writeln!(out, "{}", summary(&trainer, end)))
 }
 

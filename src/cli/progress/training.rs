@@ -90,10 +90,10 @@ impl Run {
         }
         self.drawn = Some(Instant::now());
         let (head, tail) = text();
-        bar.set_length(images as u64);
-        bar.set_position(done as u64);
         bar.set_message(head);
         bar.set_prefix(tail);
+        bar.set_length(images as u64);
+        bar.set_position(done as u64);
     }
 
     /// The time that the rest of the run will take if it goes on like this.
