@@ -108,6 +108,9 @@ impl Moves {
     }
 }
 
+/// Inputs that a step may have though it had fewer before.
+const FEW: usize = 2;
+
 /// Makes every step of moves take its channels from where they were computed, and drops those steps
 /// that nothing reads any more.
 pub(super) fn fold(steps: &mut Vec<Step>, values: usize) {
@@ -147,8 +150,8 @@ pub(super) fn fold(steps: &mut Vec<Step>, values: usize) {
                 }
             }
         }
-        // A part of nothing but padding has nowhere to come from.
-        if inputs.is_empty() {
+        // A part of nothing but padding has nowhere to come from; and each input is a pass over memory.
+        if inputs.is_empty() || inputs.len() > step.inputs.len().max(FEW) {
             continue;
         }
         *moves = ways
