@@ -1,10 +1,12 @@
-//! Training steps of a network on the processor: forward, loss, backward, SGD with Nesterov.
+//! Training steps of a network on the processor: forward, loss, backward, SGD with Nesterov. With
+//! --evaluate, forward only, as a trained network is used.
 //!
 //! cargo bench --bench train_step -- [--model mobilenet_v2] [--batch 128] [--resolution 32]
-//!     [--stem native|cifar] [--threads 2] [--isa avx512|avx2|portable] [--steps 20] [--losses FILE]
+//!     [--stem native|cifar] [--threads 2] [--isa avx512|avx2|portable] [--steps 20] [--evaluate]
 //!
-//! Prints one JSON object: images a second (of the fastest step and of the median one), the losses of
-//! the first three steps on one batch, and the peak memory. Weights and images follow from names by the
+//! Prints one JSON object: images a second (of the fastest step and of the median one), the arithmetic
+//! of a step, the losses of the first three steps on one batch, what the network said of its first
+//! images in the first, and the peak memory. Weights and images follow from names by the
 //! rule of fixtures/golden/generate.py, so that another program can check the losses.
 #![expect(clippy::print_stdout, reason = "a benchmark's result")]
 
@@ -50,9 +52,15 @@ fn main() {
         .expect("a known --isa");
     assert!(isa.is_available(), "this processor has no {}", isa.name());
 
+    let evaluate = args.iter().any(|arg| arg == "--evaluate");
+
     let graph = zoo::build(&name, &options)
         .expect("a network of the zoo")
         .without_noise();
+    let cost = graph.cost().expect("a cost");
+    // Backward there are two products for each one forward.
+    let passes = if evaluate { 1 } else { 3 };
+    let flops = 2 * cost.multiply_adds * passes * images as u64;
     let mut engine = Cpu::new(graph, isa, number("--threads", 2)).expect("an engine");
     fill(&mut engine);
     let len = images * engine.graph().input_shape().len();
@@ -77,28 +85,41 @@ fn main() {
         clip_norm: None,
     };
     let mut losses = Vec::new();
+    let mut outputs = Vec::new();
     let mut seconds = Vec::new();
     for _ in 0..number("--steps", 20) + 3 {
         let begin = Instant::now();
-        let outcome = engine
-            .differentiate(&batch, &Training::default())
-            .expect("a step");
-        engine.update(&update);
+        let outcome = match evaluate {
+            true => engine.evaluate(&batch),
+            false => engine.differentiate(&batch, &Training::default()),
+        };
+        if !evaluate {
+            engine.update(&update);
+        }
         seconds.push(begin.elapsed().as_secs_f64());
-        losses.push(outcome.loss);
+        losses.push(outcome.expect("a step").loss);
+        if outputs.is_empty() {
+            engine.output(&mut outputs);
+        }
     }
     let mut steady = seconds.split_off(3);
     steady.sort_by(f64::total_cmp);
     let result = serde_json::json!({
         "model": name,
+        "evaluate": evaluate,
         "isa": isa.name(),
         "images_per_s": images as f64 / steady[steady.len() / 2],
         "best_images_per_s": images as f64 / steady[0],
+        "flops_per_step": flops,
         "losses": &losses[..3],
+        "outputs": outputs.chunks(options.classes).take(OUTPUTS).collect::<Vec<_>>(),
         "peak_mib": peak_mib(),
     });
     println!("{result}");
 }
+
+/// Images whose outputs are printed.
+const OUTPUTS: usize = 4;
 
 /// Weights by the fill rule.
 fn fill(engine: &mut Cpu) {

@@ -3,8 +3,11 @@
 
 mod common;
 
+use std::collections::BTreeSet;
+
+use ckpt_regen::engine::cpu::Isa;
 use common::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[test]
 fn the_table_fits_80_columns_and_names_every_layer_once() {
@@ -123,6 +126,15 @@ fn wrong_usage_says_what_is_wrong() {
         (&["resnet20", "--stem", "cifar"], "for CIFAR already"),
         (&["--resolution", "64"], "NAME"),
         (&["resnet20", "--dot", "--json"], "cannot be used with"),
+        (&["resnet20", "--dot", "--plan"], "cannot be used with"),
+        (&["resnet20", "--plan", "--batch", "0"], "--batch"),
+        (&["resnet20", "--batch", "2"], "--plan|--profile"),
+        (
+            &["resnet20", "--plan", "--steps", "2"],
+            "cannot be used with",
+        ),
+        (&["resnet20", "--steps", "2"], "--profile"),
+        (&["resnet20", "--profile", "--isa", "sse"], "avx512"),
         (
             &["mobilenet_v2", "--resolution", "18446744073709551615"],
             "too large",
@@ -132,4 +144,185 @@ fn wrong_usage_says_what_is_wrong() {
         let text = fails(2, &args);
         assert!(text.contains(expected), "{args:?}: {text}");
     }
+}
+
+#[test]
+fn the_plan_fits_80_columns_and_computes_every_node() {
+    for entry in ok_json(&["model", "--json"]).as_array().unwrap() {
+        let name = entry["name"].as_str().unwrap();
+        let shown = ok(&["model", name, "--plan", "--batch", "2"]);
+        for line in shown.lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+        let network = ok_json(&["model", name, "--json"]);
+        let plan = ok_json(&["model", name, "--plan", "--batch", "2", "--json"]);
+        let steps = plan["steps"].as_array().unwrap();
+        let nodes = steps
+            .iter()
+            .flat_map(|step| step["nodes"].as_array().unwrap());
+        let planned: BTreeSet<&str> = nodes.map(|node| node.as_str().unwrap()).collect();
+        let nodes = network["nodes"].as_array().unwrap().iter().skip(1);
+        let nodes: BTreeSet<&str> = nodes.map(|node| node["name"].as_str().unwrap()).collect();
+        assert_eq!(planned, nodes, "{name}");
+    }
+}
+
+#[test]
+fn the_bytes_of_a_plan_add_up() {
+    for name in ["shufflenet_v2_x0_5", "mobilenet_v3_small"] {
+        let plan = ok_json(&["model", name, "--plan", "--batch", "3", "--json"]);
+        let bytes = |key: &str| plan["bytes"][key].as_u64().unwrap();
+        let parts = [
+            "values",
+            "gradients",
+            "weights",
+            "weight_gradients",
+            "optimizer_slot",
+            "scratch",
+        ];
+        assert_eq!(parts.map(bytes).iter().sum::<u64>(), bytes("total"));
+        // A buffer is as large as the largest gradient in it.
+        let buffers = plan["gradient_buffers"].as_array().unwrap();
+        let (mut values, mut unshared) = (plan["input"]["bytes"].as_u64().unwrap(), 0);
+        let mut largest = vec![0; buffers.len()];
+        for step in plan["steps"].as_array().unwrap() {
+            let of = &step["output"];
+            let size = of["bytes"].as_u64().unwrap();
+            let in_memory = of["in_memory"].as_array().unwrap().iter();
+            let numbers: u64 = in_memory.map(|n| n.as_u64().unwrap()).product();
+            assert_eq!(size, 3 * 4 * numbers);
+            values += size;
+            if let Some(buffer) = of["gradient_buffer"].as_u64() {
+                unshared += size;
+                largest[buffer as usize] = size.max(largest[buffer as usize]);
+            }
+        }
+        assert_eq!(
+            (values, unshared),
+            (bytes("values"), bytes("unshared_gradients"))
+        );
+        assert_eq!(json!(largest), plan["gradient_buffers"]);
+        assert_eq!(largest.iter().sum::<u64>(), bytes("gradients"));
+    }
+}
+
+#[test]
+fn the_plan_says_what_is_fused_folded_and_framed() {
+    let line = |shown: &str, name: &str| {
+        let mut lines = shown.lines().map(|line| line.split_whitespace().collect());
+        let found = lines.find(|words: &Vec<&str>| words[0] == name);
+        found
+            .unwrap_or_else(|| panic!("{name} in {shown}"))
+            .join(" ")
+    };
+    let shown = ok(&["model", "mobilenet_v2", "--plan", "--batch", "1"]);
+    // 1 × 226 × 226 × 3 and 112 × 112 × 32 numbers of 4 bytes.
+    let images = line(&shown, "input");
+    assert!(
+        images.starts_with("input images, framed 3×224×224 226×226×3 0.6 -"),
+        "{images}"
+    );
+    let norm = line(&shown, "features.0.1");
+    assert!(
+        norm.starts_with("features.0.1 norm + ReLU6 32×112×112 112×112×32 1.5 "),
+        "{norm}"
+    );
+    let padded = line(&shown, "classifier.1");
+    assert!(
+        padded.starts_with("classifier.1 linear 1000×1×1 1×1×1008 "),
+        "{padded}"
+    );
+    let shown = ok(&["model", "shufflenet_v2_x1_0", "--plan"]);
+    assert!(shown.contains(" move: concat, shuffle, slice "), "{shown}");
+}
+
+#[test]
+fn the_plan_of_an_evaluation_has_no_gradients() {
+    let plan = ok_json(&["model", "resnet20", "--plan", "--evaluate", "--json"]);
+    assert_eq!(plan["training"], json!(false));
+    assert_eq!(plan["images"], json!(128));
+    assert_eq!(plan["gradient_buffers"], json!([]));
+    assert_eq!(plan["gradients"], json!(0));
+    for step in plan["steps"].as_array().unwrap() {
+        assert_eq!(step["output"]["gradient_buffer"], json!(null));
+    }
+}
+
+#[test]
+fn a_profile_has_the_time_of_every_step() {
+    let size = ["--width", "0.25", "--resolution", "64", "--batch", "2"];
+    let run = ["--profile", "--steps", "1", "--threads", "2", "--json"];
+    for way in [&[][..], &["--evaluate"]] {
+        let args = [&["model", "mobilenet_v2"], &size[..], &run, way].concat();
+        let profile = ok_json(&args);
+        let plan = [
+            &["model", "mobilenet_v2"],
+            &size[..],
+            &["--plan", "--json"],
+            way,
+        ]
+        .concat();
+        let names = |of: &Value| -> Vec<Value> {
+            let steps = of["steps"].as_array().unwrap().iter();
+            steps.map(|step| step["name"].clone()).collect()
+        };
+        assert_eq!(names(&profile), names(&ok_json(&plan)));
+        let sum = |of: &str, key: &str| -> f64 {
+            let all = profile[of].as_array().unwrap().iter();
+            all.map(|one| one[key].as_f64().unwrap()).sum()
+        };
+        let number = |key: &str| profile[key].as_f64().unwrap();
+        let (forward, backward) = (sum("steps", "forward_ms"), sum("steps", "backward_ms"));
+        assert!((sum("kinds", "forward_ms") - forward).abs() < 1e-6);
+        assert!((sum("kinds", "backward_ms") - backward).abs() < 1e-6);
+        assert_eq!(sum("kinds", "steps"), names(&profile).len() as f64);
+        // One batch, so that its median is its mean.
+        let parts = forward + backward + number("update_ms") + number("rest_ms");
+        assert!((parts - number("median_ms")).abs() < 1e-6, "{profile}");
+        assert!((number("images_per_s") * number("median_ms") - 2000.0).abs() < 1e-6);
+        assert!(forward > 0.0);
+        assert_eq!(backward > 0.0, way.is_empty());
+        assert_eq!(number("update_ms") > 0.0, way.is_empty());
+        assert_eq!(sum("steps", "multiply_adds"), number("multiply_adds"));
+        assert_eq!(profile["threads"], json!(2));
+    }
+}
+
+#[test]
+fn a_profile_shows_the_slowest_steps_first_with_the_instructions_asked_for() {
+    for isa in Isa::ALL {
+        let run = ["--batch", "2", "--steps", "1", "--isa", isa.name()];
+        let args = [&["model", "resnet20", "--profile"], &run[..]].concat();
+        if !isa.is_available() {
+            let text = fails(1, &args);
+            assert!(text.contains("this processor has no "), "{text}");
+            continue;
+        }
+        let shown = ok(&args);
+        let mut lines = shown.lines();
+        let first = lines.next().unwrap();
+        let expected = format!("resnet20: 2 images of 3×32×32, training, {}, ", isa.name());
+        assert!(first.starts_with(&expected), "{first}");
+        let table = lines
+            .skip_while(|line| !line.starts_with("slowest"))
+            .skip(1);
+        let shares = table.map(|line| {
+            assert!(line.chars().count() <= 80, "{line}");
+            let share = line.split_whitespace().last().unwrap();
+            share.trim_end_matches('%').parse().unwrap()
+        });
+        let shares: Vec<f64> = shares.collect();
+        assert_eq!(shares.len(), 10);
+        assert!(shares.is_sorted_by(|a, b| a >= b), "{shown}");
+    }
+}
+
+#[test]
+fn a_batch_that_cannot_be_run_is_refused() {
+    let huge = ["model", "resnet20", "--plan", "--batch", "1000000000000"];
+    let text = fails(1, &huge);
+    assert!(text.contains("more memory than there is"), "{text}");
+    let single = ["model", "mobilenet_v2", "--profile", "--resolution", "32"];
+    let text = fails(1, &[&single[..], &["--batch", "1"]].concat());
+    assert!(text.contains("BatchNorm needs a larger batch"), "{text}");
 }

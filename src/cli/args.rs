@@ -5,6 +5,8 @@ mod train;
 
 use std::path::PathBuf;
 
+#[cfg(feature = "train")]
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use regex::Regex;
@@ -39,7 +41,7 @@ pub(super) enum Command {
     Track(TrackArgs),
     Schema(SchemaArgs),
     #[cfg(feature = "train")]
-    Model(ModelArgs),
+    Model(Box<ModelArgs>),
     #[cfg(feature = "train")]
     Train(Box<TrainArgs>),
     #[cfg(feature = "train")]
@@ -303,12 +305,86 @@ pub(super) struct ModelArgs {
     /// Fail only when nothing of the checkpoint fits
     #[arg(long, requires = "weights")]
     pub(super) partial: bool,
-    /// Print JSON instead: every node with its settings, every tensor
+    /// Print JSON instead: every node with its settings, every tensor; with --plan or --profile,
+    /// every step
     #[arg(long)]
     pub(super) json: bool,
     /// Print a drawing for Graphviz instead: … --dot | dot -Tsvg > network.svg
     #[arg(long, requires = "name", conflicts_with = "json")]
     pub(super) dot: bool,
+
+    /// Show instead how the engine computes a batch: one line a step, with what it does in one go,
+    /// what it computes, how that lies in memory and the memory it takes; runs nothing
+    #[arg(long, requires = "name", conflicts_with_all = ["weights", "dot"])]
+    #[arg(group = "engine", help_heading = "On the engine")]
+    pub(super) plan: bool,
+    /// Run training steps on made-up images instead, and show how long each kind of step takes, and
+    /// the ten slowest
+    #[arg(long, requires = "name", conflicts_with_all = ["weights", "dot"])]
+    #[arg(group = "engine", help_heading = "On the engine")]
+    pub(super) profile: bool,
+    /// Images in a batch [default: 128]
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "engine",
+        help_heading = "On the engine"
+    )]
+    #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    pub(super) batch: Option<usize>,
+    /// Forward only, as a trained network is used
+    #[arg(long, requires = "engine", help_heading = "On the engine")]
+    pub(super) evaluate: bool,
+    /// How many batches are timed, after two that are not [default: 10]
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "profile",
+        conflicts_with = "plan",
+        help_heading = "On the engine"
+    )]
+    #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
+    pub(super) steps: Option<usize>,
+    /// How many threads [default: one for each processor]
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "profile",
+        conflicts_with = "plan",
+        help_heading = "On the engine"
+    )]
+    #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..=1024))]
+    pub(super) threads: Option<usize>,
+    /// Which vector instructions [default: the fastest that the processor has]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "ISA",
+        requires = "profile",
+        conflicts_with = "plan"
+    )]
+    #[arg(help_heading = "On the engine")]
+    pub(super) isa: Option<IsaName>,
+}
+
+/// A set of vector instructions.
+#[cfg(feature = "train")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum IsaName {
+    Avx512,
+    Avx2,
+    Portable,
+}
+
+#[cfg(feature = "train")]
+impl From<IsaName> for crate::engine::cpu::Isa {
+    fn from(name: IsaName) -> crate::engine::cpu::Isa {
+        match name {
+            IsaName::Avx512 => crate::engine::cpu::Isa::Avx512,
+            IsaName::Avx2 => crate::engine::cpu::Isa::Avx2,
+            IsaName::Portable => crate::engine::cpu::Isa::Portable,
+        }
+    }
 }
 
 /// How a network takes images in.

@@ -1,15 +1,22 @@
 //! `ckpt-regen model`.
 
 mod list;
+mod measure;
+mod plan;
+mod profile;
+mod steps;
 mod table;
 
 use std::path::Path;
 
 use serde_json::Value;
+use unicode_width::UnicodeWidthStr as _;
 
 use super::args::ModelArgs;
 use super::output;
 use crate::checkpoint::Checkpoint;
+use crate::engine::Engine as _;
+use crate::engine::cpu::{Cpu, Isa};
 use crate::error::Result;
 use crate::inspect::printable_lines;
 use crate::net::zoo::{self, Options, Stem};
@@ -27,6 +34,26 @@ pub(super) fn run(args: &ModelArgs) -> Result<()> {
     let graph = zoo::build(name, &options(name, args)?)?;
     if let Some(path) = &args.weights {
         return compare(&graph, path, args);
+    }
+    let images = args.batch.unwrap_or(128);
+    if args.plan {
+        // Which threads and instructions run a plan makes no difference to it.
+        let mut engine = Cpu::new(graph, Isa::Portable, 1)?;
+        let report = engine.plan(images, !args.evaluate)?;
+        return match args.json {
+            true => json(&plan::to_json(engine.graph(), &report)),
+            false => text(&plan::render(engine.graph(), &report, output::width())),
+        };
+    }
+    if args.profile {
+        let isa = args.isa.map_or_else(Isa::best, Isa::from);
+        let mut engine = Cpu::new(graph, isa, args.threads.unwrap_or(0))?;
+        let batches = args.steps.unwrap_or(10);
+        let times = measure::measure(&mut engine, images, !args.evaluate, batches)?;
+        return match args.json {
+            true => json(&profile::to_json(engine.graph(), &times)?),
+            false => text(&profile::render(engine.graph(), &times, output::width())),
+        };
     }
     if args.json {
         return json(&render::to_json(&graph)?);
@@ -116,6 +143,20 @@ fn short(number: u64) -> String {
     }
 }
 
+/// A name in exactly `width` columns; of a longer one the end, by which layers differ.
+fn end(name: &str, width: usize) -> String {
+    let mut cut = name.to_owned();
+    if name.width() > width {
+        let mut rest = name.chars();
+        while rest.as_str().width() >= width && rest.next().is_some() {}
+        cut = format!("…{}", rest.as_str());
+    }
+    format!("{cut}{}", " ".repeat(width.saturating_sub(cut.width())))
+}
+
+/// A name is not cut shorter, however narrow the terminal.
+const SHORTEST_NAME: usize = 12;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,5 +177,12 @@ mod tests {
             "0  ", "999  ", "1.00 k", "9.99 k", "10.0 k", "999.9 k", "1.00 M", "18.4 E",
         ];
         assert_eq!(numbers.map(short), expected);
+    }
+
+    #[test]
+    fn a_long_name_keeps_its_end() {
+        assert_eq!(end("layer4.1.conv2", 9), "….1.conv2");
+        assert_eq!(end("fc", 4), "fc  ");
+        assert_eq!(end("幅幅幅", 4), "…幅 ");
     }
 }

@@ -5,13 +5,10 @@ use std::fmt::Write as _;
 use unicode_width::UnicodeWidthStr;
 
 use super::super::BOLD;
-use super::{batch_norms, grouped, short};
+use super::{SHORTEST_NAME, batch_norms, end, grouped, short};
 use crate::error::Result;
 use crate::inspect::{percent, printable};
 use crate::net::{Cost, Graph, Layer, Op, layers};
-
-/// A name is not cut shorter, however narrow the terminal.
-const SHORTEST_NAME: usize = 12;
 
 const MACS: usize = "999.9 M".len();
 const SHARE: usize = "share".len();
@@ -96,27 +93,4 @@ fn is_shown(graph: &Graph, layer: &Layer) -> bool {
         .any(|input| pixels(input.index()) != first.shape.pixels());
     let has_tensors = |index: &usize| !graph.nodes()[*index].op.tensors().is_empty();
     layer.nodes.iter().any(has_tensors) || (resized && first.op != Op::Gate)
-}
-
-/// A name in exactly `width` columns; of a longer one the end, by which layers differ.
-fn end(name: &str, width: usize) -> String {
-    let mut cut = name.to_owned();
-    if name.width() > width {
-        let mut rest = name.chars();
-        while rest.as_str().width() >= width && rest.next().is_some() {}
-        cut = format!("…{}", rest.as_str());
-    }
-    format!("{cut}{}", " ".repeat(width.saturating_sub(cut.width())))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_long_name_keeps_its_end() {
-        assert_eq!(end("layer4.1.conv2", 9), "….1.conv2");
-        assert_eq!(end("fc", 4), "fc  ");
-        assert_eq!(end("幅幅幅", 4), "…幅 ");
-    }
 }

@@ -18,12 +18,14 @@ mod multiply;
 mod norm;
 mod parameter;
 mod plan;
+mod report;
 mod step;
 #[cfg(test)]
 mod tests;
 mod update;
 
 pub use isa::Isa;
+pub use report::{PlanReport, PlannedStep, PlannedValue};
 
 use std::time::Instant;
 
@@ -97,22 +99,30 @@ impl Cpu {
         })
     }
 
+    /// The instructions it uses.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// How many threads it runs on.
+    pub fn threads(&self) -> usize {
+        self.threads.current_num_threads()
+    }
+
+    /// The number of the plan for such a batch, which is made where there is none.
+    fn planned(&mut self, images: usize, training: bool) -> usize {
+        let mut plans = self.plans.iter();
+        let found = plans.position(|plan| plan.fits(images, training));
+        found.unwrap_or_else(|| {
+            self.plans.push(Plan::new(&self.graph, images, training));
+            self.plans.len() - 1
+        })
+    }
+
     /// Runs the batch forward.
     fn forward(&mut self, batch: &Batch<'_>, seed: Option<u64>) -> Result<usize> {
         check(&self.graph, batch, seed.is_some())?;
-        let images = batch.labels.len();
-        let found = self
-            .plans
-            .iter()
-            .position(|plan| plan.fits(images, seed.is_some()));
-        let at = match found {
-            Some(at) => at,
-            None => {
-                self.plans
-                    .push(Plan::new(&self.graph, images, seed.is_some()));
-                self.plans.len() - 1
-            }
-        };
+        let at = self.planned(batch.labels.len(), seed.is_some());
         self.last = Some(at);
         let Plan {
             layout,
@@ -159,6 +169,13 @@ impl Cpu {
             backward: step.seconds.1,
         });
         times.collect()
+    }
+
+    /// Counts the times of all steps from 0 again.
+    pub fn clear_times(&mut self) {
+        for step in self.plans.iter_mut().flat_map(|plan| &mut plan.steps) {
+            step.seconds = (0.0, 0.0);
+        }
     }
 
     fn outcome(&self, plan: usize, labels: &[u32]) -> Outcome {

@@ -41,6 +41,13 @@ impl Normal {
         }
     }
 
+    /// Bytes it holds.
+    pub(super) fn bytes(&self) -> usize {
+        let rows = [&self.mean, &self.scale, &self.slope, &self.shift];
+        let rows = rows.into_iter().chain([&self.constant, &self.linear]);
+        rows.map(|row| size_of_val(&row[..])).sum::<usize>() + size_of_val(&self.sums[..])
+    }
+
     /// Takes the running statistics.
     pub(super) fn take(&mut self, running: Pair<'_>, affine: Pair<'_>, epsilon: f64) {
         for (channel, (mean, variance)) in running.0.iter().zip(running.1).enumerate() {

@@ -374,6 +374,16 @@ impl Values {
         &self.buffers[buffer][..len]
     }
 
+    /// The buffer that a value is in.
+    pub(super) fn buffer(&self, value: usize) -> usize {
+        self.places[value].0
+    }
+
+    /// All buffers.
+    pub(super) fn buffers(&self) -> impl Iterator<Item = &[f32]> {
+        self.buffers.iter().map(|buffer| &buffer[..])
+    }
+
     /// Lets a value be written while others are read.
     pub(super) fn write(&mut self, value: usize, write: impl FnOnce(&Values, &mut [f32])) {
         let (buffer, len) = self.places[value];

@@ -1,0 +1,244 @@
+//! The plan for people: which steps there are, what they do in one go, and the memory they take.
+
+use super::Cpu;
+use super::layout::{Images, padded, stride};
+use super::parameter::Parameter;
+use super::plan::{Kind, Plan, Step};
+use crate::error::Result;
+use crate::net::{Graph, Op, Shape};
+
+/// What an engine does for a batch of one size, and what memory that takes.
+///
+/// Bytes are those of all numbers that the plan holds; tables of sizes and places are left out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlanReport {
+    /// Images in a batch.
+    pub images: usize,
+    /// Whether it can run backward too.
+    pub training: bool,
+    /// The images as the first step reads them.
+    pub input: PlannedValue,
+    /// The steps, in the order in which they run forward.
+    pub steps: Vec<PlannedStep>,
+    /// Bytes of each buffer of values. In training each value has its own; in evaluation those share
+    /// one that live one after the other.
+    pub value_buffers: Vec<usize>,
+    /// Bytes of each gradient buffer.
+    pub gradient_buffers: Vec<usize>,
+    /// Bytes that the gradients of all values would take without sharing buffers.
+    pub unshared_gradients: usize,
+    /// Bytes of the network's tensors, as the engine keeps them: with padding.
+    pub tensors: usize,
+    /// Bytes of the parameters' gradients; an engine holds them in evaluation too.
+    pub tensor_gradients: usize,
+    /// Bytes of one number for each parameter, of which SGD with momentum keeps one and AdamW two
+    /// from the first update on; 0 in evaluation.
+    pub slot: usize,
+    /// Bytes of what steps use while they run, and of the statistics of normalisations.
+    pub scratch: usize,
+}
+
+/// A step of a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedStep {
+    /// The node it computes, or begins with, as [`StepTime::node`](super::StepTime::node).
+    pub node: usize,
+    /// What kind of step it is.
+    pub kind: &'static str,
+    /// All nodes that it computes in one go, in their order: indices into [`Graph::nodes`]. Where
+    /// channels only change places, several steps may share a node.
+    pub nodes: Vec<usize>,
+    /// The nodes whose values it reads.
+    pub inputs: Vec<usize>,
+    /// What it computes.
+    pub value: PlannedValue,
+}
+
+/// A value of a plan, and how it lies in memory: image by image, row by row, pixel by pixel, channels
+/// last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlannedValue {
+    /// The value of one image.
+    pub shape: Shape,
+    /// Rows of an image in memory.
+    pub rows: usize,
+    /// Pixels of a row.
+    pub columns: usize,
+    /// Numbers of a pixel: channels, and padding to whole vectors.
+    pub channels: usize,
+    /// Whether rows and columns include the padding of the convolution that reads it.
+    pub framed: bool,
+    /// Bytes of all images.
+    pub bytes: usize,
+    /// Which buffer it is in.
+    pub buffer: usize,
+    /// Which buffer its gradient is put into; `None` where there is no gradient.
+    pub gradient: Option<usize>,
+}
+
+impl PlanReport {
+    /// Bytes of all buffers of values.
+    pub fn values(&self) -> usize {
+        self.value_buffers.iter().sum()
+    }
+
+    /// How many values have a gradient.
+    pub fn gradients(&self) -> usize {
+        let values = self.steps.iter().map(|step| step.value);
+        let values = values.chain([self.input]);
+        values.filter(|value| value.gradient.is_some()).count()
+    }
+
+    /// Bytes of everything, with one slot for the optimizer.
+    pub fn total(&self) -> usize {
+        self.values()
+            + self.gradient_buffers.iter().sum::<usize>()
+            + self.tensors
+            + self.tensor_gradients
+            + self.slot
+            + self.scratch
+    }
+}
+
+impl Cpu {
+    /// Plans for batches of this size, as running one does, and describes the plan.
+    ///
+    /// # Errors
+    /// No images, or so many that their values cannot be had.
+    pub fn plan(&mut self, images: usize, training: bool) -> Result<PlanReport> {
+        self.check_size(images)?;
+        let at = self.planned(images, training);
+        Ok(report(&self.graph, &self.parameters, &self.plans[at]))
+    }
+
+    /// Whether the values that convolutions compute, which every plan keeps, can be had at all.
+    fn check_size(&self, images: usize) -> Result<()> {
+        let nodes = self.graph.nodes();
+        let error = |reason| Err(self.graph.error(&nodes[0].name, reason));
+        if images == 0 {
+            return error("a batch has at least 1 image".to_owned());
+        }
+        let is_kept = |op: &Op| matches!(op, Op::Convolution { .. } | Op::Linear { .. });
+        let kept = nodes.iter().filter(|node| is_kept(&node.op));
+        let numbers = kept.map(|node| {
+            let channels = node.shape.channels.checked_next_multiple_of(stride(1));
+            let channels = channels.unwrap_or(usize::MAX) as u128;
+            node.shape.pixels() as u128 * channels
+        });
+        let bytes =
+            (numbers.sum::<u128>() * size_of::<f32>() as u128).saturating_mul(images as u128);
+        let possible = usize::try_from(bytes)
+            .is_ok_and(|bytes| Vec::<u8>::new().try_reserve_exact(bytes).is_ok());
+        match possible {
+            true => Ok(()),
+            false => error(format!(
+                "a batch of {images} images takes more memory than there is: {} GiB and more",
+                bytes >> 30
+            )),
+        }
+    }
+}
+
+fn report(graph: &Graph, parameters: &[Parameter], plan: &Plan) -> PlanReport {
+    let images = plan.images;
+    let gradient = |value: usize| {
+        let place = plan.places.get(value).copied();
+        place.filter(|place| *place != usize::MAX)
+    };
+    let bytes = |numbers: &[f32]| size_of_val(numbers);
+    let value = |number: usize, shape: Shape, layout: Images| {
+        let (rows, columns, channels, framed) = match layout {
+            Images::Padded => (shape.height, shape.width, stride(shape.channels), false),
+            Images::Framed { before, after } => (
+                shape.height + before.0 + after.0,
+                shape.width + before.1 + after.1,
+                shape.channels,
+                true,
+            ),
+        };
+        PlannedValue {
+            shape,
+            rows,
+            columns,
+            channels,
+            framed,
+            bytes: bytes(plan.values.get(number)),
+            buffer: plan.values.buffer(number),
+            gradient: gradient(number),
+        }
+    };
+    let steps = plan.steps.iter().map(|step| PlannedStep {
+        node: step.node,
+        kind: step.kind.name(),
+        nodes: nodes(graph, &plan.steps, step),
+        inputs: step.inputs.iter().map(|input| input.value).collect(),
+        value: value(step.output, step.shape, Images::Padded),
+    });
+    let with_gradient = (0..graph.nodes().len()).filter(|number| gradient(*number).is_some());
+    let unshared = with_gradient.map(|number| images * padded(graph.nodes()[number].shape));
+    let trained = parameters.iter().filter(|kept| !kept.gradient.is_empty());
+    let slot = trained.map(|kept| bytes(&kept.value)).sum();
+    let norms = plan.steps.iter().map(|step| match &step.kind {
+        Kind::Norm { normal, .. } => normal.bytes(),
+        _ => 0,
+    });
+    let scratch = &plan.scratch;
+    let shared = [&scratch.turned, &scratch.parts, &scratch.zeros];
+    let shared = shared
+        .into_iter()
+        .chain([&scratch.logits, &scratch.logits_gradient]);
+    PlanReport {
+        images,
+        training: !plan.gradients.is_empty(),
+        input: value(0, graph.input_shape(), plan.layout),
+        steps: steps.collect(),
+        value_buffers: plan.values.buffers().map(bytes).collect(),
+        gradient_buffers: plan.gradients.iter().map(|buffer| bytes(buffer)).collect(),
+        unshared_gradients: unshared.sum::<usize>() * size_of::<f32>(),
+        tensors: parameters.iter().map(|kept| bytes(&kept.value)).sum(),
+        tensor_gradients: parameters.iter().map(|kept| bytes(&kept.gradient)).sum(),
+        slot: if plan.gradients.is_empty() { 0 } else { slot },
+        scratch: norms.sum::<usize>() + shared.map(|buffer| bytes(buffer)).sum::<usize>(),
+    }
+}
+
+/// The nodes between what a step reads and what it computes.
+fn nodes(graph: &Graph, steps: &[Step], step: &Step) -> Vec<usize> {
+    let is_move = |step: &Step| matches!(step.kind, Kind::Move(_));
+    // Where a search ends: a step takes channels only past steps that move them.
+    let mut ends = vec![false; step.output + 1];
+    ends[0] = true;
+    for other in steps.iter().filter(|other| other.output < step.output) {
+        ends[other.output] = !is_move(other);
+    }
+    // For each node whether it leads to what the step reads.
+    let mut leads: Vec<Option<bool>> = vec![None; step.output + 1];
+    for input in &step.inputs {
+        leads[input.value] = Some(true);
+    }
+    let mut found = Vec::new();
+    let mut open = vec![step.output];
+    while let Some(&node) = open.last() {
+        if leads[node].is_some() {
+            open.pop();
+            continue;
+        }
+        if ends[node] {
+            leads[node] = Some(false);
+            continue;
+        }
+        let inputs = graph.nodes()[node].inputs.iter().map(|input| input.index());
+        match inputs.clone().find(|input| leads[*input].is_none()) {
+            Some(input) => open.push(input),
+            None => {
+                let leads_there = inputs.clone().any(|input| leads[input] == Some(true));
+                leads[node] = Some(leads_there);
+                if leads_there {
+                    found.push(node);
+                }
+            }
+        }
+    }
+    found.sort_unstable();
+    found
+}
