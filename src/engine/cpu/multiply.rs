@@ -24,12 +24,43 @@ pub(super) fn rows_by_strips<S: Simd, const MR: usize, const NS: usize, const V:
     let depth = a[0].len();
     let a = a.map(|row| &row[..depth]);
     let b = b.map(|strip| &vectors::<S, V>(strip)[..depth]);
+    if !is_fused::<S>() {
+        // With two roundings a product, long sums are made of short ones.
+        for first in (0..depth).step_by(SHORT) {
+            let mut part = [[[simd.splat_f32s(0.0); V]; NS]; MR];
+            for k in first..depth.min(first + SHORT) {
+                let b = b.map(|strip| strip[k]);
+                for (part, a) in part.iter_mut().zip(&a) {
+                    add_multiple(simd, part, a[k], &b);
+                }
+            }
+            let part = part.as_flattened().as_flattened();
+            for (acc, part) in acc
+                .as_flattened_mut()
+                .as_flattened_mut()
+                .iter_mut()
+                .zip(part)
+            {
+                *acc = simd.add_f32s(*acc, *part);
+            }
+        }
+        return;
+    }
     for k in 0..depth {
         let b = b.map(|strip| strip[k]);
         for (acc, a) in acc.iter_mut().zip(&a) {
             add_multiple(simd, acc, a[k], &b);
         }
     }
+}
+
+/// Products that are summed up before the sum is added to others.
+const SHORT: usize = 32;
+
+/// Whether there are instructions for a · b + c with one rounding.
+#[inline(always)]
+fn is_fused<S: Simd>() -> bool {
+    TypeId::of::<S>() != TypeId::of::<Scalar256b>()
 }
 
 /// acc[i][j] += a[i] · b[j]: one row of two matrices whose product over rows is wanted.
@@ -70,9 +101,8 @@ pub(super) fn vectors<S: Simd, const V: usize>(x: &[f32]) -> &[[S::f32s; V]] {
 /// number would give one.
 #[inline(always)]
 pub(super) fn multiply_add<S: Simd>(simd: S, a: S::f32s, b: S::f32s, c: S::f32s) -> S::f32s {
-    if TypeId::of::<S>() == TypeId::of::<Scalar256b>() {
-        simd.add_f32s(simd.mul_f32s(a, b), c)
-    } else {
-        simd.mul_add_f32s(a, b, c)
+    match is_fused::<S>() {
+        true => simd.mul_add_f32s(a, b, c),
+        false => simd.add_f32s(simd.mul_f32s(a, b), c),
     }
 }
