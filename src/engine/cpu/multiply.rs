@@ -55,7 +55,7 @@ pub(super) fn rows_by_strips<S: Simd, const MR: usize, const NS: usize, const V:
 }
 
 /// Products that are summed up before the sum is added to others.
-const SHORT: usize = 32;
+const SHORT: usize = 8;
 
 /// Whether there are instructions for a · b + c with one rounding.
 #[inline(always)]
