@@ -10,11 +10,12 @@ use super::super::BOLD;
 use super::super::output::plural;
 use super::steps::{name, what};
 use super::{SHORTEST_NAME, end};
-use crate::engine::cpu::{PlanReport, PlannedStep, PlannedValue};
+use crate::engine::cpu::{Place, PlanReport, PlannedStep, PlannedValue};
 use crate::net::Graph;
 
 const MIB: usize = "12345.6".len();
-const GRADIENT: usize = "gradient".len();
+const VALUE: usize = "buf".len();
+const GRADIENT: usize = "grad".len();
 const TOTAL: usize = "their gradients".len();
 
 struct Row {
@@ -23,6 +24,7 @@ struct Row {
     output: String,
     layout: String,
     value: PlannedValue,
+    segment: usize,
 }
 
 /// Every step and the memory of the whole; `width` columns wide where that is possible.
@@ -31,27 +33,30 @@ pub(super) fn render(graph: &Graph, plan: &PlanReport, width: usize) -> String {
         true => "images, framed",
         false => "images",
     };
-    let row = |name, what, value: PlannedValue| Row {
+    let row = |name, what, value: PlannedValue, segment: usize| Row {
         name,
         what,
         output: value.shape.to_string(),
         layout: format!("{}×{}×{}", value.rows, value.columns, value.channels),
         value,
+        segment,
     };
-    let mut rows = vec![row(
-        graph.nodes()[0].name.clone(),
-        images.into(),
-        plan.input,
-    )];
+    let name_of_images = graph.nodes()[0].name.clone();
+    let mut rows = vec![row(name_of_images, images.into(), plan.input, 0)];
     let steps = plan.steps.iter();
-    rows.extend(steps.map(|step| row(name(graph, step), what(graph, step), step.value)));
+    rows.extend(steps.map(|step| {
+        let (name, what) = (name(graph, step), what(graph, step));
+        row(name, what, step.value, step.segment)
+    }));
+    // As they run: what waits for its reader is in a later segment.
+    rows.sort_by_key(|row| row.segment);
     let column = |text: fn(&Row) -> &str, heading: &str| {
         let longest = rows.iter().map(|row| text(row).width()).max();
         longest.unwrap_or(0).max(heading.width())
     };
     let output = column(|row| &row.output, "output");
     let layout = column(|row| &row.layout, "in memory");
-    let room = width.saturating_sub(output + layout + MIB + GRADIENT + 5);
+    let room = width.saturating_sub(output + layout + MIB + VALUE + GRADIENT + 6);
     let kind = column(|row| &row.what, "what");
     let shown = column(|row| &row.name, "step").min(room.saturating_sub(kind).max(SHORTEST_NAME));
 
@@ -72,24 +77,26 @@ pub(super) fn render(graph: &Graph, plan: &PlanReport, width: usize) -> String {
     );
     let _ = writeln!(
         out,
-        "{:<shown$} {:<kind$} {:>output$} {:>layout$} {:>MIB$} {:>GRADIENT$}",
-        "step",
-        "what",
-        "output",
-        "in memory",
-        "MiB",
-        if plan.training { "gradient" } else { "buffer" }
+        "{:<shown$} {:<kind$} {:>output$} {:>layout$} {:>MIB$} {:>VALUE$} {:>GRADIENT$}",
+        "step", "what", "output", "in memory", "MiB", "buf", "grad"
     );
+    let place = |place: Option<Place>| match place {
+        None => "-".to_owned(),
+        Some(Place::Block) => "·".to_owned(),
+        Some(Place::Buffer(number)) => number.to_string(),
+    };
+    let mut last = None;
     for row in &rows {
-        // In training every value has a buffer of its own.
-        let buffer = match plan.training {
-            true => row.value.gradient,
-            false => Some(row.value.buffer),
-        };
-        let buffer = buffer.map_or("-".to_owned(), |buffer| buffer.to_string());
+        if last != Some(row.segment) {
+            let images = plan.segments[row.segment].images;
+            let images = plural(images, "image");
+            let _ = writeln!(out, "segment {}: {images} at a time", row.segment);
+            last = Some(row.segment);
+        }
+        let (value, gradient) = (place(Some(row.value.place)), place(row.value.gradient));
         let _ = writeln!(
             out,
-            "{} {:<kind$} {:>output$} {:>layout$} {:>MIB$} {buffer:>GRADIENT$}",
+            "{} {:<kind$} {:>output$} {:>layout$} {:>MIB$} {value:>VALUE$} {gradient:>GRADIENT$}",
             end(&row.name, shown),
             row.what,
             row.output,
@@ -114,28 +121,25 @@ pub(super) fn render(graph: &Graph, plan: &PlanReport, width: usize) -> String {
 
 /// The parts of the memory, and all of it.
 fn totals(plan: &PlanReport) -> Vec<(&'static str, String, usize)> {
-    let buffers = plan.gradient_buffers.len();
-    let gradients = match buffers {
-        0 => "none".to_owned(),
-        _ => format!(
-            "{} for {}; unshared {} MiB",
-            plural(buffers, "buffer"),
-            plan.gradients(),
-            mib(plan.unshared_gradients)
-        ),
-    };
+    let backward = plan.segments.iter().filter(|segment| segment.backward);
+    let (all, backward) = (plan.segments.len(), backward.count());
+    let segments = format!(
+        "{} forward and {backward} backward, {}",
+        plural(all - backward, "segment"),
+        plural(plan.tasks, "task")
+    );
+    let buffers = format!(
+        "{}; {} MiB if none were shared",
+        plural(plan.buffers.len(), "buffer"),
+        mib(plan.unshared)
+    );
     let optimizer = match plan.slot {
         0 => "none",
         _ => "SGD's momentum; AdamW keeps twice as much",
     };
-    let values = format!(
-        "{} for {} and the images",
-        plural(plan.value_buffers.len(), "buffer"),
-        plural(plan.steps.len(), "step")
-    );
     vec![
-        ("values", values, plan.values()),
-        ("gradients", gradients, plan.gradient_buffers.iter().sum()),
+        ("all images", buffers, plan.buffers.iter().sum()),
+        ("blocks", segments, plan.blocks),
         (
             "weights",
             "with running statistics".to_owned(),
@@ -168,13 +172,16 @@ pub(super) fn to_json(graph: &Graph, plan: &PlanReport) -> Value {
         "training": plan.training,
         "input": value_json(&plan.input),
         "steps": steps,
-        "value_buffers": plan.value_buffers,
-        "gradient_buffers": plan.gradient_buffers,
-        "gradients": plan.gradients(),
+        "segments": plan.segments.iter().map(|segment| json!({
+            "backward": segment.backward,
+            "images": segment.images,
+        })).collect::<Vec<Value>>(),
+        "tasks": plan.tasks,
+        "buffers": plan.buffers,
         "bytes": {
-            "values": plan.values(),
-            "gradients": plan.gradient_buffers.iter().sum::<usize>(),
-            "unshared_gradients": plan.unshared_gradients,
+            "buffers": plan.buffers.iter().sum::<usize>(),
+            "blocks": plan.blocks,
+            "unshared": plan.unshared,
             "weights": plan.tensors,
             "weight_gradients": plan.tensor_gradients,
             "optimizer_slot": plan.slot,
@@ -195,18 +202,24 @@ fn step_json(graph: &Graph, step: &PlannedStep) -> Value {
         "what": what(graph, step),
         "nodes": names(&step.nodes),
         "inputs": names(&step.inputs),
+        "segment": step.segment,
+        "again": step.again,
         "output": value_json(&step.value),
     })
 }
 
 fn value_json(value: &PlannedValue) -> Value {
     let shape = value.shape;
+    let buffer = |place: Place| match place {
+        Place::Buffer(number) => json!(number),
+        Place::Block => json!("block"),
+    };
     json!({
         "shape": [shape.channels, shape.height, shape.width],
         "in_memory": [value.rows, value.columns, value.channels],
         "framed": value.framed,
         "bytes": value.bytes,
-        "buffer": value.buffer,
-        "gradient_buffer": value.gradient,
+        "buffer": buffer(value.place),
+        "gradient_buffer": value.gradient.map(buffer),
     })
 }

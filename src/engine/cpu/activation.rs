@@ -1,13 +1,10 @@
 //! Functions of one number, for vectors: no branch, no call. Where they are more than a comparison,
 //! they agree with the plain ones but for rounding.
 
-use pulp::{Simd, WithSimd};
-use rayon::prelude::*;
-
 use super::isa::Isa;
 use super::multiply::multiply_add;
-use super::norm::Into;
 use crate::net::Activation;
+use pulp::{Simd, WithSimd};
 
 /// An activation, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,9 +174,7 @@ fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
 
 /// y = f(x).
 pub(super) fn forward(isa: Isa, function: Function, x: &[f32], y: &mut [f32]) {
-    y.par_chunks_mut(CHUNK)
-        .zip(x.par_chunks(CHUNK))
-        .for_each(|(y, x)| isa.run(Forward { function, x, y }));
+    isa.run(Forward { function, x, y });
 }
 
 struct Forward<'a> {
@@ -202,11 +197,24 @@ impl WithSimd for Forward<'_> {
     }
 }
 
+/// Where the gradient of an output is, and where that of the input goes.
+pub(super) enum Into<'a> {
+    /// In its place.
+    Same(&'a mut [f32]),
+    /// Elsewhere, written or added.
+    Other {
+        dy: &'a [f32],
+        dx: &'a mut [f32],
+        add: bool,
+    },
+}
+
 /// dx = dy · f′(x).
 pub(super) fn backward(isa: Isa, function: Function, x: &[f32], gradients: Into<'_>) {
-    gradients.each_chunk(1, |at, into| {
-        let x = &x[at..][..into.len()];
-        isa.run(Backward { function, x, into });
+    isa.run(Backward {
+        function,
+        x,
+        into: gradients,
     });
 }
 
@@ -241,6 +249,3 @@ impl WithSimd for Backward<'_> {
         });
     }
 }
-
-/// Numbers that a thread takes at a time.
-const CHUNK: usize = 1 << 14;

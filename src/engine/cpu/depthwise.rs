@@ -1,7 +1,6 @@
 //! Convolutions that give every channel one filter of its own.
 
 use pulp::{Simd, WithSimd};
-use rayon::prelude::*;
 
 use super::convolution::{Geometry, Tap, Walk};
 use super::isa::Isa;
@@ -18,8 +17,8 @@ pub(super) fn gather(
     source: &[f32],
     (result, add): (&mut [f32], bool),
 ) {
-    let images = source.par_chunks_exact(padded(shapes.0));
-    let results = result.par_chunks_exact_mut(padded(shapes.1));
+    let images = source.chunks_exact(padded(shapes.0));
+    let results = result.chunks_exact_mut(padded(shapes.1));
     results.zip(images).for_each(|(result, source)| {
         isa.run(Image {
             walks,
@@ -173,44 +172,14 @@ fn inside(at: usize, shift: isize, size: usize) -> Option<usize> {
     at.checked_add_signed(shift).filter(|at| *at < size)
 }
 
-/// dw += Σ x · dy, as [tap][padded channel]. `walk` is that of [`Walk::forward`]; `parts` holds
-/// [`parts`] of dw.
-pub(super) fn backward_weight(
+/// dw += Σ x · dy over some images, as [tap][padded channel]. `walk` is that of [`Walk::forward`].
+pub(super) fn weight_gradient(
     isa: Isa,
     (g, walk): (&Geometry, &Walk),
     (x, dy): (&[f32], &[f32]),
     dw: &mut [f32],
-    parts: &mut [f32],
 ) {
-    let (len, count) = (dw.len(), self::parts(g));
-    let share = g.images.div_ceil(count);
-    let parts = &mut parts[..count * len];
-    parts
-        .par_chunks_exact_mut(len)
-        .enumerate()
-        .for_each(|(part, dw)| {
-            dw.fill(0.0);
-            let images = (part * share).min(g.images)..g.images.min((part + 1) * share);
-            isa.run(Products {
-                g,
-                walk,
-                x,
-                dy,
-                images,
-                dw,
-            });
-        });
-    for part in parts.chunks_exact(len) {
-        for (dw, part) in dw.iter_mut().zip(part) {
-            *dw += part;
-        }
-    }
-}
-
-/// Parts that the images of a weight's gradient are cut into: it follows from sizes alone.
-pub(super) fn parts(g: &Geometry) -> usize {
-    let pixels = g.images * g.output.pixels();
-    (pixels / 64).clamp(1, 16).min(g.images)
+    isa.run(Products { g, walk, x, dy, dw });
 }
 
 /// Σ x · dy over some images.
@@ -219,7 +188,6 @@ struct Products<'a> {
     walk: &'a Walk,
     x: &'a [f32],
     dy: &'a [f32],
-    images: std::ops::Range<usize>,
     dw: &'a mut [f32],
 }
 
@@ -234,7 +202,7 @@ impl WithSimd for Products<'_> {
         let g = self.g;
         let (input, output) = (g.input, g.output);
         let vectors = stride(output.channels) / S::F32_LANES;
-        let images = self.images.clone();
+        let images = self.dy.len() / padded(output);
         let sizes = (input.pixels() * vectors, output.pixels() * vectors);
         for tap in &self.walk.taps {
             let (step_down, step_over) = self.walk.stride;
@@ -249,12 +217,11 @@ impl WithSimd for Products<'_> {
                 if output.width < LINE {
                     for over in over.clone() {
                         let (x, dy) = at(down, over);
-                        let first = (x + images.start * sizes.0, dy + images.start * sizes.1);
-                        self.run(simd, tap, first, sizes, images.len());
+                        self.run(simd, tap, (x, dy), sizes, images);
                     }
                     continue;
                 }
-                for image in images.clone() {
+                for image in 0..images {
                     let (x, dy) = at(down, over.start);
                     let first = (x + image * sizes.0, dy + image * sizes.1);
                     let steps = (step_over * vectors, vectors);

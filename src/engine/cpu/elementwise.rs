@@ -1,58 +1,45 @@
 //! Sums, gates, copies and noise.
 
-use rayon::prelude::*;
-
 use super::isa::Isa;
 use super::layout::{padded, stride};
-use super::norm::each_chunk;
 use crate::net::Shape;
 
 /// y = a + b.
 pub(super) fn sum(isa: Isa, a: &[f32], b: &[f32], y: &mut [f32]) {
-    each_chunk(1, y, |at, y| {
-        let (a, b) = (&a[at..][..y.len()], &b[at..][..y.len()]);
-        isa.run_loops(
-            #[inline(always)]
-            || {
-                for (y, (a, b)) in y.iter_mut().zip(a.iter().zip(b)) {
-                    *y = a + b;
-                }
-            },
-        );
-    });
+    isa.run_loops(
+        #[inline(always)]
+        || {
+            for (y, (a, b)) in y.iter_mut().zip(a.iter().zip(b)) {
+                *y = a + b;
+            }
+        },
+    );
 }
 
 /// y = x, or added to it.
 pub(super) fn copy(isa: Isa, x: &[f32], (y, add): (&mut [f32], bool)) {
-    each_chunk(1, y, |at, y| {
-        let x = &x[at..][..y.len()];
-        if !add {
-            return y.copy_from_slice(x);
-        }
-        isa.run_loops(
-            #[inline(always)]
-            || y.iter_mut().zip(x).for_each(|(y, x)| *y += x),
-        );
-    });
+    if !add {
+        return y.copy_from_slice(x);
+    }
+    isa.run_loops(
+        #[inline(always)]
+        || y.iter_mut().zip(x).for_each(|(y, x)| *y += x),
+    );
 }
 
 /// y = 2 y.
 pub(super) fn double(isa: Isa, y: &mut [f32]) {
-    each_chunk(1, y, |_, y| {
-        isa.run_loops(
-            #[inline(always)]
-            || y.iter_mut().for_each(|y| *y *= 2.0),
-        );
-    });
+    isa.run_loops(
+        #[inline(always)]
+        || y.iter_mut().for_each(|y| *y *= 2.0),
+    );
 }
 
 /// y = x · g, or added to it, with one g a channel of an image.
 pub(super) fn gate(isa: Isa, shape: Shape, x: &[f32], g: &[f32], (y, add): (&mut [f32], bool)) {
     let stride = stride(shape.channels);
-    let images = x
-        .par_chunks_exact(padded(shape))
-        .zip(g.par_chunks_exact(stride));
-    y.par_chunks_exact_mut(padded(shape))
+    let images = x.chunks_exact(padded(shape)).zip(g.chunks_exact(stride));
+    y.chunks_exact_mut(padded(shape))
         .zip(images)
         .for_each(|(y, (x, g))| {
             isa.run_loops(
@@ -77,9 +64,9 @@ pub(super) fn gate_gradient(
 ) {
     let stride = stride(shape.channels);
     let images = x
-        .par_chunks_exact(padded(shape))
-        .zip(dy.par_chunks_exact(padded(shape)));
-    dg.par_chunks_exact_mut(stride)
+        .chunks_exact(padded(shape))
+        .zip(dy.chunks_exact(padded(shape)));
+    dg.chunks_exact_mut(stride)
         .zip(images)
         .for_each(|(dg, (x, dy))| {
             if !add {
@@ -102,14 +89,14 @@ pub(super) fn gate_gradient(
 /// place in the order channel, row, column.
 pub(super) fn noise(
     shape: Shape,
-    factor: impl Fn(usize) -> f64 + Sync,
+    factor: impl Fn(usize) -> f64,
     whole: bool,
     x: &[f32],
     (y, add): (&mut [f32], bool),
 ) {
     let stride = stride(shape.channels);
-    let images = x.par_chunks_exact(padded(shape)).enumerate();
-    y.par_chunks_exact_mut(padded(shape))
+    let images = x.chunks_exact(padded(shape)).enumerate();
+    y.chunks_exact_mut(padded(shape))
         .zip(images)
         .for_each(|(y, (image, x))| {
             if whole {
@@ -133,16 +120,14 @@ pub(super) fn noise(
 /// y += b, channel by channel.
 pub(super) fn add_to_channels(isa: Isa, bias: &[f32], y: &mut [f32]) {
     let stride = stride(bias.len());
-    each_chunk(stride, y, |_, y| {
-        isa.run_loops(
-            #[inline(always)]
-            || {
-                for y in y.chunks_exact_mut(stride) {
-                    y.iter_mut().zip(bias).for_each(|(y, bias)| *y += bias);
-                }
-            },
-        );
-    });
+    isa.run_loops(
+        #[inline(always)]
+        || {
+            for y in y.chunks_exact_mut(stride) {
+                y.iter_mut().zip(bias).for_each(|(y, bias)| *y += bias);
+            }
+        },
+    );
 }
 
 /// sums += Σ y over all pixels, channel by channel.

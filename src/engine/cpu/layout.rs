@@ -1,8 +1,6 @@
 //! How a value lies in memory: image by image, row by row, pixel by pixel, and for each pixel all
 //! channels, padded with zeros to a multiple of [`LANES`].
 
-use rayon::prelude::*;
-
 use crate::net::Shape;
 
 /// Channels are padded to a multiple of this: the widest vector.
@@ -74,8 +72,8 @@ impl Images {
         let channels = shape.channels;
         let line = (shape.width + before.1 + after.1) * channels;
         value
-            .par_chunks_exact_mut(self.len(shape))
-            .zip(images.par_chunks_exact(shape.len()))
+            .chunks_exact_mut(self.len(shape))
+            .zip(images.chunks_exact(shape.len()))
             .for_each(|(value, image)| {
                 for (channel, plane) in image.chunks_exact(shape.pixels()).enumerate() {
                     let lines = value.chunks_exact_mut(line).skip(before.0);
@@ -98,9 +96,9 @@ pub(super) fn padded(shape: Shape) -> usize {
 /// Images given channel by channel, into this layout.
 pub(super) fn take(shape: Shape, images: &[f32], value: &mut [f32]) {
     let (stride, pixels) = (stride(shape.channels), shape.pixels());
-    let images = images.par_chunks_exact(shape.len());
+    let images = images.chunks_exact(shape.len());
     value
-        .par_chunks_exact_mut(padded(shape))
+        .chunks_exact_mut(padded(shape))
         .zip(images)
         .for_each(|(value, image)| {
             for (channel, plane) in image.chunks_exact(pixels).enumerate() {

@@ -1,7 +1,5 @@
 //! Max pooling.
 
-use rayon::prelude::*;
-
 use super::isa::Isa;
 use super::layout::{LANES, padded, stride};
 use super::norm::lanes;
@@ -37,8 +35,8 @@ impl MaxPool {
     /// y = the largest.
     pub(super) fn forward(&self, isa: Isa, x: &[f32], y: &mut [f32]) {
         let stride = stride(self.input.channels);
-        let images = x.par_chunks_exact(padded(self.input));
-        y.par_chunks_exact_mut(padded(self.output))
+        let images = x.chunks_exact(padded(self.input));
+        y.chunks_exact_mut(padded(self.output))
             .zip(images)
             .for_each(|(y, x)| {
                 isa.run_loops(
@@ -58,9 +56,9 @@ impl MaxPool {
     pub(super) fn backward(&self, isa: Isa, x: &[f32], dy: &[f32], dx: &mut [f32]) {
         let stride = stride(self.input.channels);
         let images = x
-            .par_chunks_exact(padded(self.input))
-            .zip(dy.par_chunks_exact(padded(self.output)));
-        dx.par_chunks_exact_mut(padded(self.input))
+            .chunks_exact(padded(self.input))
+            .zip(dy.chunks_exact(padded(self.output)));
+        dx.chunks_exact_mut(padded(self.input))
             .zip(images)
             .for_each(|(dx, (x, dy))| {
                 isa.run_loops(

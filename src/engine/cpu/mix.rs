@@ -1,7 +1,5 @@
 //! Pixels that are weighted sums of pixels, channel by channel: average pooling and resizing.
 
-use rayon::prelude::*;
-
 use super::isa::Isa;
 use super::layout::{LANES, padded, stride};
 use super::norm::lanes;
@@ -65,8 +63,8 @@ impl Mix {
     /// y = the sums.
     pub(super) fn forward(&self, isa: Isa, x: &[f32], y: &mut [f32]) {
         let stride = stride(self.shapes.0.channels);
-        let images = x.par_chunks_exact(padded(self.shapes.0));
-        y.par_chunks_exact_mut(padded(self.shapes.1))
+        let images = x.chunks_exact(padded(self.shapes.0));
+        y.chunks_exact_mut(padded(self.shapes.1))
             .zip(images)
             .for_each(|(y, x)| {
                 isa.run_loops(
@@ -92,8 +90,8 @@ impl Mix {
     /// dx += what each pixel gave to every dy.
     pub(super) fn backward(&self, isa: Isa, dy: &[f32], dx: &mut [f32]) {
         let stride = stride(self.shapes.0.channels);
-        let images = dy.par_chunks_exact(padded(self.shapes.1));
-        dx.par_chunks_exact_mut(padded(self.shapes.0))
+        let images = dy.chunks_exact(padded(self.shapes.1));
+        dx.chunks_exact_mut(padded(self.shapes.0))
             .zip(images)
             .for_each(|(dx, dy)| {
                 isa.run_loops(

@@ -12,22 +12,24 @@ mod elementwise;
 mod isa;
 mod layout;
 mod max_pool;
+mod memory;
 mod mix;
 mod moves;
 mod multiply;
 mod norm;
 mod parameter;
 mod plan;
+mod program;
 mod report;
 mod step;
+mod steps;
+mod task;
 #[cfg(test)]
 mod tests;
 mod update;
 
 pub use isa::Isa;
-pub use report::{PlanReport, PlannedStep, PlannedValue};
-
-use std::time::Instant;
+pub use report::{Place, PlanReport, PlannedSegment, PlannedStep, PlannedValue};
 
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -39,7 +41,6 @@ use crate::error::Result;
 use crate::net::{Graph, TensorId};
 use parameter::Parameter;
 use plan::Plan;
-use step::Context;
 
 /// How long a step has taken.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -112,7 +113,7 @@ impl Cpu {
     /// The number of the plan for such a batch, which is made where there is none.
     fn planned(&mut self, images: usize, training: bool) -> usize {
         let mut plans = self.plans.iter();
-        let found = plans.position(|plan| plan.fits(images, training));
+        let found = plans.position(|plan| (plan.images, plan.training) == (images, training));
         found.unwrap_or_else(|| {
             self.plans.push(Plan::new(&self.graph, images, training));
             self.plans.len() - 1
@@ -124,63 +125,48 @@ impl Cpu {
         check(&self.graph, batch, seed.is_some())?;
         let at = self.planned(batch.labels.len(), seed.is_some());
         self.last = Some(at);
-        let Plan {
-            layout,
-            steps,
-            values,
-            scratch,
-            ..
-        } = &mut self.plans[at];
-        let mut context = Context {
-            isa: self.isa,
-            parameters: &mut self.parameters,
-            scratch,
-            seed,
-        };
-        let shape = self.graph.input_shape();
-        let output = self.graph.output_shape();
-        self.threads.install(|| {
-            values.write(0, |_, value| layout.take(shape, batch.images, value));
-            for step in steps {
-                let begin = Instant::now();
-                values.write(step.output, |values, y| {
-                    step::forward(step, &mut context, values, y);
-                });
-                step.seconds.0 += begin.elapsed().as_secs_f64();
-            }
-        });
-        let last = values.get(self.graph.nodes().len() - 1);
-        let mut logits = scratch.logits.iter_mut();
-        layout::give(output, last, |x| {
-            if let Some(logit) = logits.next() {
-                *logit = x;
-            }
-        });
+        let (graph, isa, parameters) = (&self.graph, self.isa, &mut self.parameters);
+        let plan = &mut self.plans[at];
+        self.threads
+            .install(|| plan.forward(graph, isa, parameters, batch, seed));
         Ok(at)
     }
 
-    /// How long every step of the last batch's plan has taken so far.
+    /// How long every step of the last batch's plan has taken so far: what all threads spent on it, divided
+    /// by their number.
     pub fn times(&self) -> Vec<StepTime> {
-        let steps = self.last.map(|plan| &self.plans[plan].steps[..]);
-        let times = steps.unwrap_or_default().iter().map(|step| StepTime {
-            node: step.node,
-            kind: step.kind.name(),
-            forward: step.seconds.0,
-            backward: step.seconds.1,
+        let Some(plan) = self.last.map(|plan| &self.plans[plan]) else {
+            return Vec::new();
+        };
+        let threads = self.threads().min(plan.tasks.len()) as f64;
+        let times = plan.steps.iter().enumerate().map(|(number, step)| {
+            let tasks = plan.tasks.iter().map(|task| task.seconds[number]);
+            let (forward, backward) =
+                tasks.fold((0.0, 0.0), |all, own| (all.0 + own.0, all.1 + own.1));
+            let own = plan.seconds[number];
+            StepTime {
+                node: step.node,
+                kind: step.kind.name(),
+                forward: own.0 + forward / threads,
+                backward: own.1 + backward / threads,
+            }
         });
         times.collect()
     }
 
     /// Counts the times of all steps from 0 again.
     pub fn clear_times(&mut self) {
-        for step in self.plans.iter_mut().flat_map(|plan| &mut plan.steps) {
-            step.seconds = (0.0, 0.0);
+        for plan in &mut self.plans {
+            let tasks = plan.tasks.iter_mut().map(|task| &mut task.seconds);
+            for seconds in tasks.chain([&mut plan.seconds]) {
+                seconds.fill((0.0, 0.0));
+            }
         }
     }
 
     fn outcome(&self, plan: usize, labels: &[u32]) -> Outcome {
         let classes = self.graph.output_shape().channels;
-        let logits = &self.plans[plan].scratch.logits;
+        let logits = &self.plans[plan].logits;
         loss::cross_entropy(classes, labels, logits, 0.0, None)
     }
 }
@@ -197,42 +183,17 @@ impl Engine for Cpu {
 
     fn differentiate(&mut self, batch: &Batch<'_>, training: &Training) -> Result<Outcome> {
         let plan = self.forward(batch, Some(training.seed))?;
-        let Plan {
-            images,
-            steps,
-            values,
-            places,
-            gradients,
-            scratch,
-            ..
-        } = &mut self.plans[plan];
-        let output = self.graph.output_shape();
+        let plan = &mut self.plans[plan];
         let outcome = loss::cross_entropy(
-            output.channels,
+            self.graph.output_shape().channels,
             batch.labels,
-            &scratch.logits,
+            &plan.logits,
             training.label_smoothing,
-            Some((&mut scratch.logits_gradient, training.weight)),
+            Some((&mut plan.logits_gradient, training.weight)),
         );
-        let last = &mut gradients[places[self.graph.nodes().len() - 1]];
-        let last = &mut last[..*images * layout::padded(output)];
-        layout::take(output, &scratch.logits_gradient, last);
-        let mut context = Context {
-            isa: self.isa,
-            parameters: &mut self.parameters,
-            scratch,
-            seed: Some(training.seed),
-        };
-        self.threads.install(|| {
-            for step in steps.iter_mut().rev() {
-                // A value that nothing reads has no gradient, and its step no share in any.
-                if places[step.output] != usize::MAX {
-                    let begin = Instant::now();
-                    step::backward(step, &mut context, values, places, gradients, *images);
-                    step.seconds.1 += begin.elapsed().as_secs_f64();
-                }
-            }
-        });
+        let (graph, isa, parameters) = (&self.graph, self.isa, &mut self.parameters);
+        self.threads
+            .install(|| plan.backward(graph, isa, parameters, training.seed));
         Ok(outcome)
     }
 
@@ -278,7 +239,7 @@ impl Engine for Cpu {
 
     fn output(&self, into: &mut Vec<f64>) {
         into.clear();
-        let last = self.last.map(|plan| &self.plans[plan].scratch.logits[..]);
+        let last = self.last.map(|plan| &self.plans[plan].logits[..]);
         into.extend(last.unwrap_or_default().iter().map(|x| f64::from(*x)));
     }
 

@@ -1,10 +1,8 @@
 //! Channels that only change places: concatenations, slices, shuffles. Chains of them become one step
 //! each, which takes every channel from where it was computed.
 
-use rayon::prelude::*;
-
 use super::layout::{padded, stride};
-use super::plan::{Input, Kind, Step};
+use super::steps::{Input, Kind, Step};
 use crate::engine::channels::Run;
 use crate::net::Shape;
 
@@ -64,8 +62,8 @@ impl Moves {
     /// Copies channels of x into y.
     pub(super) fn spread(&self, shapes: (Shape, Shape), x: &[f32], y: &mut [f32]) {
         let (from, to) = (stride(shapes.0.channels), stride(shapes.1.channels));
-        let images = x.par_chunks_exact(padded(shapes.0));
-        y.par_chunks_exact_mut(padded(shapes.1))
+        let images = x.chunks_exact(padded(shapes.0));
+        y.chunks_exact_mut(padded(shapes.1))
             .zip(images)
             .for_each(|(y, x)| {
                 for (y, x) in y.chunks_exact_mut(to).zip(x.chunks_exact(from)) {
@@ -87,8 +85,8 @@ impl Moves {
         (dx, add): (&mut [f32], bool),
     ) {
         let (from, to) = (stride(shapes.0.channels), stride(shapes.1.channels));
-        let images = dy.par_chunks_exact(padded(shapes.1));
-        dx.par_chunks_exact_mut(padded(shapes.0))
+        let images = dy.chunks_exact(padded(shapes.1));
+        dx.chunks_exact_mut(padded(shapes.0))
             .zip(images)
             .for_each(|(dx, dy)| {
                 for (dx, dy) in dx.chunks_exact_mut(from).zip(dy.chunks_exact(to)) {

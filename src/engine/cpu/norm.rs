@@ -1,13 +1,11 @@
 //! Batch normalisation with the activation behind it, in two passes each way: one that sums, one
 //! that computes.
 
-use pulp::{Simd, WithSimd};
-use rayon::prelude::*;
-
 use super::activation::{Function, gradient, specialised, value};
 use super::isa::Isa;
 use super::layout::{LANES, stride};
 use super::multiply::multiply_add;
+use pulp::{Simd, WithSimd};
 
 /// What a normalisation multiplies and adds, by padded channel. With x̂ = (x − mean) · scale, it is
 /// y = (x − mean) · slope + shift, slope = scale · γ, shift = β; all 0 in the padding.
@@ -17,11 +15,9 @@ pub(super) struct Normal {
     pub(super) scale: Vec<f32>,
     pub(super) slope: Vec<f32>,
     pub(super) shift: Vec<f32>,
-    /// Factors of the gradient, see [`differentiate`].
+    /// Factors of the gradient, see [`Normal::differentiate`].
     constant: Vec<f32>,
     linear: Vec<f32>,
-    /// For each part the sums of all channels, and then the other sums.
-    sums: Vec<f64>,
 }
 
 /// γ and β, or their gradients.
@@ -37,7 +33,6 @@ impl Normal {
             shift: zeros(),
             constant: zeros(),
             linear: zeros(),
-            sums: vec![0.0; PARTS * 2 * stride(channels)],
         }
     }
 
@@ -45,7 +40,7 @@ impl Normal {
     pub(super) fn bytes(&self) -> usize {
         let rows = [&self.mean, &self.scale, &self.slope, &self.shift];
         let rows = rows.into_iter().chain([&self.constant, &self.linear]);
-        rows.map(|row| size_of_val(&row[..])).sum::<usize>() + size_of_val(&self.sums[..])
+        rows.map(|row| size_of_val(&row[..])).sum()
     }
 
     /// Takes the running statistics.
@@ -64,28 +59,35 @@ impl Normal {
     }
 
     /// Takes the statistics of a batch, and moves the running ones by `momentum` towards its mean
-    /// and unbiased variance.
-    pub(super) fn measure(
+    /// and unbiased variance. Each part of the batch gives its rows, and the sums of [`moments`] with
+    /// the numbers around which they were taken.
+    pub(super) fn measure<'a>(
         &mut self,
-        isa: Isa,
-        x: &[f32],
+        parts: impl Iterator<Item = (usize, &'a [f32], &'a [f64])> + Clone,
         affine: Pair<'_>,
         (epsilon, momentum): (f64, f64),
         running: (&mut [f32], &mut [f32]),
     ) {
         let stride = self.mean.len();
-        let rows = x.len() / stride;
-        // Sums of differences from the first row: squares of large means would cancel.
-        let around = &x[..stride];
-        sum_up(isa, &mut self.sums, stride, rows, |rows| Moments {
-            around,
-            x: &x[rows.start * stride..rows.end * stride],
-        });
-        let n = rows as f64;
-        for (channel, around) in around.iter().enumerate().take(affine.0.len()) {
-            let (sum, square) = (self.sums[channel], self.sums[stride + channel]);
-            let mean = f64::from(*around) + sum / n;
-            let squares = square - sum * sum / n;
+        let n = parts.clone().map(|(rows, ..)| rows).sum::<usize>() as f64;
+        for channel in 0..affine.0.len() {
+            // Rows, mean, and the sum of squared differences from it.
+            let parts = parts.clone().map(|(rows, around, sums)| {
+                let rows = rows as f64;
+                let (sum, square) = (sums[channel], sums[stride + channel]);
+                let mean = f64::from(around[channel]) + sum / rows;
+                (rows, mean, square - sum * sum / rows)
+            });
+            let mean = parts
+                .clone()
+                .map(|(rows, mean, _)| rows * mean)
+                .sum::<f64>()
+                / n;
+            let squares = parts.map(|(rows, own, squares)| {
+                let away = own - mean;
+                squares + rows * away * away
+            });
+            let squares = squares.sum::<f64>();
             // Below 0 by rounding only; NaN stays.
             let squares = if squares < 0.0 { 0.0 } else { squares };
             let follow = |running: &mut f32, now: f64| {
@@ -100,99 +102,90 @@ impl Normal {
 
     /// y = f((x − mean) · slope + shift).
     pub(super) fn apply(&self, isa: Isa, function: Function, x: &[f32], y: &mut [f32]) {
-        each_chunk(self.mean.len(), y, |at, y| {
-            isa.run(Apply {
-                normal: self,
-                function,
-                x: &x[at..][..y.len()],
-                y,
-            });
+        isa.run(Apply {
+            normal: self,
+            function,
+            x,
+            y,
         });
     }
 
-    /// dx, dγ and dβ, given dy. With g = dy · f′, n rows, and sums over them: dβ = Σ g, dγ = Σ g · x̂,
-    /// dx = slope · (g − dβ / n − x̂ · dγ / n).
-    pub(super) fn differentiate(
-        &mut self,
+    /// Turns dy into g = dy · f′, and adds Σ g and Σ g · (x − mean) to `sums`.
+    pub(super) fn gradients(
+        &self,
         (isa, function): (Isa, Function),
         x: &[f32],
-        gradients: Into<'_>,
+        dy: &mut [f32],
+        sums: &mut [f64],
+    ) {
+        let stride = self.mean.len();
+        let blocks = x.chunks(ROWS * stride).zip(dy.chunks_mut(ROWS * stride));
+        for (x, dy) in blocks {
+            let kernel = Gradients {
+                normal: self,
+                function,
+                x,
+                dy,
+            };
+            isa.run(Rows { kernel, sums });
+        }
+    }
+
+    /// Takes the sums of [`Normal::gradients`] of all parts of a batch of `rows`: adds to dγ and dβ,
+    /// and keeps what dx is made with. dβ = Σ g, dγ = Σ g · x̂, dx = slope · (g − dβ / n − x̂ · dγ / n).
+    pub(super) fn differentiate<'a>(
+        &mut self,
+        parts: impl Iterator<Item = &'a [f64]> + Clone,
+        rows: usize,
         affine: (&mut [f32], &mut [f32]),
     ) {
-        let dy = gradients.dy();
         let stride = self.mean.len();
-        let rows = x.len() / stride;
-        let mut sums = std::mem::take(&mut self.sums);
-        sum_up(isa, &mut sums, stride, rows, |rows| {
-            let range = rows.start * stride..rows.end * stride;
-            Gradients {
-                normal: &*self,
-                function,
-                x: &x[range.clone()],
-                dy: &dy[range],
-            }
-        });
-        self.sums = sums;
         for channel in 0..affine.0.len() {
-            let (sum, product) = (self.sums[channel], self.sums[stride + channel]);
+            let sum = parts.clone().map(|sums| sums[channel]).sum::<f64>();
+            let product = parts.clone().map(|sums| sums[stride + channel]);
             let scale = f64::from(self.scale[channel]);
-            let product = product * scale;
+            let product = product.sum::<f64>() * scale;
             affine.0[channel] += product as f32;
             affine.1[channel] += sum as f32;
             self.constant[channel] = (sum / rows as f64) as f32;
             self.linear[channel] = (scale * product / rows as f64) as f32;
         }
-        let normal = &*self;
-        gradients.each_chunk(stride, |at, kernel| {
-            let x = &x[at..][..kernel.len()];
-            isa.run(InputGradient {
-                normal,
-                function,
-                x,
-                into: kernel,
-            });
+    }
+
+    /// dx, given g, or added to it.
+    pub(super) fn input_gradient(
+        &self,
+        isa: Isa,
+        x: &[f32],
+        g: &[f32],
+        (dx, add): (&mut [f32], bool),
+    ) {
+        isa.run(InputGradient {
+            normal: self,
+            x,
+            g,
+            dx,
+            add,
         });
     }
 }
 
-/// Parts that sums are cut into at most.
-const PARTS: usize = 16;
-/// Rows that are summed in f32 before f64 takes over.
-const ROWS: usize = 64;
-
-/// Two sums over rows for each channel, into the first two strides of `sums`. They are cut into parts
-/// that depend on sizes alone.
-fn sum_up<K: Sum>(
-    isa: Isa,
-    sums: &mut [f64],
-    stride: usize,
-    rows: usize,
-    kernel: impl Fn(std::ops::Range<usize>) -> K + Sync,
-) {
-    let share = rows.div_ceil(PARTS).next_multiple_of(ROWS);
-    let sums = &mut sums[..rows.div_ceil(share) * 2 * stride];
-    let parts = sums.par_chunks_exact_mut(2 * stride).enumerate();
-    parts.for_each(|(part, sums)| {
-        sums.fill(0.0);
-        let end = rows.min((part + 1) * share);
-        for start in (part * share..end).step_by(ROWS) {
-            let kernel = kernel(start..end.min(start + ROWS));
-            isa.run(Rows { kernel, sums });
-        }
-    });
-    let (first, rest) = sums.split_at_mut(2 * stride);
-    for part in rest.chunks_exact(2 * stride) {
-        first
-            .iter_mut()
-            .zip(part)
-            .for_each(|(sum, part)| *sum += part);
+/// Adds Σ (x − around) and the sum of its square over rows to `sums`: squares of large means would
+/// cancel.
+pub(super) fn moments(isa: Isa, x: &[f32], around: &[f32], sums: &mut [f64]) {
+    for x in x.chunks(ROWS * around.len()) {
+        let kernel = Moments { around, x };
+        isa.run(Rows { kernel, sums });
     }
 }
+
+/// Rows that are summed in f32 before f64 takes over.
+const ROWS: usize = 16;
 
 /// Two sums over the rows of a block.
 trait Sum {
     /// For `N` vectors of channels, of which the first is number `at`.
-    fn sums<S: Simd, const N: usize>(&self, simd: S, at: usize) -> [[S::f32s; N]; 2];
+    fn sums<S: Simd, const N: usize>(&mut self, simd: S, at: usize) -> [[S::f32s; N]; 2];
 }
 
 /// Adds the sums of a block's rows, all channels, to those of the part.
@@ -245,7 +238,7 @@ struct Moments<'a> {
 
 impl Sum for Moments<'_> {
     #[inline(always)]
-    fn sums<S: Simd, const N: usize>(&self, simd: S, at: usize) -> [[S::f32s; N]; 2] {
+    fn sums<S: Simd, const N: usize>(&mut self, simd: S, at: usize) -> [[S::f32s; N]; 2] {
         let mut sums = [[simd.splat_f32s(0.0); N]; 2];
         let around = some::<S, N>(self.around, at);
         for x in self.x.chunks_exact(self.around.len()) {
@@ -260,30 +253,41 @@ impl Sum for Moments<'_> {
     }
 }
 
-/// Σ g and Σ g · (x − mean).
+/// Σ g and Σ g · (x − mean); g takes the place of dy.
 struct Gradients<'a> {
     normal: &'a Normal,
     function: Function,
     x: &'a [f32],
-    dy: &'a [f32],
+    dy: &'a mut [f32],
 }
 
 impl Sum for Gradients<'_> {
     #[inline(always)]
-    fn sums<S: Simd, const N: usize>(&self, simd: S, at: usize) -> [[S::f32s; N]; 2] {
+    fn sums<S: Simd, const N: usize>(&mut self, simd: S, at: usize) -> [[S::f32s; N]; 2] {
         let stride = self.normal.mean.len();
         let mean = some::<S, N>(&self.normal.mean, at);
         let slope = some::<S, N>(&self.normal.slope, at);
         let shift = some::<S, N>(&self.normal.shift, at);
         let function = self.function;
+        let rows = self
+            .x
+            .chunks_exact(stride)
+            .zip(self.dy.chunks_exact_mut(stride));
         specialised!(function => {
             let mut sums = [[simd.splat_f32s(0.0); N]; 2];
-            for (x, dy) in self.x.chunks_exact(stride).zip(self.dy.chunks_exact(stride)) {
-                let (x, dy) = (some::<S, N>(x, at), some::<S, N>(dy, at));
+            for (x, dy) in rows {
+                let x = some::<S, N>(x, at);
+                let dy = &mut S::as_mut_simd_f32s(dy).0[at..at + N];
                 for i in 0..N {
                     let x = simd.sub_f32s(x[i], mean[i]);
-                    let y = multiply_add(simd, x, slope[i], shift[i]);
-                    let g = gradient(simd, function, y, dy[i]);
+                    let g = match function {
+                        Function::Identity => dy[i],
+                        _ => {
+                            let y = multiply_add(simd, x, slope[i], shift[i]);
+                            dy[i] = gradient(simd, function, y, dy[i]);
+                            dy[i]
+                        }
+                    };
                     sums[0][i] = simd.add_f32s(sums[0][i], g);
                     sums[1][i] = multiply_add(simd, g, x, sums[1][i]);
                 }
@@ -335,9 +339,10 @@ impl WithSimd for Apply<'_> {
 /// dx = slope · (g − constant − (x − mean) · linear).
 struct InputGradient<'a> {
     normal: &'a Normal,
-    function: Function,
     x: &'a [f32],
-    into: Into<'a>,
+    g: &'a [f32],
+    dx: &'a mut [f32],
+    add: bool,
 }
 
 impl WithSimd for InputGradient<'_> {
@@ -348,87 +353,21 @@ impl WithSimd for InputGradient<'_> {
         let vectors = self.normal.mean.len() / S::F32_LANES;
         let all = |x| &S::as_simd_f32s(x).0[..vectors];
         let normal = self.normal;
-        let (mean, slope, shift) = (all(&normal.mean), all(&normal.slope), all(&normal.shift));
+        let (mean, slope) = (all(&normal.mean), all(&normal.slope));
         let (constant, linear) = (all(&normal.constant), all(&normal.linear));
-        let function = self.function;
         let x = S::as_simd_f32s(self.x).0.chunks_exact(vectors);
-        specialised!(function => {
-            let factors = |i: usize| [mean[i], slope[i], shift[i], constant[i], linear[i]];
-            match self.into {
-                Into::Same(dx) => {
-                    let dx = S::as_mut_simd_f32s(dx).0.chunks_exact_mut(vectors);
-                    for (dx, x) in dx.zip(x) {
-                        for i in 0..vectors {
-                            let g = centred(simd, function, (x[i], dx[i]), factors(i));
-                            dx[i] = simd.mul_f32s(slope[i], g);
-                        }
-                    }
-                }
-                Into::Other { dy, dx, add } => {
-                    let dy = S::as_simd_f32s(dy).0.chunks_exact(vectors);
-                    let dx = S::as_mut_simd_f32s(dx).0.chunks_exact_mut(vectors);
-                    for (dx, (x, dy)) in dx.zip(x.zip(dy)) {
-                        for i in 0..vectors {
-                            let g = centred(simd, function, (x[i], dy[i]), factors(i));
-                            dx[i] = match add {
-                                true => multiply_add(simd, slope[i], g, dx[i]),
-                                false => simd.mul_f32s(slope[i], g),
-                            };
-                        }
-                    }
-                }
+        let g = S::as_simd_f32s(self.g).0.chunks_exact(vectors);
+        let dx = S::as_mut_simd_f32s(self.dx).0.chunks_exact_mut(vectors);
+        for (dx, (x, g)) in dx.zip(x.zip(g)) {
+            for i in 0..vectors {
+                let x = simd.sub_f32s(x[i], mean[i]);
+                let g = simd.sub_f32s(g[i], constant[i]);
+                let g = simd.sub_f32s(g, simd.mul_f32s(x, linear[i]));
+                dx[i] = match self.add {
+                    true => multiply_add(simd, slope[i], g, dx[i]),
+                    false => simd.mul_f32s(slope[i], g),
+                };
             }
-        });
-    }
-}
-
-/// g − constant − (x − mean) · linear.
-#[inline(always)]
-fn centred<S: Simd>(
-    simd: S,
-    function: Function,
-    (x, dy): (S::f32s, S::f32s),
-    [mean, slope, shift, constant, linear]: [S::f32s; 5],
-) -> S::f32s {
-    let x = simd.sub_f32s(x, mean);
-    let g = gradient(simd, function, multiply_add(simd, x, slope, shift), dy);
-    simd.sub_f32s(simd.sub_f32s(g, constant), simd.mul_f32s(x, linear))
-}
-
-/// Where the gradient of an output is, and where that of the input goes.
-pub(super) enum Into<'a> {
-    /// In its place.
-    Same(&'a mut [f32]),
-    /// Elsewhere, written or added.
-    Other {
-        dy: &'a [f32],
-        dx: &'a mut [f32],
-        add: bool,
-    },
-}
-
-impl Into<'_> {
-    /// The gradient of the output.
-    fn dy(&self) -> &[f32] {
-        match self {
-            Into::Same(dy) => dy,
-            Into::Other { dy, .. } => dy,
-        }
-    }
-
-    /// Numbers.
-    pub(super) fn len(&self) -> usize {
-        self.dy().len()
-    }
-
-    /// Cuts it as [`each_chunk`] does.
-    pub(super) fn each_chunk(self, stride: usize, each: impl Fn(usize, Into<'_>) + Sync) {
-        match self {
-            Into::Same(dx) => each_chunk(stride, dx, |at, dx| each(at, Into::Same(dx))),
-            Into::Other { dy, dx, add } => each_chunk(stride, dx, |at, dx| {
-                let dy = &dy[at..][..dx.len()];
-                each(at, Into::Other { dy, dx, add });
-            }),
         }
     }
 }
@@ -438,15 +377,3 @@ impl Into<'_> {
 pub(super) fn lanes(x: &[f32]) -> &[f32; LANES] {
     x.first_chunk().unwrap_or(&[0.0; LANES])
 }
-
-/// Cuts a value into chunks of whole pixels for several threads; `each` is told where its chunk
-/// begins.
-pub(super) fn each_chunk(stride: usize, y: &mut [f32], each: impl Fn(usize, &mut [f32]) + Sync) {
-    let len = (CHUNK / stride).max(1) * stride;
-    y.par_chunks_mut(len)
-        .enumerate()
-        .for_each(|(number, y)| each(number * len, y));
-}
-
-/// Numbers that a thread takes at a time.
-const CHUNK: usize = 1 << 15;

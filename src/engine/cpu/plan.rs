@@ -1,469 +1,339 @@
-//! The steps of a network for one batch size, and the memory they use: made once.
+//! What runs for one batch size, and its memory: made once.
 
-use super::activation::Function;
-use super::convolution::{self, Geometry, Walk};
-use super::depthwise;
-use super::layout::{Images, LANES, Plane, padded};
-use super::max_pool::MaxPool;
-use super::mix::Mix;
-use super::moves::{self, Moves};
-use super::norm::Normal;
-use super::parameter::is_depthwise;
-use crate::engine::channels::{runs, shuffle};
-use crate::net::{Graph, Node, Op, Shape, TensorId, Window};
+use std::time::Instant;
+
+use rayon::prelude::*;
+
+use super::isa::Isa;
+use super::layout::{self, Images};
+use super::memory::{Buffer, Slot, assign};
+use super::moves;
+use super::parameter::Parameter;
+use super::program::{Program, Work};
+use super::step::{self, Shared};
+use super::steps::{Kind, Step, frame, steps};
+use super::task::{Task, shares};
+use crate::engine::Batch;
+use crate::net::{Graph, Op, Shape, TensorId};
 
 /// What runs for one batch size.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) images: usize,
+    pub(super) training: bool,
     /// How the first value, the images, lies in memory.
     pub(super) layout: Images,
     pub(super) steps: Vec<Step>,
-    pub(super) values: Values,
-    /// The buffer of each value's gradient; several values share one that live one after the other.
-    pub(super) places: Vec<usize>,
-    /// Empty in evaluation.
-    pub(super) gradients: Vec<Vec<f32>>,
-    pub(super) scratch: Scratch,
-}
-
-/// Memory that every step may use.
-#[derive(Debug, Default)]
-pub(super) struct Scratch {
-    /// Filters, transposed.
-    pub(super) turned: Vec<f32>,
-    pub(super) parts: Vec<f32>,
+    pub(super) program: Program,
+    /// Of each task.
+    pub(super) buffers: Vec<Buffer>,
+    pub(super) tasks: Vec<Task>,
+    /// Transposed filters of a segment.
+    turned: Vec<f32>,
     /// As many as the widest group has channels; never written.
-    pub(super) zeros: Vec<f32>,
+    zeros: Vec<f32>,
     pub(super) logits: Vec<f32>,
     pub(super) logits_gradient: Vec<f32>,
-}
-
-/// One operation on whole values.
-#[derive(Debug)]
-pub(super) struct Step {
-    pub(super) kind: Kind,
-    /// The node whose noise it is.
-    pub(super) node: usize,
-    pub(super) inputs: Vec<Input>,
-    pub(super) output: usize,
-    pub(super) shape: Shape,
-    /// Seconds spent so far, forward and backward.
-    pub(super) seconds: (f64, f64),
-}
-
-/// A value that a step reads.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Input {
-    pub(super) value: usize,
-    pub(super) shape: Shape,
-    /// Whether a later step has put its share into the gradient already.
-    pub(super) add: bool,
-    /// Whether anyone asks for the gradient.
-    pub(super) wanted: bool,
-}
-
-/// What a step does.
-#[derive(Debug)]
-pub(super) enum Kind {
-    /// A convolution or linear layer as a product of matrices.
-    Convolution(Box<Convolution>),
-    /// A convolution with one filter a channel.
-    Depthwise(Box<Convolution>),
-    /// BatchNorm and the activation behind it.
-    Norm {
-        op: Op,
-        function: Function,
-        normal: Box<Normal>,
-    },
-    Activation(Function),
-    Add,
-    Gate,
-    /// Where channels go, by input.
-    Move(Vec<Moves>),
-    MaxPool(MaxPool),
-    Mix(Mix),
-    /// Dropout, or stochastic depth, which takes whole images away.
-    Noise {
-        p: f64,
-        whole: bool,
-    },
-    Flatten,
-}
-
-impl Kind {
-    /// As it is called where steps are listed.
-    pub(super) fn name(&self) -> &'static str {
-        match self {
-            Kind::Convolution(_) => "convolution",
-            Kind::Depthwise(_) => "depthwise",
-            Kind::Norm { .. } => "norm",
-            Kind::Activation(_) => "activation",
-            Kind::Add => "add",
-            Kind::Gate => "gate",
-            Kind::Move(_) => "move",
-            Kind::MaxPool(_) => "max pool",
-            Kind::Mix(_) => "mix",
-            Kind::Noise { .. } => "noise",
-            Kind::Flatten => "flatten",
-        }
-    }
-}
-
-impl Kind {
-    /// Whether the gradient of its first input may lie where that of its output does.
-    fn works_in_place(&self) -> bool {
-        matches!(self, Kind::Norm { .. } | Kind::Activation(_) | Kind::Add)
-    }
-}
-
-/// A convolution's tensors, sizes and walks.
-#[derive(Debug)]
-pub(super) struct Convolution {
-    pub(super) geometry: Geometry,
-    pub(super) weight: TensorId,
-    pub(super) bias: Option<TensorId>,
-    pub(super) forward: Vec<Walk>,
-    pub(super) backward: Vec<Walk>,
+    /// Seconds that each step has taken when all tasks waited for it, forward and backward.
+    pub(super) seconds: Vec<(f64, f64)>,
 }
 
 impl Plan {
     pub(super) fn new(graph: &Graph, images: usize, training: bool) -> Plan {
-        let mut steps = steps(graph, images);
+        let mut steps = steps(graph);
         let nodes = graph.nodes();
         moves::fold(&mut steps, nodes.len());
         let layout = frame(&mut steps, graph.input_shape());
-        let size = |value: usize| images * padded(nodes[value].shape);
-        let values = Values::new(&steps, nodes.len(), training, |value| match value {
-            0 => images * layout.len(graph.input_shape()),
-            _ => size(value),
-        });
-        let (places, gradients) = match training {
-            true => share(&mut steps, nodes.len(), size),
-            false => (Vec::new(), Vec::new()),
-        };
-        let mut scratch = Scratch {
-            logits: vec![0.0; images * graph.output_shape().len()],
-            ..Scratch::default()
-        };
-        scratch.logits_gradient = scratch.logits.clone();
-        let (mut turned, mut parts, mut zeros) = (0, 0, 0);
-        for step in &steps {
-            match &step.kind {
-                Kind::Convolution(layer) => {
-                    let filters = layer.geometry.filters();
-                    zeros = zeros.max(filters.from).max(filters.to);
-                    if training {
-                        turned = turned.max(filters.transposed().len());
-                        parts = parts.max(convolution::parts(&layer.geometry) * filters.len());
-                    }
-                }
-                Kind::Depthwise(layer) if training => {
-                    let shape = Shape::new(layer.geometry.output.channels, 1, 1);
-                    let len = layer.geometry.kernel() * padded(shape);
-                    parts = parts.max(depthwise::parts(&layer.geometry) * len);
-                }
-                _ => {}
+        let shapes: Vec<Shape> = nodes.iter().map(|node| node.shape).collect();
+        let share = shares(images).next().map_or(1, |share| share.len());
+        let mut program = Program::new(&steps, layout, &shapes, share, training);
+        let buffers = assign(&mut program.slots, &program.segments);
+        let tasks =
+            shares(images).map(|share| Task::new(share, &buffers, &program.segments, steps.len()));
+        let turned = program.segments.iter().map(|segment| segment.turned).max();
+        let zeros = steps.iter().map(|step| match &step.kind {
+            Kind::Convolution(layer) => {
+                let filters = layer.geometry.filters();
+                filters.from.max(filters.to)
             }
-        }
-        scratch.zeros = vec![0.0; zeros];
-        scratch.turned = vec![0.0; turned];
-        scratch.parts = vec![0.0; parts];
+            _ => 0,
+        });
+        let logits = vec![0.0; images * graph.output_shape().len()];
         Plan {
             images,
+            training,
             layout,
+            tasks: tasks.collect(),
+            buffers,
+            turned: vec![0.0; turned.unwrap_or(0)],
+            zeros: vec![0.0; zeros.max().unwrap_or(0)],
+            logits_gradient: logits.clone(),
+            logits,
+            seconds: vec![(0.0, 0.0); steps.len()],
             steps,
-            values,
-            places,
-            gradients,
-            scratch,
+            program,
         }
     }
 
-    /// Whether it can run such a batch; one for training can evaluate too.
-    pub(super) fn fits(&self, images: usize, training: bool) -> bool {
-        self.images == images && (!training || !self.gradients.is_empty())
+    /// Bytes of what steps use while they run, and of the statistics of normalisations.
+    pub(super) fn scratch(&self) -> usize {
+        let norms = self.steps.iter().map(|step| match &step.kind {
+            Kind::Norm { normal, .. } => normal.bytes(),
+            _ => 0,
+        });
+        let shared = [
+            &self.turned,
+            &self.zeros,
+            &self.logits,
+            &self.logits_gradient,
+        ];
+        norms.sum::<usize>()
+            + shared
+                .map(|buffer| size_of_val(&buffer[..]))
+                .iter()
+                .sum::<usize>()
+            + self.tasks.iter().map(Task::scratch).sum::<usize>()
     }
-}
 
-/// The steps in order. A BatchNorm and an activation that alone reads it become one.
-fn steps(graph: &Graph, images: usize) -> Vec<Step> {
-    let nodes = graph.nodes();
-    let mut readers = vec![0; nodes.len()];
-    for input in nodes.iter().flat_map(|node| &node.inputs) {
-        readers[input.index()] += 1;
-    }
-    let mut steps: Vec<Step> = Vec::new();
-    for (number, node) in nodes.iter().enumerate().skip(1) {
-        if let (Op::Activation(activation), Some(last)) = (&node.op, steps.last_mut())
-            && let Kind::Norm { function, .. } = &mut last.kind
-            && last.output == node.inputs[0].index()
-            && *function == Function::Identity
-            && readers[last.output] == 1
-        {
-            *function = Function::Of(*activation);
-            last.output = number;
-            continue;
+    /// Computes the logits.
+    pub(super) fn forward(
+        &mut self,
+        graph: &Graph,
+        isa: Isa,
+        parameters: &mut [Parameter],
+        batch: &Batch<'_>,
+        seed: Option<u64>,
+    ) {
+        if !self.training {
+            self.take_statistics(parameters);
         }
-        let inputs = node.inputs.iter().map(|input| Input {
-            value: input.index(),
-            shape: graph.shape(*input),
-            add: false,
-            // The images have no gradient, but γ and β of what normalises them do.
-            wanted: input.index() > 0 || matches!(node.op, Op::BatchNorm { .. }),
+        let (layout, shape) = (self.layout, graph.input_shape());
+        let slot = self.program.slots[0];
+        self.tasks.par_iter_mut().for_each(|task| {
+            let range = task.images.start * shape.len()..task.images.end * shape.len();
+            layout.take(shape, &batch.images[range], task.whole_mut(&slot));
         });
-        steps.push(Step {
-            kind: kind(graph, node, images),
-            node: number,
-            inputs: inputs.collect(),
-            output: number,
-            shape: node.shape,
-            seconds: (0.0, 0.0),
-        });
+        for number in 0..self.program.forward {
+            self.run(number, isa, parameters, seed);
+        }
+        let output = graph.output_shape();
+        let slot = self.program.slots[graph.nodes().len() - 1];
+        for task in &self.tasks {
+            let range = task.images.start * output.len()..task.images.end * output.len();
+            let mut logits = self.logits[range].iter_mut();
+            layout::give(output, task.whole(&slot), |x| {
+                if let Some(logit) = logits.next() {
+                    *logit = x;
+                }
+            });
+        }
     }
-    steps
-}
 
-/// Where one convolution alone reads the images, and they have few channels: lays them out so that
-/// it gathers along each row of its kernel at once.
-fn frame(steps: &mut [Step], shape: Shape) -> Images {
-    let mut readers = steps
-        .iter_mut()
-        .filter(|step| step.inputs.iter().any(|input| input.value == 0));
-    let (Some(step), None) = (readers.next(), readers.next()) else {
-        return Images::Padded;
-    };
-    let Kind::Convolution(layer) = &mut step.kind else {
-        return Images::Padded;
-    };
-    let Geometry { groups, window, .. } = layer.geometry;
-    if groups > 1 || window.dilation.1 > 1 || shape.channels >= LANES / 2 {
-        return Images::Padded;
-    }
-    let (before, after) = (window.before, window.after);
-    layer.geometry.input = Plane {
-        channels: window.kernel.1 * shape.channels,
-        height: shape.height + before.0 + after.0,
-        width: shape.width + before.1 + after.1,
-        stride: shape.channels,
-    };
-    layer.geometry.window = Window {
-        kernel: (window.kernel.0, 1),
-        before: (0, 0),
-        after: (0, 0),
-        ..window
-    };
-    layer.forward = Walk::forward(&layer.geometry);
-    Images::Framed { before, after }
-}
-
-fn kind(graph: &Graph, node: &Node, images: usize) -> Kind {
-    let input = graph.shape(node.inputs[0]);
-    let layer = |weight, bias, window, groups| {
-        let geometry = Geometry {
-            images,
-            input: input.into(),
-            output: node.shape,
-            window,
-            groups,
+    /// Adds to the gradients of all tensors, given that of the logits.
+    pub(super) fn backward(
+        &mut self,
+        graph: &Graph,
+        isa: Isa,
+        parameters: &mut [Parameter],
+        seed: u64,
+    ) {
+        let output = graph.output_shape();
+        let Some(slot) = self.program.gradients[graph.nodes().len() - 1] else {
+            return;
         };
-        Box::new(Convolution {
-            forward: Walk::forward(&geometry),
-            backward: Walk::backward(&geometry),
-            geometry,
-            weight,
-            bias,
-        })
-    };
-    match &node.op {
-        Op::Convolution {
-            weight,
-            bias,
-            window,
-            groups,
-        } => {
-            let layer = layer(*weight, *bias, *window, *groups);
-            match is_depthwise(*groups, node.shape.channels, input.channels / groups) {
-                true => Kind::Depthwise(layer),
-                false => Kind::Convolution(layer),
+        let slot = self.program.slots[slot];
+        for task in &mut self.tasks {
+            let range = task.images.start * output.len()..task.images.end * output.len();
+            layout::take(output, &self.logits_gradient[range], task.whole_mut(&slot));
+        }
+        for number in self.program.forward..self.program.segments.len() {
+            self.run(number, isa, parameters, Some(seed));
+        }
+    }
+
+    /// Running statistics, for evaluation.
+    fn take_statistics(&mut self, parameters: &[Parameter]) {
+        let value = |id: TensorId| &parameters[id.index()].value[..];
+        for step in &mut self.steps {
+            if let Kind::Norm { op, normal, .. } = &mut step.kind
+                && let Op::BatchNorm {
+                    gamma,
+                    beta,
+                    mean,
+                    variance,
+                    epsilon,
+                    ..
+                } = op
+            {
+                let affine = (value(*gamma), value(*beta));
+                normal.take((value(*mean), value(*variance)), affine, *epsilon);
             }
         }
-        Op::Linear { weight, bias } => {
-            Kind::Convolution(layer(*weight, *bias, Window::square(1), 1))
+    }
+
+    /// Runs a segment: all tasks, and then what needs all of them.
+    fn run(&mut self, number: usize, isa: Isa, parameters: &mut [Parameter], seed: Option<u64>) {
+        let backward = number >= self.program.forward;
+        let segment = &self.program.segments[number];
+        let spend = |seconds: &mut (f64, f64), begin: Instant| {
+            let spent = begin.elapsed().as_secs_f64();
+            match backward {
+                true => seconds.1 += spent,
+                false => seconds.0 += spent,
+            }
+        };
+        for action in &segment.actions {
+            if let (Work::Backward { turned, .. }, Kind::Convolution(layer)) =
+                (&action.work, &self.steps[action.step].kind)
+            {
+                let begin = Instant::now();
+                let filters = layer.geometry.filters();
+                let turned = &mut self.turned[*turned..][..filters.transposed().len()];
+                let weight = &parameters[layer.weight.index()].value;
+                filters.transpose(&layer.backward, weight, turned);
+                spend(&mut self.seconds[action.step], begin);
+            }
         }
-        Op::BatchNorm { .. } => Kind::Norm {
-            op: node.op.clone(),
-            function: Function::Identity,
-            normal: Box::new(Normal::new(node.shape.channels)),
-        },
-        Op::Activation(activation) => Kind::Activation(Function::Of(*activation)),
-        Op::Add => Kind::Add,
-        Op::Gate => Kind::Gate,
-        Op::Shuffle { groups } => Kind::Move(vec![Moves::new(shuffle(input.channels, *groups))]),
-        Op::Concat | Op::Slice { .. } | Op::PadChannels { .. } => {
-            let runs = runs(graph, node).map(|run| Moves::new([run].into_iter()));
-            Kind::Move(runs.collect())
+        let shared = Shared {
+            isa,
+            steps: &self.steps,
+            slots: &self.program.slots,
+            parameters,
+            zeros: &self.zeros,
+            turned: &self.turned,
+            seed,
+        };
+        self.tasks
+            .par_iter_mut()
+            .with_max_len(1)
+            .for_each(|task| task.run(segment, &shared, backward));
+        for action in &segment.actions {
+            let begin = Instant::now();
+            let step = &mut self.steps[action.step];
+            let slots = &self.program.slots;
+            match &action.work {
+                Work::Moments { at, .. } => {
+                    take_moments(step, &self.tasks, *at, parameters);
+                }
+                Work::Gradients { at, .. } => {
+                    let rows = self.images * step.shape.pixels();
+                    take_gradients(step, &self.tasks, *at, rows, parameters);
+                }
+                Work::Weight { x, dy, at, bias } => {
+                    let values = (&slots[*x], &slots[*dy]);
+                    take_weight(step, &self.tasks, values, (*at, *bias), isa, parameters);
+                }
+                _ => continue,
+            }
+            spend(&mut self.seconds[action.step], begin);
         }
-        Op::MaxPool(window) => Kind::MaxPool(MaxPool {
-            window: *window,
-            input,
-            output: node.shape,
+    }
+}
+
+/// Gives a normalisation the sums of what it reads.
+fn take_moments(step: &mut Step, tasks: &[Task], at: usize, parameters: &mut [Parameter]) {
+    let shape = step.shape;
+    let Kind::Norm { op, normal, .. } = &mut step.kind else {
+        return;
+    };
+    let Op::BatchNorm {
+        gamma,
+        beta,
+        mean,
+        variance,
+        batches,
+        epsilon,
+        momentum,
+    } = op
+    else {
+        return;
+    };
+    let stride = layout::stride(shape.channels);
+    let parts = tasks.iter().map(|task| {
+        let rows = task.images.len() * shape.pixels();
+        let sums = &task.sums[at..][..2 * stride];
+        (rows, &task.around[at / 2..][..stride], sums)
+    });
+    let mut running = (
+        std::mem::take(&mut parameters[mean.index()].value),
+        std::mem::take(&mut parameters[variance.index()].value),
+    );
+    let affine = (
+        &parameters[gamma.index()].value[..],
+        &parameters[beta.index()].value[..],
+    );
+    let into = (&mut running.0[..], &mut running.1[..]);
+    normal.measure(parts, affine, (*epsilon, *momentum), into);
+    parameters[mean.index()].value = running.0;
+    parameters[variance.index()].value = running.1;
+    if let Some(batches) = batches {
+        parameters[batches.index()].count += 1;
+    }
+}
+
+/// Gives a normalisation the sums of its gradient.
+fn take_gradients(
+    step: &mut Step,
+    tasks: &[Task],
+    at: usize,
+    rows: usize,
+    parameters: &mut [Parameter],
+) {
+    let Kind::Norm { op, normal, .. } = &mut step.kind else {
+        return;
+    };
+    let Op::BatchNorm { gamma, beta, .. } = op else {
+        return;
+    };
+    let len = 2 * normal.mean.len();
+    let mut affine = (
+        std::mem::take(&mut parameters[gamma.index()].gradient),
+        std::mem::take(&mut parameters[beta.index()].gradient),
+    );
+    let sums = tasks.iter().map(|task| &task.sums[at..][..len]);
+    normal.differentiate(sums, rows, (&mut affine.0, &mut affine.1));
+    parameters[gamma.index()].gradient = affine.0;
+    parameters[beta.index()].gradient = affine.1;
+}
+
+/// Sums up the gradient of a step's filters, and bias.
+fn take_weight(
+    step: &Step,
+    tasks: &[Task],
+    (x, dy): (&Slot, &Slot),
+    (at, bias): (Option<usize>, Option<usize>),
+    isa: Isa,
+    parameters: &mut [Parameter],
+) {
+    let (Kind::Convolution(layer) | Kind::Depthwise(layer)) = &step.kind else {
+        return;
+    };
+    let dw = &mut parameters[layer.weight.index()].gradient;
+    match at {
+        Some(at) => dw.par_chunks_mut(SUM).enumerate().for_each(|(chunk, dw)| {
+            for task in tasks {
+                let part = &task.parts[at + chunk * SUM..];
+                dw.iter_mut().zip(part).for_each(|(dw, part)| *dw += *part);
+            }
         }),
-        Op::Dropout { p } => Kind::Noise {
-            p: *p,
-            whole: false,
-        },
-        Op::StochasticDepth { p } => Kind::Noise { p: *p, whole: true },
-        Op::Flatten => Kind::Flatten,
-        op => match Mix::of(op, input, node.shape) {
-            Some(mix) => Kind::Mix(mix),
-            None => unreachable!("{} is none of the sums", op.name()),
-        },
+        None => {
+            let gradient = step::weight_gradient(layer, isa);
+            let parts = dw.par_chunks_mut(gradient.part()).enumerate();
+            parts.for_each(|(number, dw)| {
+                for task in tasks {
+                    gradient.add_to_part(number, (task.whole(x), task.whole(dy)), dw);
+                }
+            });
+        }
+    }
+    if let (Some(at), Some(id)) = (bias, layer.bias) {
+        let db = &mut parameters[id.index()].gradient;
+        for task in tasks {
+            let part = &task.parts[at..];
+            db.iter_mut().zip(part).for_each(|(db, part)| *db += *part);
+        }
     }
 }
 
-/// The values of all nodes that a step makes, in buffers.
-#[derive(Debug)]
-pub(super) struct Values {
-    /// The buffer of each value, and how many numbers it has there.
-    places: Vec<(usize, usize)>,
-    buffers: Vec<Vec<f32>>,
-}
-
-impl Values {
-    /// In training every value has a buffer of its own, since backward reads them; in evaluation it
-    /// lives from the step that makes it to the last that reads it.
-    fn new(steps: &[Step], values: usize, training: bool, size: impl Fn(usize) -> usize) -> Values {
-        let mut last = vec![0; values];
-        for (number, step) in steps.iter().enumerate() {
-            for input in &step.inputs {
-                last[input.value] = number;
-            }
-        }
-        // What is given out at the end is never free.
-        last[values - 1] = usize::MAX;
-        let mut pool = Pool::default();
-        let mut places = vec![(usize::MAX, 0); values];
-        let mut make = |value: usize, pool: &mut Pool| {
-            let len = size(value);
-            places[value] = (pool.take(len), len);
-            places[value].0
-        };
-        let mut buffers = vec![0; values];
-        buffers[0] = make(0, &mut pool);
-        for (number, step) in steps.iter().enumerate() {
-            buffers[step.output] = make(step.output, &mut pool);
-            if training {
-                continue;
-            }
-            // The images' frame is written once.
-            let mut done: Vec<usize> = step.inputs.iter().map(|input| input.value).collect();
-            done.retain(|value| *value > 0 && last[*value] == number);
-            done.dedup();
-            done.iter().for_each(|value| pool.give(buffers[*value]));
-        }
-        Values {
-            places,
-            buffers: pool.buffers(),
-        }
-    }
-
-    /// A value.
-    pub(super) fn get(&self, value: usize) -> &[f32] {
-        let (buffer, len) = self.places[value];
-        &self.buffers[buffer][..len]
-    }
-
-    /// The buffer that a value is in.
-    pub(super) fn buffer(&self, value: usize) -> usize {
-        self.places[value].0
-    }
-
-    /// All buffers.
-    pub(super) fn buffers(&self) -> impl Iterator<Item = &[f32]> {
-        self.buffers.iter().map(|buffer| &buffer[..])
-    }
-
-    /// Lets a value be written while others are read.
-    pub(super) fn write(&mut self, value: usize, write: impl FnOnce(&Values, &mut [f32])) {
-        let (buffer, len) = self.places[value];
-        let mut taken = std::mem::take(&mut self.buffers[buffer]);
-        write(self, &mut taken[..len]);
-        self.buffers[buffer] = taken;
-    }
-}
-
-/// Buffers that are used again.
-#[derive(Debug, Default)]
-struct Pool {
-    sizes: Vec<usize>,
-    free: Vec<usize>,
-}
-
-impl Pool {
-    /// A free buffer: the smallest that is large enough, else the largest, which grows.
-    fn take(&mut self, wanted: usize) -> usize {
-        let sizes = &self.sizes;
-        let best = self.free.iter().enumerate().min_by_key(|(_, buffer)| {
-            let size = sizes[**buffer];
-            let small = size < wanted;
-            (small, if small { usize::MAX - size } else { size })
-        });
-        let buffer = match best.map(|(at, _)| at) {
-            Some(at) => self.free.swap_remove(at),
-            None => {
-                self.sizes.push(0);
-                self.sizes.len() - 1
-            }
-        };
-        self.sizes[buffer] = self.sizes[buffer].max(wanted);
-        buffer
-    }
-
-    fn give(&mut self, buffer: usize) {
-        self.free.push(buffer);
-    }
-
-    fn buffers(self) -> Vec<Vec<f32>> {
-        self.sizes.into_iter().map(|size| vec![0.0; size]).collect()
-    }
-}
-
-/// Gives every value's gradient a buffer: it lives from the last step that reads the value, which
-/// runs backward first, to the step that made it.
-fn share(
-    steps: &mut [Step],
-    values: usize,
-    size: impl Fn(usize) -> usize,
-) -> (Vec<usize>, Vec<Vec<f32>>) {
-    let mut places = vec![usize::MAX; values];
-    let mut pool = Pool::default();
-    if let Some(last) = steps.last() {
-        places[last.output] = pool.take(size(last.output));
-    }
-    for step in steps.iter_mut().rev() {
-        // What nothing reads has no gradient, and no share in any.
-        if places[step.output] == usize::MAX {
-            continue;
-        }
-        let mut free = step.kind.works_in_place().then_some(places[step.output]);
-        for input in &mut step.inputs {
-            if !input.wanted {
-                continue;
-            }
-            input.add = places[input.value] != usize::MAX;
-            if !input.add {
-                let place = free.take();
-                places[input.value] = place.unwrap_or_else(|| pool.take(size(input.value)));
-            }
-        }
-        if step
-            .inputs
-            .iter()
-            .all(|input| places[input.value] != places[step.output])
-        {
-            pool.give(places[step.output]);
-        }
-    }
-    (places, pool.buffers())
-}
+/// Weights whose gradient a thread sums up at a time.
+const SUM: usize = 16_384;

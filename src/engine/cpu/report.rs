@@ -1,9 +1,12 @@
 //! The plan for people: which steps there are, what they do in one go, and the memory they take.
 
 use super::Cpu;
-use super::layout::{Images, padded, stride};
+use super::layout::{Images, stride};
+use super::memory::Buffer;
 use super::parameter::Parameter;
-use super::plan::{Kind, Plan, Step};
+use super::plan::Plan;
+use super::program::Work;
+use super::steps::{Kind, Step};
 use crate::error::Result;
 use crate::net::{Graph, Op, Shape};
 
@@ -18,15 +21,20 @@ pub struct PlanReport {
     pub training: bool,
     /// The images as the first step reads them.
     pub input: PlannedValue,
-    /// The steps, in the order in which they run forward.
+    /// The steps, in the order of the network. Forward, a normalisation is computed when it is needed,
+    /// which may be in a later segment.
     pub steps: Vec<PlannedStep>,
-    /// Bytes of each buffer of values. In training each value has its own; in evaluation those share
-    /// one that live one after the other.
-    pub value_buffers: Vec<usize>,
-    /// Bytes of each gradient buffer.
-    pub gradient_buffers: Vec<usize>,
-    /// Bytes that the gradients of all values would take without sharing buffers.
-    pub unshared_gradients: usize,
+    /// Forward ones, and behind them those of backward.
+    pub segments: Vec<PlannedSegment>,
+    /// Parts that the batch is cut into; each goes through a segment on one thread.
+    pub tasks: usize,
+    /// Bytes of each buffer that holds a value or gradient of all images. Those share one that live one
+    /// after the other.
+    pub buffers: Vec<usize>,
+    /// Bytes of the buffers for blocks of images.
+    pub blocks: usize,
+    /// Bytes that all values and gradients would take if each had a buffer for all images.
+    pub unshared: usize,
     /// Bytes of the network's tensors, as the engine keeps them: with padding.
     pub tensors: usize,
     /// Bytes of the parameters' gradients; an engine holds them in evaluation too.
@@ -36,6 +44,24 @@ pub struct PlanReport {
     pub slot: usize,
     /// Bytes of what steps use while they run, and of the statistics of normalisations.
     pub scratch: usize,
+}
+
+/// Steps that some images go through one after the other before the next images do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlannedSegment {
+    /// Whether it belongs to backward.
+    pub backward: bool,
+    /// Images that go through at a time.
+    pub images: usize,
+}
+
+/// Where a value or gradient is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// All images of it, in this buffer.
+    Buffer(usize),
+    /// A block's images at a time: nothing outside of one segment needs it.
+    Block,
 }
 
 /// A step of a plan.
@@ -50,6 +76,10 @@ pub struct PlannedStep {
     pub nodes: Vec<usize>,
     /// The nodes whose values it reads.
     pub inputs: Vec<usize>,
+    /// The segment that computes it forward: an index into [`PlanReport::segments`].
+    pub segment: usize,
+    /// Whether backward computes it again, where its value is needed there.
+    pub again: bool,
     /// What it computes.
     pub value: PlannedValue,
 }
@@ -68,31 +98,19 @@ pub struct PlannedValue {
     pub channels: usize,
     /// Whether rows and columns include the padding of the convolution that reads it.
     pub framed: bool,
-    /// Bytes of all images.
+    /// Bytes of all images, were they kept.
     pub bytes: usize,
-    /// Which buffer it is in.
-    pub buffer: usize,
-    /// Which buffer its gradient is put into; `None` where there is no gradient.
-    pub gradient: Option<usize>,
+    /// Where it is.
+    pub place: Place,
+    /// Where its gradient is put; `None` where there is no gradient.
+    pub gradient: Option<Place>,
 }
 
 impl PlanReport {
-    /// Bytes of all buffers of values.
-    pub fn values(&self) -> usize {
-        self.value_buffers.iter().sum()
-    }
-
-    /// How many values have a gradient.
-    pub fn gradients(&self) -> usize {
-        let values = self.steps.iter().map(|step| step.value);
-        let values = values.chain([self.input]);
-        values.filter(|value| value.gradient.is_some()).count()
-    }
-
     /// Bytes of everything, with one slot for the optimizer.
     pub fn total(&self) -> usize {
-        self.values()
-            + self.gradient_buffers.iter().sum::<usize>()
+        self.buffers.iter().sum::<usize>()
+            + self.blocks
             + self.tensors
             + self.tensor_gradients
             + self.slot
@@ -111,7 +129,7 @@ impl Cpu {
         Ok(report(&self.graph, &self.parameters, &self.plans[at]))
     }
 
-    /// Whether the values that convolutions compute, which every plan keeps, can be had at all.
+    /// Whether the values that convolutions compute, which training keeps, can be had at all.
     fn check_size(&self, images: usize) -> Result<()> {
         let nodes = self.graph.nodes();
         let error = |reason| Err(self.graph.error(&nodes[0].name, reason));
@@ -141,9 +159,10 @@ impl Cpu {
 
 fn report(graph: &Graph, parameters: &[Parameter], plan: &Plan) -> PlanReport {
     let images = plan.images;
-    let gradient = |value: usize| {
-        let place = plan.places.get(value).copied();
-        place.filter(|place| *place != usize::MAX)
+    let slots = &plan.program.slots;
+    let place = |slot: usize| match slots[slot].is_whole() {
+        true => Place::Buffer(slots[slot].buffer),
+        false => Place::Block,
     };
     let bytes = |numbers: &[f32]| size_of_val(numbers);
     let value = |number: usize, shape: Shape, layout: Images| {
@@ -162,43 +181,64 @@ fn report(graph: &Graph, parameters: &[Parameter], plan: &Plan) -> PlanReport {
             columns,
             channels,
             framed,
-            bytes: bytes(plan.values.get(number)),
-            buffer: plan.values.buffer(number),
-            gradient: gradient(number),
+            bytes: images * slots[number].len * size_of::<f32>(),
+            place: place(number),
+            gradient: plan.program.gradients[number].map(place),
         }
     };
-    let steps = plan.steps.iter().map(|step| PlannedStep {
+    let (mut segment, mut again) = (vec![None; plan.steps.len()], vec![false; plan.steps.len()]);
+    for (number, planned) in plan.program.segments.iter().enumerate() {
+        for action in &planned.actions {
+            if let Work::Forward { .. } = action.work {
+                again[action.step] = segment[action.step].is_some();
+                segment[action.step].get_or_insert(number);
+            }
+        }
+    }
+    let steps = plan.steps.iter().enumerate();
+    let steps = steps.map(|(number, step)| PlannedStep {
         node: step.node,
         kind: step.kind.name(),
         nodes: nodes(graph, &plan.steps, step),
         inputs: step.inputs.iter().map(|input| input.value).collect(),
+        segment: segment[number].unwrap_or(0),
+        again: again[number],
         value: value(step.output, step.shape, Images::Padded),
     });
-    let with_gradient = (0..graph.nodes().len()).filter(|number| gradient(*number).is_some());
-    let unshared = with_gradient.map(|number| images * padded(graph.nodes()[number].shape));
+    let segments = plan.program.segments.iter().enumerate();
     let trained = parameters.iter().filter(|kept| !kept.gradient.is_empty());
     let slot = trained.map(|kept| bytes(&kept.value)).sum();
-    let norms = plan.steps.iter().map(|step| match &step.kind {
-        Kind::Norm { normal, .. } => normal.bytes(),
-        _ => 0,
-    });
-    let scratch = &plan.scratch;
-    let shared = [&scratch.turned, &scratch.parts, &scratch.zeros];
-    let shared = shared
-        .into_iter()
-        .chain([&scratch.logits, &scratch.logits_gradient]);
+    let gradients = plan.program.gradients.iter().enumerate();
+    let gradients = gradients.filter(|(_, gradient)| gradient.is_some());
+    let made = plan.steps.iter().map(|step| step.output).chain([0]);
+    let unshared = made.chain(gradients.map(|(value, _)| value));
+    let (whole, blocks): (Vec<_>, Vec<_>) = (0..plan.buffers.len())
+        .map(|buffer| {
+            let bytes = plan.tasks.iter().map(|task| task.bytes(buffer));
+            (plan.buffers[buffer], bytes.sum::<usize>())
+        })
+        .partition(|(buffer, _)| matches!(buffer, Buffer::Whole(_)));
     PlanReport {
         images,
-        training: !plan.gradients.is_empty(),
+        training: plan.training,
         input: value(0, graph.input_shape(), plan.layout),
         steps: steps.collect(),
-        value_buffers: plan.values.buffers().map(bytes).collect(),
-        gradient_buffers: plan.gradients.iter().map(|buffer| bytes(buffer)).collect(),
-        unshared_gradients: unshared.sum::<usize>() * size_of::<f32>(),
+        segments: segments
+            .map(|(number, segment)| PlannedSegment {
+                backward: number >= plan.program.forward,
+                images: segment.block,
+            })
+            .collect(),
+        tasks: plan.tasks.len(),
+        buffers: whole.into_iter().map(|(_, bytes)| bytes).collect(),
+        blocks: blocks.into_iter().map(|(_, bytes)| bytes).sum(),
+        unshared: unshared
+            .map(|value| images * slots[value].len * size_of::<f32>())
+            .sum(),
         tensors: parameters.iter().map(|kept| bytes(&kept.value)).sum(),
         tensor_gradients: parameters.iter().map(|kept| bytes(&kept.gradient)).sum(),
-        slot: if plan.gradients.is_empty() { 0 } else { slot },
-        scratch: norms.sum::<usize>() + shared.map(|buffer| bytes(buffer)).sum::<usize>(),
+        slot: if plan.training { slot } else { 0 },
+        scratch: plan.scratch(),
     }
 }
 

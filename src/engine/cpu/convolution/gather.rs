@@ -1,7 +1,6 @@
 //! The product that gathers: forward, and the gradient of the input.
 
 use pulp::{Simd, WithSimd};
-use rayon::prelude::*;
 
 use super::{Tap, Walk};
 use crate::engine::cpu::isa::Isa;
@@ -31,23 +30,13 @@ pub(in crate::engine::cpu) struct Gather<'a> {
 impl Gather<'_> {
     /// Computes all of `result`.
     pub(in crate::engine::cpu) fn run(&self, result: &mut [f32]) {
-        let image = padded(self.shapes.1);
-        let together = TOGETHER.div_ceil(self.shapes.1.pixels());
-        result
-            .par_chunks_mut(together * image)
-            .enumerate()
-            .for_each(|(task, result)| {
-                self.isa.run(Images {
-                    gather: self,
-                    first: task * together,
-                    result,
-                });
-            });
+        self.isa.run(Images {
+            gather: self,
+            result,
+        });
     }
 }
 
-/// Rows of a result that a task should have at least.
-const TOGETHER: usize = 64;
 /// Rows that share filters while these are near.
 const BLOCK: usize = 128;
 /// Rows of the filters that a block goes through at once.
@@ -56,10 +45,9 @@ const DEPTH: usize = 2048;
 /// a tile's rows then see the same taps, and those in the padding are left out.
 const SMALL: usize = 64;
 
-/// Some images of a gather.
+/// The images of a gather.
 struct Images<'a> {
     gather: &'a Gather<'a>,
-    first: usize,
     result: &'a mut [f32],
 }
 
@@ -94,7 +82,7 @@ impl Images<'_> {
     fn walk<S: Simd, const MR: usize, const V: usize>(&mut self, simd: S, walk: &Walk) {
         let gather = self.gather;
         let count = self.result.len() / padded(gather.shapes.1);
-        let mut rows = Rows::new(gather, walk, self.first, count);
+        let mut rows = Rows::new(gather, walk, count);
         let mut block = [Row::default(); BLOCK];
         loop {
             let filled = rows.fill(&mut block);
@@ -170,7 +158,6 @@ impl Images<'_> {
 struct Rows<'a> {
     gather: &'a Gather<'a>,
     walk: &'a Walk,
-    first: usize,
     images: usize,
     /// Image by image for each pixel.
     across: bool,
@@ -180,12 +167,11 @@ struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    fn new(gather: &'a Gather<'a>, walk: &'a Walk, first: usize, images: usize) -> Rows<'a> {
+    fn new(gather: &'a Gather<'a>, walk: &'a Walk, images: usize) -> Rows<'a> {
         let pixels = walk.grid.0 * walk.grid.1;
         Rows {
             gather,
             walk,
-            first,
             images,
             across: pixels <= SMALL,
             next: (0, 0, 0),
@@ -201,7 +187,7 @@ impl<'a> Rows<'a> {
         self.left -= count;
         for row in &mut block[..count] {
             let (image, down, over) = self.next;
-            let from = (self.first + image) * shapes.0.pixels()
+            let from = image * shapes.0.pixels()
                 + down * walk.stride.0 * shapes.0.width
                 + over * walk.stride.1;
             let to = image * shapes.1.pixels()

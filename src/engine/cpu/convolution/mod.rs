@@ -11,7 +11,7 @@ mod weight;
 
 pub(super) use filters::Filters;
 pub(super) use gather::Gather;
-pub(super) use weight::{backward_weight, parts};
+pub(super) use weight::WeightGradient;
 
 use crate::engine::cpu::layout::Plane;
 use crate::net::{Shape, Window};
@@ -19,7 +19,6 @@ use crate::net::{Shape, Window};
 /// The sizes of a convolution; values are channels last and padded, see [`super::layout`].
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Geometry {
-    pub(super) images: usize,
     pub(super) input: Plane,
     pub(super) output: Shape,
     pub(super) window: Window,

@@ -1,68 +1,61 @@
 //! The product that sums over pixels: the gradient of the weight.
 
 use pulp::{Simd, WithSimd};
-use rayon::prelude::*;
 
 use super::{Filters, Geometry, Tap, Walk};
 use crate::engine::cpu::isa::Isa;
 use crate::engine::cpu::layout::{LANES, stride};
 use crate::engine::cpu::multiply::{Acc, outer, vectors};
 
-/// dw += Σ xᵀ · dy over all pixels, in the layout of [`Filters`]. `walk` is that of
-/// [`Walk::forward`]; `parts` has room for [`parts`] of dw.
-pub(in crate::engine::cpu) fn backward_weight(
-    isa: Isa,
-    (g, walk): (&Geometry, &Walk),
-    (x, dy): (&[f32], &[f32]),
-    dw: &mut [f32],
-    parts: &mut [f32],
-) {
-    let filters = g.filters();
-    let count = self::parts(g);
-    let rows = (g.images * g.output.height).div_ceil(count);
-    let width = width(&filters);
-    let task = |dw: &mut [f32], number: usize, part: usize| {
-        let (group, strip) = (number / filters.strips(), number % filters.strips());
-        isa.run(Products {
+/// What a weight's gradient is made of: dw += Σ xᵀ · dy over all pixels of some images, in the layout
+/// of [`Filters`].
+#[derive(Debug, Clone, Copy)]
+pub(in crate::engine::cpu) struct WeightGradient<'a> {
+    pub(in crate::engine::cpu) isa: Isa,
+    pub(in crate::engine::cpu) geometry: &'a Geometry,
+    /// That of [`Walk::forward`].
+    pub(in crate::engine::cpu) walk: &'a Walk,
+}
+
+impl WeightGradient<'_> {
+    /// Adds what some images give.
+    pub(in crate::engine::cpu) fn add(&self, (x, dy): (&[f32], &[f32]), dw: &mut [f32]) {
+        let parts = dw.chunks_mut(self.part()).enumerate();
+        parts.for_each(|(number, dw)| self.add_to_part(number, (x, dy), dw));
+    }
+
+    /// Numbers of a part of dw that is computed on its own.
+    pub(in crate::engine::cpu) fn part(&self) -> usize {
+        let filters = self.geometry.filters();
+        width(&filters) * filters.strip()
+    }
+
+    /// Adds what some images give to one part.
+    pub(in crate::engine::cpu) fn add_to_part(
+        &self,
+        number: usize,
+        (x, dy): (&[f32], &[f32]),
+        dw: &mut [f32],
+    ) {
+        let g = self.geometry;
+        let filters = g.filters();
+        let first = number * width(&filters);
+        let (group, strip) = (first / filters.strips(), first % filters.strips());
+        self.isa.run(Products {
             g,
-            walk,
+            walk: self.walk,
             x,
             dy,
-            lines: part * rows..(g.images * g.output.height).min((part + 1) * rows),
+            lines: dy.len() / (g.output.width * stride(g.output.channels)),
             channels: (group * filters.from, group * filters.to + strip * LANES),
             filters,
             strip,
             dw,
         });
-    };
-    if count == 1 {
-        let chunks = dw.par_chunks_mut(width * filters.strip()).enumerate();
-        return chunks.for_each(|(number, dw)| task(dw, number * width, 0));
     }
-    let len = dw.len();
-    let parts = &mut parts[..count * len];
-    parts
-        .par_chunks_exact_mut(len)
-        .enumerate()
-        .for_each(|(part, dw)| {
-            dw.fill(0.0);
-            let chunks = dw.par_chunks_mut(width * filters.strip()).enumerate();
-            chunks.for_each(|(number, dw)| task(dw, number * width, part));
-        });
-    let parts = &*parts;
-    dw.par_chunks_mut(SUM).enumerate().for_each(|(chunk, dw)| {
-        for part in parts.chunks_exact(len) {
-            for (dw, part) in dw.iter_mut().zip(&part[chunk * SUM..]) {
-                *dw += *part;
-            }
-        }
-    });
 }
 
-/// Weights that a task sums up.
-const SUM: usize = 16_384;
-
-/// Strips that a task computes at once: none of another group.
+/// Strips that are computed at once: none of another group.
 fn width(filters: &Filters) -> usize {
     match filters.strips() {
         strips if filters.groups == 1 => strips.div_ceil(strips.div_ceil(2).max(2)),
@@ -73,19 +66,6 @@ fn width(filters: &Filters) -> usize {
     }
 }
 
-/// Into how many parts the rows of a weight's gradient are cut: it follows from sizes alone, so that
-/// sums are the same for any number of threads.
-pub(in crate::engine::cpu) fn parts(g: &Geometry) -> usize {
-    let filters = g.filters();
-    let tasks = (filters.groups * filters.strips()).div_ceil(width(&filters));
-    let rows = g.images * g.output.pixels();
-    8_usize
-        .div_ceil(tasks)
-        .min(rows / 512)
-        .min(g.images * g.output.height)
-        .max(1)
-}
-
 /// Σ xᵀ · dy for some strips of a group, over some lines of pixels.
 struct Products<'a> {
     g: &'a Geometry,
@@ -93,7 +73,7 @@ struct Products<'a> {
     x: &'a [f32],
     dy: &'a [f32],
     /// Of all images, one after the other.
-    lines: std::ops::Range<usize>,
+    lines: usize,
     /// The first channel of x and of dy.
     channels: (usize, usize),
     filters: Filters,
@@ -109,8 +89,8 @@ impl WithSimd for Products<'_> {
     fn with_simd<S: Simd>(mut self, simd: S) {
         let mut pairs = [(0, 0); ROWS];
         let lines = (ROWS / self.g.output.width).max(1);
-        for first in self.lines.clone().step_by(lines) {
-            let block = first..self.lines.end.min(first + lines);
+        for first in (0..self.lines).step_by(lines) {
+            let block = first..self.lines.min(first + lines);
             for tap in &self.walk.taps {
                 let mut count = 0;
                 for line in block.clone() {

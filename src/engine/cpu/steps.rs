@@ -1,0 +1,218 @@
+//! The steps of a network: what is computed in one go.
+
+use super::activation::Function;
+use super::convolution::{Geometry, Walk};
+use super::layout::{Images, LANES, Plane};
+use super::max_pool::MaxPool;
+use super::mix::Mix;
+use super::moves::Moves;
+use super::norm::Normal;
+use super::parameter::is_depthwise;
+use crate::engine::channels::{runs, shuffle};
+use crate::net::{Graph, Node, Op, Shape, TensorId, Window};
+
+/// One operation.
+#[derive(Debug)]
+pub(super) struct Step {
+    pub(super) kind: Kind,
+    /// The node whose noise it is.
+    pub(super) node: usize,
+    pub(super) inputs: Vec<Input>,
+    pub(super) output: usize,
+    pub(super) shape: Shape,
+}
+
+/// A value that a step reads.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Input {
+    pub(super) value: usize,
+    pub(super) shape: Shape,
+}
+
+/// What a step does.
+#[derive(Debug)]
+pub(super) enum Kind {
+    /// A convolution or linear layer as a product of matrices.
+    Convolution(Box<Convolution>),
+    /// A convolution with one filter a channel.
+    Depthwise(Box<Convolution>),
+    /// BatchNorm and the activation behind it.
+    Norm {
+        op: Op,
+        function: Function,
+        normal: Box<Normal>,
+    },
+    Activation(Function),
+    Add,
+    Gate,
+    /// Where channels go, by input.
+    Move(Vec<Moves>),
+    MaxPool(MaxPool),
+    Mix(Mix),
+    /// Dropout, or stochastic depth, which takes whole images away.
+    Noise {
+        p: f64,
+        whole: bool,
+    },
+    Flatten,
+}
+
+impl Kind {
+    /// As it is called where steps are listed.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Kind::Convolution(_) => "convolution",
+            Kind::Depthwise(_) => "depthwise",
+            Kind::Norm { .. } => "norm",
+            Kind::Activation(_) => "activation",
+            Kind::Add => "add",
+            Kind::Gate => "gate",
+            Kind::Move(_) => "move",
+            Kind::MaxPool(_) => "max pool",
+            Kind::Mix(_) => "mix",
+            Kind::Noise { .. } => "noise",
+            Kind::Flatten => "flatten",
+        }
+    }
+}
+
+/// A convolution's tensors, sizes and walks.
+#[derive(Debug)]
+pub(super) struct Convolution {
+    pub(super) geometry: Geometry,
+    pub(super) weight: TensorId,
+    pub(super) bias: Option<TensorId>,
+    pub(super) forward: Vec<Walk>,
+    pub(super) backward: Vec<Walk>,
+}
+
+/// The steps in order. A BatchNorm and an activation that alone reads it become one.
+pub(super) fn steps(graph: &Graph) -> Vec<Step> {
+    let nodes = graph.nodes();
+    let mut readers = vec![0; nodes.len()];
+    for input in nodes.iter().flat_map(|node| &node.inputs) {
+        readers[input.index()] += 1;
+    }
+    let mut steps: Vec<Step> = Vec::new();
+    for (number, node) in nodes.iter().enumerate().skip(1) {
+        if let (Op::Activation(activation), Some(last)) = (&node.op, steps.last_mut())
+            && let Kind::Norm { function, .. } = &mut last.kind
+            && last.output == node.inputs[0].index()
+            && *function == Function::Identity
+            && readers[last.output] == 1
+        {
+            *function = Function::Of(*activation);
+            last.output = number;
+            continue;
+        }
+        let inputs = node.inputs.iter().map(|input| Input {
+            value: input.index(),
+            shape: graph.shape(*input),
+        });
+        steps.push(Step {
+            kind: kind(graph, node),
+            node: number,
+            inputs: inputs.collect(),
+            output: number,
+            shape: node.shape,
+        });
+    }
+    steps
+}
+
+/// Where one convolution alone reads the images, and they have few channels: lays them out so that
+/// it gathers along each row of its kernel at once.
+pub(super) fn frame(steps: &mut [Step], shape: Shape) -> Images {
+    let mut readers = steps
+        .iter_mut()
+        .filter(|step| step.inputs.iter().any(|input| input.value == 0));
+    let (Some(step), None) = (readers.next(), readers.next()) else {
+        return Images::Padded;
+    };
+    let Kind::Convolution(layer) = &mut step.kind else {
+        return Images::Padded;
+    };
+    let Geometry { groups, window, .. } = layer.geometry;
+    if groups > 1 || window.dilation.1 > 1 || shape.channels >= LANES / 2 {
+        return Images::Padded;
+    }
+    let (before, after) = (window.before, window.after);
+    layer.geometry.input = Plane {
+        channels: window.kernel.1 * shape.channels,
+        height: shape.height + before.0 + after.0,
+        width: shape.width + before.1 + after.1,
+        stride: shape.channels,
+    };
+    layer.geometry.window = Window {
+        kernel: (window.kernel.0, 1),
+        before: (0, 0),
+        after: (0, 0),
+        ..window
+    };
+    layer.forward = Walk::forward(&layer.geometry);
+    Images::Framed { before, after }
+}
+
+fn kind(graph: &Graph, node: &Node) -> Kind {
+    let input = graph.shape(node.inputs[0]);
+    let layer = |weight, bias, window, groups| {
+        let geometry = Geometry {
+            input: input.into(),
+            output: node.shape,
+            window,
+            groups,
+        };
+        Box::new(Convolution {
+            forward: Walk::forward(&geometry),
+            backward: Walk::backward(&geometry),
+            geometry,
+            weight,
+            bias,
+        })
+    };
+    match &node.op {
+        Op::Convolution {
+            weight,
+            bias,
+            window,
+            groups,
+        } => {
+            let layer = layer(*weight, *bias, *window, *groups);
+            match is_depthwise(*groups, node.shape.channels, input.channels / groups) {
+                true => Kind::Depthwise(layer),
+                false => Kind::Convolution(layer),
+            }
+        }
+        Op::Linear { weight, bias } => {
+            Kind::Convolution(layer(*weight, *bias, Window::square(1), 1))
+        }
+        Op::BatchNorm { .. } => Kind::Norm {
+            op: node.op.clone(),
+            function: Function::Identity,
+            normal: Box::new(Normal::new(node.shape.channels)),
+        },
+        Op::Activation(activation) => Kind::Activation(Function::Of(*activation)),
+        Op::Add => Kind::Add,
+        Op::Gate => Kind::Gate,
+        Op::Shuffle { groups } => Kind::Move(vec![Moves::new(shuffle(input.channels, *groups))]),
+        Op::Concat | Op::Slice { .. } | Op::PadChannels { .. } => {
+            let runs = runs(graph, node).map(|run| Moves::new([run].into_iter()));
+            Kind::Move(runs.collect())
+        }
+        Op::MaxPool(window) => Kind::MaxPool(MaxPool {
+            window: *window,
+            input,
+            output: node.shape,
+        }),
+        Op::Dropout { p } => Kind::Noise {
+            p: *p,
+            whole: false,
+        },
+        Op::StochasticDepth { p } => Kind::Noise { p: *p, whole: true },
+        Op::Flatten => Kind::Flatten,
+        op => match Mix::of(op, input, node.shape) {
+            Some(mix) => Kind::Mix(mix),
+            None => unreachable!("{} is none of the sums", op.name()),
+        },
+    }
+}

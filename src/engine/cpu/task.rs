@@ -1,0 +1,206 @@
+//! A share of a batch: its images' memory, and how they go through a segment.
+
+use std::ops::Range;
+use std::time::Instant;
+
+use super::memory::{Buffer, Slot};
+use super::program::{Segment, Work};
+use super::step::{self, Shared};
+use super::steps::{Kind, Step};
+
+/// Some images of a batch. Which ones follows from sizes alone, so that sums over the parts of a batch
+/// have the same bits for any number of threads.
+#[derive(Debug)]
+pub(super) struct Task {
+    /// Of the batch.
+    pub(super) images: Range<usize>,
+    buffers: Vec<Vec<f32>>,
+    /// For each normalisation that a segment sums for, two sums a channel.
+    pub(super) sums: Vec<f64>,
+    /// Half as long: around which numbers the first of them are taken.
+    pub(super) around: Vec<f32>,
+    /// Gradients of filters and biases that a segment sums up.
+    pub(super) parts: Vec<f32>,
+    /// Seconds that each step has taken so far, forward and backward.
+    pub(super) seconds: Vec<(f64, f64)>,
+}
+
+/// Images of a batch that a task should have, and how many tasks there should be before it has more.
+const IMAGES: usize = 16;
+const TASKS: usize = 8;
+
+/// Which images of a batch its tasks have.
+pub(super) fn shares(images: usize) -> impl Iterator<Item = Range<usize>> {
+    let share = images.div_ceil(TASKS).min(IMAGES);
+    (0..images)
+        .step_by(share)
+        .map(move |first| first..images.min(first + share))
+}
+
+impl Task {
+    pub(super) fn new(
+        images: Range<usize>,
+        buffers: &[Buffer],
+        segments: &[Segment],
+        steps: usize,
+    ) -> Task {
+        let most = |of: fn(&Segment) -> usize| segments.iter().map(of).max().unwrap_or(0);
+        let sums = most(|segment| segment.sums);
+        let buffers = buffers.iter().map(|buffer| match *buffer {
+            Buffer::Whole(len) => vec![0.0; images.len() * len],
+            Buffer::Near(len) => vec![0.0; len],
+        });
+        Task {
+            buffers: buffers.collect(),
+            images,
+            sums: vec![0.0; sums],
+            around: vec![0.0; sums / 2],
+            parts: vec![0.0; most(|segment| segment.parts)],
+            seconds: vec![(0.0, 0.0); steps],
+        }
+    }
+
+    /// Bytes of a buffer.
+    pub(super) fn bytes(&self, buffer: usize) -> usize {
+        size_of_val(&self.buffers[buffer][..])
+    }
+
+    /// Bytes of what segments sum up.
+    pub(super) fn scratch(&self) -> usize {
+        size_of_val(&self.sums[..]) + size_of_val(&self.around[..]) + size_of_val(&self.parts[..])
+    }
+
+    /// All images of a slot that holds them.
+    pub(super) fn whole(&self, slot: &Slot) -> &[f32] {
+        &self.buffers[slot.buffer][..self.images.len() * slot.len]
+    }
+
+    /// The same, to be written.
+    pub(super) fn whole_mut(&mut self, slot: &Slot) -> &mut [f32] {
+        &mut self.buffers[slot.buffer][..self.images.len() * slot.len]
+    }
+
+    /// Takes all images through a segment.
+    pub(super) fn run(&mut self, segment: &Segment, shared: &Shared<'_>, backward: bool) {
+        self.sums[..segment.sums].fill(0.0);
+        self.parts[..segment.parts].fill(0.0);
+        for first in (0..self.images.len()).step_by(segment.block) {
+            let block = first..self.images.len().min(first + segment.block);
+            for action in &segment.actions {
+                let begin = Instant::now();
+                let step = &shared.steps[action.step];
+                self.act(step, &action.work, shared, block.clone());
+                let seconds = &mut self.seconds[action.step];
+                let spent = begin.elapsed().as_secs_f64();
+                match backward {
+                    true => seconds.1 += spent,
+                    false => seconds.0 += spent,
+                }
+            }
+        }
+    }
+
+    fn act(&mut self, step: &Step, work: &Work, shared: &Shared<'_>, block: Range<usize>) {
+        match *work {
+            Work::Forward { ref x, y } => {
+                let first = self.images.start + block.start;
+                self.write(shared, y, &block, |task, y| {
+                    let x = |number: usize| task.get(shared, x[number], &block);
+                    step::forward(step, shared, first, x, y);
+                });
+            }
+            Work::Moments { x, at } => {
+                let Kind::Norm { normal, .. } = &step.kind else {
+                    return;
+                };
+                let stride = normal.mean.len();
+                let mut sums = std::mem::take(&mut self.sums);
+                let mut around = std::mem::take(&mut self.around);
+                let x = self.get(shared, x, &block);
+                let around_here = &mut around[at / 2..][..stride];
+                if block.start == 0 {
+                    around_here.copy_from_slice(&x[..stride]);
+                }
+                let to = &mut sums[at..][..2 * stride];
+                super::norm::moments(shared.isa, x, around_here, to);
+                (self.sums, self.around) = (sums, around);
+            }
+            Work::Gradients { x, dy, at } => {
+                let Kind::Norm {
+                    normal, function, ..
+                } = &step.kind
+                else {
+                    return;
+                };
+                let mut sums = std::mem::take(&mut self.sums);
+                let to = &mut sums[at..][..2 * normal.mean.len()];
+                self.write(shared, dy, &block, |task, dy| {
+                    let x = task.get(shared, x, &block);
+                    normal.gradients((shared.isa, *function), x, dy, to);
+                });
+                self.sums = sums;
+            }
+            Work::Weight { x, dy, at, bias } => {
+                let mut parts = std::mem::take(&mut self.parts);
+                let (x, dy) = (self.get(shared, x, &block), self.get(shared, dy, &block));
+                if let Some(at) = at {
+                    step::weight(step, shared, (x, dy), &mut parts[at..]);
+                }
+                if let Some(at) = bias {
+                    step::bias(step, dy, &mut parts[at..]);
+                }
+                self.parts = parts;
+            }
+            Work::Backward {
+                ref values,
+                dy,
+                ref into,
+                turned,
+            } => {
+                for (number, target) in into.iter().enumerate() {
+                    let Some(target) = target else {
+                        continue;
+                    };
+                    if target.slot == dy {
+                        self.write(shared, dy, &block, |task, dy| {
+                            let value = |number: usize| task.get(shared, values[number], &block);
+                            step::backward_in_place(step, shared, value, dy, target.add);
+                        });
+                        continue;
+                    }
+                    let first = self.images.start + block.start;
+                    self.write(shared, target.slot, &block, |task, dx| {
+                        let backward = step::Backward {
+                            step,
+                            first,
+                            turned,
+                            dy: task.get(shared, dy, &block),
+                            input: number,
+                        };
+                        let value = |number: usize| task.get(shared, values[number], &block);
+                        backward.run(shared, value, (dx, target.add));
+                    });
+                }
+            }
+        }
+    }
+
+    fn get(&self, shared: &Shared<'_>, slot: usize, block: &Range<usize>) -> &[f32] {
+        let slot = &shared.slots[slot];
+        &self.buffers[slot.buffer][slot.range(block)]
+    }
+
+    /// Lets a slot be written while others are read.
+    fn write(
+        &mut self,
+        shared: &Shared<'_>,
+        slot: usize,
+        block: &Range<usize>,
+        write: impl FnOnce(&Task, &mut [f32]),
+    ) {
+        let slot = &shared.slots[slot];
+        let mut taken = std::mem::take(&mut self.buffers[slot.buffer]);
+        write(self, &mut taken[slot.range(block)]);
+        self.buffers[slot.buffer] = taken;
+    }
+}
