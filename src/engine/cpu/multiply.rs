@@ -24,23 +24,21 @@ pub(super) fn rows_by_strips<S: Simd, const MR: usize, const NS: usize, const V:
     let depth = a[0].len();
     let a = a.map(|row| &row[..depth]);
     let b = b.map(|strip| &vectors::<S, V>(strip)[..depth]);
-    if !is_fused::<S>() {
-        // With two roundings a product, long sums are made of short ones.
-        for first in (0..depth).step_by(SHORT) {
+    // Long sums are made of short ones, which are more accurate: the more so where each product is
+    // rounded before it is added.
+    let short = if is_fused::<S>() { 128 } else { 8 };
+    if depth > short || !is_fused::<S>() {
+        for first in (0..depth).step_by(short) {
             let mut part = [[[simd.splat_f32s(0.0); V]; NS]; MR];
-            for k in first..depth.min(first + SHORT) {
+            for k in first..depth.min(first + short) {
                 let b = b.map(|strip| strip[k]);
                 for (part, a) in part.iter_mut().zip(&a) {
                     add_multiple(simd, part, a[k], &b);
                 }
             }
             let part = part.as_flattened().as_flattened();
-            for (acc, part) in acc
-                .as_flattened_mut()
-                .as_flattened_mut()
-                .iter_mut()
-                .zip(part)
-            {
+            let acc = acc.as_flattened_mut().as_flattened_mut();
+            for (acc, part) in acc.iter_mut().zip(part) {
                 *acc = simd.add_f32s(*acc, *part);
             }
         }
@@ -53,9 +51,6 @@ pub(super) fn rows_by_strips<S: Simd, const MR: usize, const NS: usize, const V:
         }
     }
 }
-
-/// Products that are summed up before the sum is added to others.
-const SHORT: usize = 8;
 
 /// Whether there are instructions for a · b + c with one rounding.
 #[inline(always)]

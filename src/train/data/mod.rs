@@ -116,7 +116,7 @@ pub fn open(spec: &str, split: Split) -> Result<Box<dyn Dataset>> {
         return hub::open(name, split);
         #[cfg(not(feature = "hub"))]
         return Err(Error::Usage(format!(
-            "hf:{name}: this build has no `hub` feature"
+            "hf:{name}: this build cannot download data sets; one with `--features hub` can"
         )));
     }
     let dir = Path::new(spec);
@@ -135,7 +135,13 @@ pub fn open(spec: &str, split: Split) -> Result<Box<dyn Dataset>> {
     if let Some(set) = parquet::open(dir, split) {
         return set;
     }
-    let expected = "CIFAR-10 or CIFAR-100 as its author distributes them, a folder train with a folder \
-                    for each class, or Parquet files";
+    let parquet = match cfg!(feature = "hub") {
+        true => "or Parquet files",
+        false => "(or Parquet files, which a build with `--features hub` reads)",
+    };
+    let expected = format!(
+        "CIFAR-10 or CIFAR-100 as its author distributes them, a folder train with a folder for each class, \
+         {parquet}"
+    );
     Err(Error::malformed(dir, "data set", expected, "none of them"))
 }
