@@ -22,6 +22,8 @@ use std::path::{Path, PathBuf};
 
 pub use dtype::Dtype;
 pub(crate) use onnx::DeclaredNorm;
+#[cfg(feature = "train")]
+pub(crate) use onnx::{Attribute, Dim, Elements, Node, Program, Type};
 pub(crate) use patches::Patches;
 pub(crate) use resolve::model_file;
 pub use source::Source;
@@ -75,6 +77,8 @@ struct OnnxParts {
     elsewhere: Vec<Tensor>,
     /// Other names of tensors of the table.
     aliases: Vec<Tensor>,
+    /// Which data files are among the sources.
+    files: onnx::Files,
 }
 
 /// The format of a checkpoint, found by content.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::onnx::Files;
 use super::{
     Checkpoint, Format, OnnxParts, Parts, Role, Source, StateDict, Tensor, TorchParts, Training,
     onnx, resolve, safetensors, shards, torch, training,
@@ -26,12 +27,38 @@ impl Checkpoint {
             checkpoint.index = Some(index);
             checkpoint
         } else {
-            open_file(path, &anchor, Source::open(&anchor)?, directory(&anchor))?
+            open_file(
+                path,
+                &anchor,
+                Source::open(&anchor)?,
+                directory(&anchor),
+                Files::Gamma,
+            )?
         };
         if path.is_dir() {
             training::read_directory(path, &mut checkpoint)?;
         }
         Ok(checkpoint)
+    }
+
+    /// Opens an ONNX model as a program, and as a checkpoint whose table holds every tensor of it, in
+    /// whichever data file.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); another format.
+    #[cfg(feature = "train")]
+    pub(crate) fn open_program(path: &Path) -> Result<(Checkpoint, onnx::Program)> {
+        let source = Source::open(path)?;
+        if is_torch(&source)? || !onnx::detect(&source) {
+            return Err(Error::malformed(
+                path,
+                "file",
+                "an ONNX model",
+                "another format",
+            ));
+        }
+        let (opened, program) = onnx::Program::open(source, directory(path))?;
+        Ok((of_onnx(path, path, opened, Files::All), program))
     }
 
     /// Reads the tables of `paths`, which stand for [`sources`](Self::sources), as this checkpoint
@@ -45,7 +72,18 @@ impl Checkpoint {
             // The data files of a staged model are those that it was made from.
             _ => {
                 let home = directory(self.sources[0].path());
-                open_file(&self.path, &self.anchor, Source::open(&model[0])?, home)?
+                let files = self
+                    .parts
+                    .onnx
+                    .as_ref()
+                    .map_or(Files::Gamma, |onnx| onnx.files);
+                open_file(
+                    &self.path,
+                    &self.anchor,
+                    Source::open(&model[0])?,
+                    home,
+                    files,
+                )?
             }
         };
         for path in companions {
@@ -71,7 +109,13 @@ impl Checkpoint {
 }
 
 /// A whole model in one file, as far as its tensors do not lie in data files below `home`.
-fn open_file(path: &Path, anchor: &Path, source: Source, home: &Path) -> Result<Checkpoint> {
+fn open_file(
+    path: &Path,
+    anchor: &Path,
+    source: Source,
+    home: &Path,
+    files: Files,
+) -> Result<Checkpoint> {
     if is_torch(&source)? {
         let opened = torch::open(&source, 0)?;
         let format = match opened.zip {
@@ -98,22 +142,8 @@ fn open_file(path: &Path, anchor: &Path, source: Source, home: &Path) -> Result<
         return Ok(checkpoint);
     }
     if onnx::detect(&source) {
-        let mut checkpoint = Checkpoint::new(path, anchor, Format::Onnx);
-        let opened = onnx::open(source, home)?;
-        checkpoint.dicts.push(flat(opened.tensors, true));
-        for source in opened.sources {
-            checkpoint.add_source(source, None);
-        }
-        checkpoint.notes = opened.notes;
-        checkpoint.parts.onnx = Some(OnnxParts {
-            norms: opened.norms,
-            folded: opened.folded,
-            checksums: opened.checksums,
-            others: opened.others,
-            elsewhere: opened.elsewhere,
-            aliases: opened.aliases,
-        });
-        return Ok(checkpoint);
+        let opened = onnx::open(source, home, files)?;
+        return Ok(of_onnx(path, anchor, opened, files));
     }
     let mut checkpoint = Checkpoint::new(path, anchor, Format::Safetensors);
     checkpoint
@@ -121,6 +151,25 @@ fn open_file(path: &Path, anchor: &Path, source: Source, home: &Path) -> Result<
         .push(flat(safetensors::read_table(&source, 0)?, false));
     checkpoint.add_source(source, None);
     Ok(checkpoint)
+}
+
+fn of_onnx(path: &Path, anchor: &Path, opened: onnx::Opened, files: Files) -> Checkpoint {
+    let mut checkpoint = Checkpoint::new(path, anchor, Format::Onnx);
+    checkpoint.dicts.push(flat(opened.tensors, true));
+    for source in opened.sources {
+        checkpoint.add_source(source, None);
+    }
+    checkpoint.notes = opened.notes;
+    checkpoint.parts.onnx = Some(OnnxParts {
+        norms: opened.norms,
+        folded: opened.folded,
+        checksums: opened.checksums,
+        others: opened.others,
+        elsewhere: opened.elsewhere,
+        aliases: opened.aliases,
+        files,
+    });
+    checkpoint
 }
 
 /// The table of all shards together; they are of one format.

@@ -14,7 +14,7 @@ use regex::Regex;
 use crate::inspect::track::Channel;
 use crate::regen::{Below, Rule, Scope, To};
 #[cfg(feature = "train")]
-pub(super) use train::{EvalArgs, MachineArgs, NetworkArgs, SettingArgs, TrainArgs};
+pub(super) use train::{EvalArgs, ExportArgs, MachineArgs, NetworkArgs, SettingArgs, TrainArgs};
 
 const STYLES: clap::builder::Styles = clap::builder::Styles::styled();
 
@@ -46,6 +46,8 @@ pub(super) enum Command {
     Train(Box<TrainArgs>),
     #[cfg(feature = "train")]
     Eval(Box<EvalArgs>),
+    #[cfg(feature = "train")]
+    Export(ExportArgs),
     /// Inspect, edit, inspect again and undo a real checkpoint that is built in; then train with and
     /// without regeneration
     Demo,
@@ -271,16 +273,20 @@ pub(super) struct SchemaArgs {
 /// Networks, names and initialisation are torchvision's; resnet20 to resnet110 are those of He et
 /// al. 2016 for CIFAR. Without NAME: a list of all, with the BatchNorm layers and their channels,
 /// and the options that each takes.
+///
+/// NAME may be an ONNX file, with its BatchNorm intact: what of it cannot be run here is listed, all
+/// of it at once (docs/onnx.md).
 #[cfg(feature = "train")]
 #[derive(Debug, Args)]
 pub(super) struct ModelArgs {
-    /// The network, as in mobilenet_v2
+    /// The network, as in mobilenet_v2, or an ONNX file
     #[arg(value_name = "NAME")]
     pub(super) name: Option<String>,
-    /// Height and width of the images [default: 224; 32 for the CIFAR ResNets and the CIFAR stem]
+    /// Height and width of the images [default: 224; 32 for the CIFAR ResNets and the CIFAR stem; those
+    /// that an ONNX file fixes]
     #[arg(long, value_name = "R", requires = "name")]
     pub(super) resolution: Option<usize>,
-    /// Number of classes [default: 1000; 10 for the CIFAR ResNets]
+    /// Number of classes [default: 1000; 10 for the CIFAR ResNets; those of an ONNX file]
     #[arg(long, value_name = "N", requires = "name")]
     pub(super) classes: Option<usize>,
     /// How images enter: native, or cifar (without the strides and the pooling that would throw an

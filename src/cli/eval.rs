@@ -35,8 +35,10 @@ pub(super) fn run(args: &EvalArgs) -> Result<()> {
         mut engine,
         mut test,
         weights,
+        notes,
         ..
     } = train::examine(&args.path, &request, &new, Precision::F32)?;
+    notes.iter().for_each(|note| output::note(note));
     if weights != args.path && weights.ends_with(AVERAGE) {
         output::note(&format!("{}: averaged weights", weights.display()));
     }

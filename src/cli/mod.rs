@@ -6,6 +6,8 @@ mod demo;
 mod diff;
 #[cfg(feature = "train")]
 mod eval;
+#[cfg(feature = "train")]
+mod export;
 mod inspect;
 #[cfg(feature = "train")]
 mod model;
@@ -64,6 +66,8 @@ fn run(args: impl IntoIterator<Item = OsString>) -> Result<ExitCode> {
         Command::Train(args) => train::run(&args)?,
         #[cfg(feature = "train")]
         Command::Eval(args) => eval::run(&args)?,
+        #[cfg(feature = "train")]
+        Command::Export(args) => export::run(&args)?,
         Command::Demo => demo::run()?,
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -35,6 +35,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
     };
     let threads = args.machine.threads.unwrap_or(0);
     let mut trainer = train::open(&request, &|graph| engine(graph, threads), Precision::F32)?;
+    trainer.notes().iter().for_each(|note| output::note(note));
     output::talk_plainly(&about(&trainer, workers(&args.machine)));
     let mut progress = Run::new(trainer.state().epoch, trainer.state().settings.epochs);
     let end = trainer.run(args.stop_after, &mut |event| progress.on(event));

@@ -11,6 +11,8 @@ mod optimizer;
 mod plan;
 mod plan_file;
 mod record;
+#[cfg(feature = "train")]
+mod replace;
 mod target;
 mod undo;
 mod write;
@@ -22,6 +24,8 @@ pub use history::{Replaced, replaced};
 pub use plan::{Planned, plan};
 pub use plan_file::PlanFile;
 pub use record::record_path;
+#[cfg(feature = "train")]
+pub(crate) use replace::replace;
 pub use undo::{Undone, undo};
 
 use crate::batchnorm::{Filter, Schema};

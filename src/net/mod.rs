@@ -24,9 +24,11 @@ mod build;
 mod cost;
 mod graph;
 mod layer;
+pub mod onnx;
 mod op;
 pub mod render;
 mod shape;
+mod source;
 mod tensor;
 pub mod zoo;
 
@@ -36,4 +38,5 @@ pub use graph::{Graph, Node, Value};
 pub use layer::{Layer, layers};
 pub use op::{Activation, Op, Window};
 pub use shape::Shape;
+pub use source::{Choice, Network, is_file, open};
 pub use tensor::{Init, Kind, TensorId, TensorSpec};

@@ -161,6 +161,31 @@ impl Op {
             _ => Vec::new(),
         }
     }
+
+    /// Puts other tensors in place of those it uses.
+    pub(crate) fn rename(&mut self, new: impl Fn(TensorId) -> TensorId) {
+        let optional = |id: &mut Option<TensorId>| *id = id.map(&new);
+        match self {
+            Op::Convolution { weight, bias, .. } | Op::Linear { weight, bias } => {
+                *weight = new(*weight);
+                optional(bias);
+            }
+            Op::BatchNorm {
+                gamma,
+                beta,
+                mean,
+                variance,
+                batches,
+                ..
+            } => {
+                for id in [gamma, beta, mean, variance] {
+                    *id = new(*id);
+                }
+                optional(batches);
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Functions of one number. Where one has a kink, its derivative there is that of PyTorch.

@@ -4,14 +4,17 @@ use std::path::{Path, PathBuf};
 
 use super::data::{Loader, Split};
 use super::directory::{RunDirectory, is_checkpoint, is_run};
-use super::open::{Request, base, network, same_classes};
+use super::open::{Request, base, same_classes};
 use super::settings::Settings;
 use super::state::State;
 use super::tensors::Precision;
-use super::{NewEngine, checkpoint, pipeline};
+use super::{NewEngine, checkpoint, network, pipeline};
 use crate::checkpoint::run::AVERAGE;
 use crate::engine::Engine;
 use crate::error::Result;
+use crate::net::Network;
+use crate::net::onnx::is_onnx;
+use crate::storage::same_file;
 
 /// A network and test images.
 pub struct Examination {
@@ -23,6 +26,8 @@ pub struct Examination {
     pub weights: PathBuf,
     /// How the network is built and images enter it.
     pub settings: Settings,
+    /// What a user should hear of.
+    pub notes: Vec<String>,
 }
 
 /// Opens the checkpoint at `path`, of any format, and the test images of the data set.
@@ -39,6 +44,50 @@ pub fn examine(
     engine: NewEngine<'_>,
     precision: Precision,
 ) -> Result<Examination> {
+    let (path, state) = checkpoint_of(path)?;
+    let base = match (&state, request.recipe) {
+        (Some(state), None) => state.settings.clone(),
+        _ => base(request.recipe, &request.changes)?,
+    };
+    let mut settings = Settings::with(&base, &request.changes)?;
+    if settings.model.is_empty() && is_onnx(&path) {
+        settings.model = path.to_string_lossy().into_owned();
+    }
+    network::file(&mut settings, state.as_ref())?;
+    network::fix_resolution(&mut settings)?;
+    let test = pipeline::dataset(&settings, Split::Test)?;
+    if let Some(state) = &state {
+        let expected = format!("the {} classes of the run", state.classes.len());
+        let data = Path::new(&settings.data);
+        same_classes(data, ("classes", expected), &state.classes, test.classes())?;
+    }
+    pipeline::complete(&mut settings, &*test)?;
+    let Network { graph, origin } = network::open(&settings, test.classes().len())?;
+    let notes = origin
+        .as_ref()
+        .map_or(Vec::new(), |origin| origin.notes().to_vec());
+    let mut engine = engine(graph)?;
+    let weights = averaged(path);
+    match origin.filter(|origin| same_file(origin.path(), &weights)) {
+        Some(origin) => network::write_weights(&origin, &mut *engine)?,
+        None => {
+            let (seed, load) = (settings.seed, &request.load);
+            checkpoint::read_weights(&weights, load, seed, precision, &mut *engine)?;
+        }
+    }
+    let workers = request.workers.max(1);
+    let test = pipeline::loader(&settings, test, Split::Test, workers)?;
+    Ok(Examination {
+        engine,
+        test,
+        weights,
+        settings,
+        notes,
+    })
+}
+
+/// The checkpoint that `path` means (of a run, the best one) and its state, if it is one of a run.
+pub(super) fn checkpoint_of(path: &Path) -> Result<(PathBuf, Option<State>)> {
     let path = match is_run(path) {
         true => Some(RunDirectory::best_of(path)).filter(|best| is_checkpoint(best)),
         false => None,
@@ -56,32 +105,14 @@ pub fn examine(
         true => Some(State::read(&home)?),
         false => None,
     };
-    let base = match (&state, request.recipe) {
-        (Some(state), None) => state.settings.clone(),
-        _ => base(request.recipe, &request.changes)?,
-    };
-    let mut settings = Settings::with(&base, &request.changes)?;
-    let test = pipeline::dataset(&settings, Split::Test)?;
-    if let Some(state) = &state {
-        let expected = format!("the {} classes of the run", state.classes.len());
-        let data = Path::new(&settings.data);
-        same_classes(data, ("classes", expected), &state.classes, test.classes())?;
-    }
-    pipeline::complete(&mut settings, &*test)?;
-    let mut engine = engine(network(&settings, test.classes().len())?)?;
+    Ok((path, state))
+}
+
+/// The averaged weights of a checkpoint, where it has any, else the checkpoint.
+pub(super) fn averaged(path: PathBuf) -> PathBuf {
     let average = path.join(AVERAGE);
-    let weights = match average.is_file() {
+    match average.is_file() {
         true => average,
         false => path,
-    };
-    let (seed, load) = (settings.seed, &request.load);
-    checkpoint::read_weights(&weights, load, seed, precision, &mut *engine)?;
-    let workers = request.workers.max(1);
-    let test = pipeline::loader(&settings, test, Split::Test, workers)?;
-    Ok(Examination {
-        engine,
-        test,
-        weights,
-        settings,
-    })
+    }
 }

@@ -37,7 +37,9 @@ mod directory;
 mod epoch;
 mod evaluate;
 mod examine;
+mod export;
 mod metrics;
+mod network;
 mod open;
 mod pipeline;
 mod recipe;
@@ -52,6 +54,7 @@ mod trainer;
 
 pub use evaluate::{Evaluation, evaluate};
 pub use examine::{Examination, examine};
+pub use export::{Trained, trained};
 pub use metrics::Metrics;
 pub use open::{NewEngine, Request, open};
 pub use recipe::Recipe;

@@ -9,14 +9,14 @@ use super::checkpoint;
 use super::data::{Dataset, Split};
 use super::directory::{RunDirectory, is_checkpoint, is_run, run_of};
 use super::recipe::Recipe;
-use super::settings::{Settings, Stem};
+use super::settings::Settings;
 use super::state::State;
 use super::tensors::Precision;
 use super::trainer::Trainer;
-use super::{average::Average, metrics, pipeline, regenerate, tensors};
+use super::{average::Average, metrics, network, pipeline, regenerate, tensors};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::net::{Graph, zoo};
+use crate::net::{Graph, Network};
 use crate::weights::LoadOptions;
 
 /// What is asked for.
@@ -67,6 +67,12 @@ pub fn open(request: &Request, engine: NewEngine<'_>, precision: Precision) -> R
         _ => base(request.recipe, &request.changes)?,
     };
     let mut settings = Settings::with(&base, &request.changes)?;
+    let before = match &start {
+        Start::Checkpoint(_, state) => Some(&**state),
+        _ => None,
+    };
+    let network_sha256 = network::file(&mut settings, before)?;
+    network::fix_resolution(&mut settings)?;
     let train = pipeline::dataset(&settings, Split::Train)?;
     let test = pipeline::dataset(&settings, Split::Test)?;
     let expected = format!(
@@ -77,10 +83,13 @@ pub fn open(request: &Request, engine: NewEngine<'_>, precision: Precision) -> R
     let place = ("test images", expected);
     same_classes(data, place, train.classes(), test.classes())?;
     pipeline::complete(&mut settings, &*train)?;
-    let graph = network(&settings, train.classes().len())?;
-    regenerate::check(&graph, &settings)?;
+    let opened = network::open(&settings, train.classes().len())?;
+    regenerate::check(&opened, &settings)?;
+    let notes = network::notes(&opened);
+    let Network { graph, origin } = opened;
     let (classes, images) = (train.classes().to_vec(), train.len());
     let mut state = State::new(settings, classes, images, precision);
+    state.network_sha256 = network_sha256;
     if let Start::Checkpoint(path, before) = &start {
         same_data(path, before, &state)?;
     }
@@ -92,7 +101,10 @@ pub fn open(request: &Request, engine: NewEngine<'_>, precision: Precision) -> R
     let begun = run.is_some();
     let mut average = None;
     match &start {
-        Start::New => checkpoint::draw_weights(state.seed, precision, &mut *engine)?,
+        Start::New => match &origin {
+            Some(origin) => network::write_weights(origin, &mut *engine)?,
+            None => checkpoint::draw_weights(state.seed, precision, &mut *engine)?,
+        },
         Start::Weights(path) => {
             let (seed, load) = (state.seed, &request.load);
             checkpoint::read_weights(path, load, seed, precision, &mut *engine)?;
@@ -118,7 +130,7 @@ pub fn open(request: &Request, engine: NewEngine<'_>, precision: Precision) -> R
         return Err(taken(&out));
     }
     metrics::keep(&run.metrics(), state.epoch)?;
-    let trainer = Trainer::new(engine, precision, state, average, run, loaders);
+    let trainer = Trainer::new(engine, precision, state, average, run, loaders, notes);
     trainer.begin(!begun, request.tensorboard)
 }
 
@@ -212,31 +224,6 @@ pub(super) fn base(recipe: Option<Recipe>, changes: &[Table]) -> Result<Settings
             Err(Error::Usage(message))
         }
     }
-}
-
-/// The settings' network.
-///
-/// # Errors
-/// None is named, or it cannot be built.
-pub(super) fn network(settings: &Settings, classes: usize) -> Result<Graph> {
-    if settings.model.is_empty() {
-        let names: Vec<&str> = zoo::names().collect();
-        let message = format!("--model: expected one of {}", names.join(", "));
-        return Err(Error::Usage(message));
-    }
-    let defaults = zoo::defaults(&settings.model)?;
-    zoo::build(
-        &settings.model,
-        &zoo::Options {
-            classes,
-            resolution: settings.resolution.unwrap_or(defaults.resolution),
-            stem: match settings.stem {
-                Stem::Native => zoo::Stem::Native,
-                Stem::Cifar => zoo::Stem::Cifar,
-            },
-            width: settings.width,
-        },
-    )
 }
 
 /// Labels mean nothing where classes differ.

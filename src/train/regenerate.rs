@@ -1,12 +1,15 @@
 //! Regeneration of the network in training, by the same plan as that of a file.
 
+use std::path::Path;
+
 use super::checkpoint::forget;
 use super::settings::{RegenState, Settings};
 use super::tensors::{self, Precision};
 use crate::engine::{Engine, Part};
 use crate::error::{Error, Result};
 use crate::inspect::INHIBITED;
-use crate::net::{Graph, Op, TensorId};
+use crate::net::onnx::{self, Origin};
+use crate::net::{Graph, Network, Op, TensorId};
 use crate::regen::{self, Gamma, Plan};
 
 /// The γ of a network: of each layer its tensor, name and values.
@@ -86,14 +89,24 @@ impl Gammas {
 ///
 /// # Errors
 /// No BatchNorm, or none that passes the filters.
-pub(super) fn check(graph: &Graph, settings: &Settings) -> Result<()> {
+pub(super) fn check(network: &Network, settings: &Settings) -> Result<()> {
     let filter = settings.filter()?;
+    let graph = &network.graph;
     let names: Vec<&str> = gammas(graph)
         .iter()
         .map(|id| layer(&graph.tensor(*id).name))
         .collect();
     match names.iter().any(|name| filter.passes(name)) {
         true => Ok(()),
+        false if names.is_empty() && network.origin.is_some() => {
+            let path = network.origin.as_ref().map_or(Path::new(""), Origin::path);
+            let reason = format!(
+                "has no BatchNorm, or the export folded it into the convolutions, and there is no γ \
+                 left to regenerate: {}",
+                onnx::EXPORT
+            );
+            Err(Error::refused(path, reason))
+        }
         false => Err(Error::Usage(format!(
             "{} has {} BatchNorm layers, and none passes --include and --exclude",
             graph.name(),
@@ -117,5 +130,5 @@ fn gammas(graph: &Graph) -> Vec<TensorId> {
 
 /// The layer of a γ of this name.
 fn layer(gamma: &str) -> &str {
-    gamma.rsplit_once('.').map_or(gamma, |(layer, _)| layer)
+    gamma.rfind(['.', '/']).map_or(gamma, |end| &gamma[..end])
 }

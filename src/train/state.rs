@@ -29,6 +29,9 @@ pub struct State {
     pub dtype: String,
     /// The classes by label.
     pub classes: Vec<String>,
+    /// SHA-256 of the network's ONNX file, in hexadecimal, if it is from one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_sha256: Option<String>,
     /// What else decides the run.
     pub settings: Settings,
 }
@@ -72,6 +75,7 @@ impl State {
             best: None,
             dtype: precision.dtype().to_string(),
             classes,
+            network_sha256: None,
             settings,
         }
     }

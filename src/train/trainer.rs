@@ -27,6 +27,7 @@ pub struct Trainer {
     train: Loader,
     test: Loader,
     tensorboard: Option<TensorBoard>,
+    notes: Vec<String>,
 }
 
 /// Why a run ended.
@@ -48,6 +49,7 @@ impl Trainer {
         average: Option<Average>,
         run: RunDirectory,
         (train, test): (Loader, Loader),
+        notes: Vec<String>,
     ) -> Trainer {
         Trainer {
             engine,
@@ -58,6 +60,7 @@ impl Trainer {
             train,
             test,
             tensorboard: None,
+            notes,
         }
     }
 
@@ -82,6 +85,11 @@ impl Trainer {
     /// Its directory.
     pub fn directory(&self) -> &Path {
         self.run.path()
+    }
+
+    /// What a user should hear of before it goes on.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// What it trains.

@@ -6,27 +6,32 @@ use candle_nn::VarMap;
 use super::{failed, variable};
 use crate::engine::{Engine, Part};
 use crate::error::Result;
-use crate::net::TensorId;
+use crate::net::{Graph, TensorId, TensorSpec};
 
 /// Writes every tensor of the engine's network from the variable of its name.
 ///
 /// # Errors
 /// A variable is missing, or of another shape; then the engine is left as it was.
 pub fn to_engine(vars: &VarMap, engine: &mut dyn Engine) -> Result<()> {
-    let graph = engine.graph();
-    let all: Vec<_> = graph
-        .tensors()
-        .iter()
-        .map(|spec| Ok((spec.name.clone(), variable(graph, spec, vars)?)))
-        .collect::<Result<_>>()?;
-    for (index, (name, var)) in all.into_iter().enumerate() {
-        let values = var
-            .flatten_all()
-            .and_then(|tensor| tensor.to_dtype(DType::F64)?.to_vec1::<f64>())
-            .map_err(failed(&name, "be read"))?;
+    let all = values(engine.graph(), vars)?;
+    for (index, values) in all.into_iter().enumerate() {
         engine.write(TensorId(index), Part::Value, &values);
     }
     Ok(())
+}
+
+/// The numbers of every tensor of `graph`, in its order, from the variables of their names.
+///
+/// # Errors
+/// A variable is missing, or of another shape.
+pub fn values(graph: &Graph, vars: &VarMap) -> Result<Vec<Vec<f64>>> {
+    let read = |spec: &TensorSpec| {
+        let var = variable(graph, spec, vars)?;
+        var.flatten_all()
+            .and_then(|tensor| tensor.to_dtype(DType::F64)?.to_vec1::<f64>())
+            .map_err(failed(&spec.name, "be read"))
+    };
+    graph.tensors().iter().map(read).collect()
 }
 
 /// Writes every tensor of the engine's network to the variable of its name, in the variable's type.

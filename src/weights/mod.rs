@@ -34,7 +34,7 @@ mod report;
 #[cfg(test)]
 mod tests;
 
-pub use engine::{from_engine, to_engine};
+pub use engine::{from_engine, to_engine, values};
 pub use fit::{Fit, LoadOptions, Misfit, fit};
 pub use initialize::initialize;
 pub use load::load;

@@ -13,6 +13,8 @@ mod model;
 mod names;
 mod parser;
 mod patch;
+#[cfg(feature = "train")]
+mod program;
 mod read_model;
 mod read_node;
 mod read_tensor;
@@ -29,7 +31,11 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use data::Place;
 pub(crate) use gamma::DeclaredNorm;
+#[cfg(feature = "train")]
+pub(crate) use model::{Dim, Type};
 pub(crate) use patch::{Checksum, patches};
+#[cfg(feature = "train")]
+pub(crate) use program::{Attribute, Elements, Node, Program};
 
 use super::{Source, Tensor};
 use crate::error::{Error, Result};
@@ -45,7 +51,7 @@ pub(crate) fn detect(source: &Source) -> bool {
 /// An opened model.
 #[derive(Debug)]
 pub(crate) struct Opened {
-    /// The model file, then each data file that holds a γ.
+    /// The model file, then each data file that holds a γ, or every one (see [`Files`]).
     pub(crate) sources: Vec<Source>,
     /// Initializers and values of Constant nodes, in the file's order: those of the types of
     /// [`Dtype`](super::Dtype) whose elements lie in one of the sources and not in varints
@@ -67,6 +73,8 @@ pub(crate) struct Opened {
     pub(crate) aliases: Vec<Tensor>,
     /// Checksums of the data files among the sources; [`patches`] wants them.
     pub(crate) checksums: Vec<Checksum>,
+    /// Where in the table each of the model's tensors stands that has a line there.
+    positions: HashMap<usize, usize>,
 }
 
 /// Reads a model, whose data files lie in the directory `home` or below, and finds its layers.
@@ -74,11 +82,16 @@ pub(crate) struct Opened {
 /// # Errors
 /// A file that is not ONNX, a damaged one, a data file that is missing or lies outside the model's
 /// directory, names defined twice, running statistics of another length than γ.
-pub(crate) fn open(source: Source, home: &Path) -> Result<Opened> {
+pub(crate) fn open(source: Source, home: &Path, files: Files) -> Result<Opened> {
     let model = read_model::read_model(&source)?;
-    let files = DataFiles::find(&source, home, &model)?;
-    let norms = gamma::norms(&Values::new(&model, source.path())?, &files)?;
-    let folded = norms.is_empty() && has_convolution(&model);
+    open_model(&model, source, home, files)
+}
+
+/// As [`open`], of a model that was read already.
+fn open_model(model: &Model, source: Source, home: &Path, all: Files) -> Result<Opened> {
+    let files = DataFiles::find(&source, home, model)?;
+    let norms = gamma::norms(&Values::new(model, source.path())?, &files)?;
+    let folded = norms.is_empty() && has_convolution(model);
     let mut opened = Opened {
         sources: vec![source],
         tensors: Vec::new(),
@@ -89,17 +102,35 @@ pub(crate) fn open(source: Source, home: &Path) -> Result<Opened> {
         elsewhere: Vec::new(),
         aliases: Vec::new(),
         checksums: Vec::new(),
+        positions: HashMap::new(),
     };
-    opened.open_files(&model, &files)?;
+    opened.open_files(model, &files, all)?;
     Ok(opened)
 }
 
+/// Which data files are opened as sources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Files {
+    /// Those that hold a γ: an edit changes nothing else.
+    Gamma,
+    /// All of them, so that every tensor can be changed.
+    #[cfg_attr(
+        not(feature = "train"),
+        allow(dead_code, reason = "asked for by who writes weights")
+    )]
+    All,
+}
+
 impl Opened {
-    /// Opens the data files that hold a γ, and fills the table.
-    fn open_files(&mut self, model: &Model, files: &DataFiles) -> Result<()> {
+    /// Opens the data files, and fills the table.
+    fn open_files(&mut self, model: &Model, files: &DataFiles, all: Files) -> Result<()> {
         let mut sources = HashMap::new();
-        for gamma in self.norms.iter().filter_map(|norm| norm.gamma) {
-            let Some((file, _)) = files.range(gamma) else {
+        let wanted: Vec<usize> = match all {
+            Files::Gamma => self.norms.iter().filter_map(|norm| norm.gamma).collect(),
+            Files::All => stored(model),
+        };
+        for tensor in wanted {
+            let Some((file, _)) = files.range(tensor) else {
                 continue;
             };
             if let Entry::Vacant(entry) = sources.entry(file) {
@@ -121,7 +152,6 @@ impl Opened {
                 self.checksums.push(Checksum { source, at });
             }
         }
-        let mut position = HashMap::new();
         let mut unique = names::Unique::default();
         for index in stored(model) {
             let Some(source) = source(index) else {
@@ -132,7 +162,7 @@ impl Opened {
             };
             self.check_end(&tensor)?;
             tensor.name = unique.take(tensor.name);
-            position.insert(index, self.tensors.len());
+            self.positions.insert(index, self.tensors.len());
             self.tensors.push(tensor);
         }
         for index in stored(model) {
@@ -149,7 +179,8 @@ impl Opened {
         }
         self.add_aliases(model, unique);
         for norm in &mut self.norms {
-            norm.gamma = norm.gamma.and_then(|gamma| position.get(&gamma).copied());
+            let gamma = norm.gamma.and_then(|gamma| self.positions.get(&gamma));
+            norm.gamma = gamma.copied();
         }
         Ok(())
     }
@@ -233,6 +264,9 @@ fn entry(model: &Model, files: &DataFiles, index: usize, source: usize) -> Optio
             [first, ..] => (first.start, Some(Place::Runs(runs.clone()))),
         },
         Data::Varints(varints) => {
+            if !matches!(tensor.data_type, element::FLOAT16 | element::BFLOAT16) {
+                return None;
+            }
             let message = varints.lengths.last()?;
             (message.body.start, Some(Place::Varints(varints.clone())))
         }

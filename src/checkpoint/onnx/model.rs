@@ -17,6 +17,12 @@ pub(super) struct Model {
     pub(super) functions: Vec<Function>,
     /// Every TensorProto, wherever it occurs.
     pub(super) tensors: Vec<TensorProto>,
+    /// Versions of the operator sets, by domain.
+    #[cfg_attr(
+        not(feature = "train"),
+        allow(dead_code, reason = "read by who computes the graph")
+    )]
+    pub(super) opsets: Vec<(String, u64)>,
 }
 
 /// What a graph is for.
@@ -43,6 +49,12 @@ pub(super) struct Graph {
     /// Names of sparse initializers.
     pub(super) sparse: Vec<String>,
     pub(super) inputs: Vec<String>,
+    /// The types of the inputs, as far as the file says them; those of a function have none.
+    #[cfg_attr(
+        not(feature = "train"),
+        allow(dead_code, reason = "read by who computes the graph")
+    )]
+    pub(super) types: Vec<Type>,
     pub(super) outputs: Vec<String>,
     /// Initializers that a quantization annotation uses as scale or zero point.
     pub(super) annotated: Vec<String>,
@@ -57,10 +69,37 @@ impl Graph {
             initializers: Vec::new(),
             sparse: Vec::new(),
             inputs: Vec::new(),
+            types: Vec::new(),
             outputs: Vec::new(),
             annotated: Vec::new(),
         }
     }
+}
+
+/// A TypeProto, of which only tensors are told apart.
+#[cfg_attr(
+    not(feature = "train"),
+    allow(dead_code, reason = "read by who computes the graph")
+)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Type {
+    /// TensorProto.DataType; `None` for what is no tensor.
+    pub(crate) element: Option<u64>,
+    /// The dimensions, where the number of them is known.
+    pub(crate) dims: Option<Vec<Dim>>,
+}
+
+/// One dimension of a type.
+#[cfg_attr(
+    not(feature = "train"),
+    allow(dead_code, reason = "read by who computes the graph")
+)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Dim {
+    /// Its size.
+    Fixed(u64),
+    /// Its name; empty where it has none.
+    Dynamic(String),
 }
 
 /// A FunctionProto.
@@ -97,6 +136,40 @@ pub(super) struct Node {
     pub(super) bodies: Vec<usize>,
     /// The value of a Constant, as an index into [`Model::tensors`].
     pub(super) constant: Option<usize>,
+    #[cfg_attr(
+        not(feature = "train"),
+        allow(dead_code, reason = "read by who computes the graph")
+    )]
+    pub(super) attributes: Vec<Attribute>,
+}
+
+/// An AttributeProto.
+#[cfg_attr(
+    not(feature = "train"),
+    allow(dead_code, reason = "read by who computes the graph")
+)]
+#[derive(Debug)]
+pub(super) struct Attribute {
+    pub(super) name: String,
+    pub(super) value: AttributeValue,
+}
+
+/// What an attribute holds. Of floats and text, where it lies.
+#[cfg_attr(
+    not(feature = "train"),
+    allow(dead_code, reason = "read by who computes the graph")
+)]
+#[derive(Debug)]
+pub(super) enum AttributeValue {
+    Int(i64),
+    Float(Run),
+    Text(Span),
+    Ints(Vec<i64>),
+    Floats(Vec<Run>),
+    /// An index into [`Model::tensors`].
+    Tensor(usize),
+    /// Graphs, lists of text or tensors, more integers than any operator here takes.
+    Other,
 }
 
 impl Node {
@@ -175,7 +248,8 @@ impl Run {
 pub(crate) struct Varints {
     /// Number of the field that holds them.
     pub(super) field: u32,
-    /// Lengths around the elements, the outermost first, the TensorProto's own last.
+    /// Lengths around the elements, the outermost first, the TensorProto's own last; of what is no
+    /// 16-bit float, which is not edited, the last alone.
     pub(super) lengths: Vec<Length>,
 }
 

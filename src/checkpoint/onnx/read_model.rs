@@ -1,6 +1,6 @@
 //! ModelProto, GraphProto and FunctionProto.
 
-use super::model::{Function, Graph, MAIN, Model, Operator, Role};
+use super::model::{Dim, Function, Graph, MAIN, Model, Operator, Role, Type};
 use super::parser::Parser;
 use super::read_node::canonical_domain;
 use super::wire::{Field, Fields, Reader, Value};
@@ -9,6 +9,8 @@ use crate::error::Result;
 
 /// Bytes that a graph costs in memory, beside its names.
 const GRAPH: u64 = 512;
+/// Bytes that a dimension of a type costs, beside its name.
+const DIM: u64 = 32;
 
 /// Whether a file seems to hold an ONNX model: it begins like one (so that a truncated model is
 /// reported as that), or all of its top-level fields are those of one.
@@ -62,6 +64,10 @@ pub(super) fn read_model(source: &Source) -> Result<Model> {
                 parser.set(&mut main, (), &field)?;
                 parser.message(&field, |p, fields| p.graph(fields, &mut model, MAIN))?;
             }
+            8 => {
+                let opset = parser.message(&field, |p, fields| p.opset(fields))?;
+                model.opsets.push(opset);
+            }
             20 => parser.message(&field, |p, fields| p.training(fields, &mut model))?,
             25 => {
                 parser.charge(&field, GRAPH)?;
@@ -112,14 +118,14 @@ impl Parser<'_> {
                     model.graphs[index].initializers.push(tensor);
                 }
                 11 | 12 => {
-                    let name = self.message(&field, |p, fields| p.name(fields))?;
+                    let (name, its) = self.message(&field, |p, fields| p.value_info(fields))?;
                     let graph = &mut model.graphs[index];
-                    let names = if field.number == 11 {
-                        &mut graph.inputs
+                    if field.number == 11 {
+                        graph.inputs.push(name);
+                        graph.types.push(its);
                     } else {
-                        &mut graph.outputs
-                    };
-                    names.push(name);
+                        graph.outputs.push(name);
+                    }
                 }
                 14 => {
                     let names = self.message(&field, |p, fields| p.annotation(fields))?;
@@ -188,16 +194,84 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// The name of a ValueInfoProto.
-    fn name(&mut self, mut fields: Fields) -> Result<String> {
-        let mut name = None;
+    /// An OperatorSetIdProto.
+    fn opset(&mut self, mut fields: Fields) -> Result<(String, u64)> {
+        let (mut domain, mut version) = (None, None);
         while let Some(field) = self.reader.next(&mut fields)? {
-            if field.number == 1 {
-                let text = self.string(&field)?;
-                self.set(&mut name, text, &field)?;
+            match field.number {
+                1 => {
+                    let text = self.string(&field)?;
+                    self.set(&mut domain, text, &field)?;
+                }
+                2 => {
+                    let value = self.varint(&field)?;
+                    self.set(&mut version, value, &field)?;
+                }
+                _ => {}
             }
         }
-        Ok(name.unwrap_or_default())
+        let domain = canonical_domain(domain.unwrap_or_default());
+        Ok((domain, version.unwrap_or(0)))
+    }
+
+    /// Name and type of a ValueInfoProto.
+    fn value_info(&mut self, mut fields: Fields) -> Result<(String, Type)> {
+        let (mut name, mut its) = (None, Type::default());
+        while let Some(field) = self.reader.next(&mut fields)? {
+            match field.number {
+                1 => {
+                    let text = self.string(&field)?;
+                    self.set(&mut name, text, &field)?;
+                }
+                2 => its = self.message(&field, |p, fields| p.value_type(fields))?,
+                _ => {}
+            }
+        }
+        Ok((name.unwrap_or_default(), its))
+    }
+
+    /// A TypeProto.
+    fn value_type(&mut self, mut fields: Fields) -> Result<Type> {
+        let mut its = Type::default();
+        while let Some(field) = self.reader.next(&mut fields)? {
+            if field.number == 1 {
+                self.message(&field, |p, mut fields| {
+                    while let Some(field) = p.reader.next(&mut fields)? {
+                        match field.number {
+                            1 => its.element = Some(p.varint(&field)?),
+                            2 => its.dims = Some(p.message(&field, |p, f| p.shape(f))?),
+                            _ => {}
+                        }
+                    }
+                    Ok(())
+                })?;
+            }
+        }
+        Ok(its)
+    }
+
+    /// A TensorShapeProto.
+    fn shape(&mut self, mut fields: Fields) -> Result<Vec<Dim>> {
+        let mut dims = Vec::new();
+        while let Some(field) = self.reader.next(&mut fields)? {
+            if field.number != 1 {
+                continue;
+            }
+            self.charge(&field, DIM)?;
+            let mut dim = Dim::Dynamic(String::new());
+            self.message(&field, |p, mut fields| {
+                while let Some(field) = p.reader.next(&mut fields)? {
+                    match field.number {
+                        1 => dim = Dim::Fixed(p.varint(&field)?),
+                        2 => dim = Dim::Dynamic(p.string(&field)?),
+                        _ => {}
+                    }
+                }
+                Ok(())
+            })?;
+            dims.push(dim);
+        }
+        Ok(dims)
     }
 
     /// The initializers that a TensorAnnotation names.

@@ -1,13 +1,17 @@
-//! NodeProto and AttributeProto: of attributes, only graphs and tensors, and what a Constant holds.
+//! NodeProto and AttributeProto.
 
-use super::model::{Data, Model, Node, Role, Run, TensorProto};
+use super::model::{self, AttributeValue, Data, Model, Node, Role, Run, TensorProto};
 use super::parser::{OVERHEAD, Parser};
 use super::read_tensor::{FLOAT, FLOAT_WIDTH, push_piece};
-use super::wire::{Field, Fields, Value};
+use super::wire::{Field, Fields, Span, Value};
 use crate::error::Result;
 
 /// Bytes that a node costs in memory, beside its names.
 const NODE: u64 = 256;
+/// Bytes that an attribute costs, beside its name.
+const ATTRIBUTE: u64 = 64;
+/// Integers of an attribute that are kept: axes, sizes, paddings. A tree ensemble has millions.
+const MAX_INTS: usize = 1024;
 
 /// What an attribute holds.
 pub(super) struct Attribute {
@@ -16,6 +20,38 @@ pub(super) struct Attribute {
     graphs: Vec<usize>,
     float: Option<Run>,
     floats: Vec<Run>,
+    int: Option<i64>,
+    ints: Option<Vec<i64>>,
+    text: Option<Span>,
+    /// AttributeProto.AttributeType.
+    kind: Option<u64>,
+}
+
+impl Attribute {
+    /// What it holds. Old writers do not say of which type it is.
+    fn value(&self) -> AttributeValue {
+        let empty = self.floats.is_empty() && self.ints.as_ref().is_none_or(Vec::is_empty);
+        match (self.kind, self.tensor, self.float, self.int, self.text) {
+            (Some(4) | None, Some(tensor), ..) => AttributeValue::Tensor(tensor),
+            (Some(1) | None, _, Some(float), ..) => AttributeValue::Float(float),
+            (Some(2) | None, _, _, Some(int), _) => AttributeValue::Int(int),
+            (Some(3) | None, _, _, _, Some(text)) => AttributeValue::Text(text),
+            // A zero may be left out.
+            (Some(2), ..) => AttributeValue::Int(0),
+            (Some(7), ..) => match &self.ints {
+                Some(ints) => AttributeValue::Ints(ints.clone()),
+                None => AttributeValue::Other,
+            },
+            (Some(6), ..) => AttributeValue::Floats(self.floats.clone()),
+            (None, ..) if empty => AttributeValue::Other,
+            (None, ..) if !self.floats.is_empty() => AttributeValue::Floats(self.floats.clone()),
+            (None, ..) => match &self.ints {
+                Some(ints) => AttributeValue::Ints(ints.clone()),
+                None => AttributeValue::Other,
+            },
+            _ => AttributeValue::Other,
+        }
+    }
 }
 
 /// The default domain has two spellings.
@@ -55,6 +91,11 @@ impl Parser<'_> {
                 5 => {
                     let attribute = self.attribute(&field, model, graph)?;
                     node.bodies.extend(&attribute.graphs);
+                    self.charge(&field, ATTRIBUTE)?;
+                    node.attributes.push(model::Attribute {
+                        name: attribute.name.clone(),
+                        value: attribute.value(),
+                    });
                     if attribute.name.starts_with("value") {
                         // Only a Constant has to have one value: of other nodes the first is kept.
                         value.get_or_insert((Vec::new(), field)).0.push(attribute);
@@ -128,6 +169,8 @@ impl Parser<'_> {
     ) -> Result<Attribute> {
         let (mut name, mut tensor, mut float) = (None, None, None);
         let (mut graphs, mut floats) = (Vec::new(), Vec::new());
+        let (mut int, mut text, mut kind) = (None, None, None);
+        let mut ints = Some(Vec::new());
         while let Some(field) = self.reader.next(&mut fields)? {
             match field.number {
                 1 => {
@@ -140,6 +183,19 @@ impl Parser<'_> {
                     }
                     _ => return Err(self.wrong_type(&field, "four fixed bytes")),
                 },
+                3 => {
+                    let value = self.varint(&field)?;
+                    self.set(&mut int, value.cast_signed(), &field)?;
+                }
+                4 => {
+                    let body = self.length(&field)?.body;
+                    self.set(&mut text, body, &field)?;
+                }
+                8 => self.ints(&field, &mut ints)?,
+                20 => {
+                    let value = self.varint(&field)?;
+                    self.set(&mut kind, value, &field)?;
+                }
                 5 => {
                     let value = self.tensor(&field, model)?;
                     self.set(&mut tensor, value, &field)?;
@@ -161,7 +217,32 @@ impl Parser<'_> {
             graphs,
             float,
             floats,
+            int,
+            ints,
+            text,
+            kind,
         })
+    }
+
+    /// Adds integers, packed or not; `None` when there are more than any operator here takes.
+    fn ints(&mut self, field: &Field, ints: &mut Option<Vec<i64>>) -> Result<()> {
+        let Some(list) = ints else { return Ok(()) };
+        match field.value {
+            Value::Bytes(length) => {
+                let mut at = length.body.start;
+                while at < length.body.end && list.len() <= MAX_INTS {
+                    let (value, after) = self.reader.varint(at, length.body.end)?;
+                    list.push(value.cast_signed());
+                    at = after;
+                }
+            }
+            _ => list.push(self.varint(field)?.cast_signed()),
+        }
+        if list.len() > MAX_INTS {
+            *ints = None;
+            return Ok(());
+        }
+        self.charge(field, 8)
     }
 
     /// Adds fixed-width elements, packed or not.

@@ -215,7 +215,7 @@ impl Parser<'_> {
             (5 | 7 | 11, _) => {
                 let lengths = match data_type {
                     element::FLOAT16 | element::BFLOAT16 => self.lengths.clone(),
-                    _ => Vec::new(),
+                    _ => self.lengths.last().copied().into_iter().collect(),
                 };
                 self.charge(whole, lengths.len() as u64 * 24)?;
                 return Ok(Data::Varints(Varints {

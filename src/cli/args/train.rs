@@ -16,6 +16,9 @@ use super::RuleArgs;
 /// `eval` and `--resume` take them); metrics.jsonl, one JSON object an epoch; and settings.toml, all
 /// settings that the run has, which --config takes.
 ///
+/// A network from an ONNX file begins with the weights in that file, and `export` writes the trained
+/// ones back into it.
+///
 /// Killed at any moment, `--resume DIR` goes on from the last finished epoch, and ends with the same
 /// bits as a run that was not. Editing last/ with `apply` in between gives the same bits as
 /// regenerating at that epoch.
@@ -58,7 +61,7 @@ pub(crate) struct TrainArgs {
 ///
 /// Of a run's checkpoint, network and data are known; of a run, that is the best one. Averaged
 /// weights (ema.safetensors) are taken where there are any. Any other checkpoint, of whatever format
-/// is read, needs --model, --data and --recipe.
+/// is read, needs --model, --data and --recipe; an ONNX file is a network itself.
 #[derive(Debug, Args)]
 pub(crate) struct EvalArgs {
     /// The directory of a run; or a checkpoint: a file, a shard index (*.index.json) or a directory
@@ -86,6 +89,27 @@ pub(crate) struct EvalArgs {
     pub(crate) network: NetworkArgs,
 }
 
+/// Write trained weights back into the ONNX file that the network is from
+///
+/// OUT is that file with other numbers in its weights and BatchNorm statistics, and not a byte else
+/// changed, so that it deploys as it came; data files that belong to it go beside OUT. Of a run, the
+/// weights of the best checkpoint are taken; averaged weights (ema.safetensors) where there are any.
+///
+/// A file in which the exporter kept one of several equal tensors cannot be given weights back that
+/// differ (docs/onnx.md says how to export).
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// The directory of a run; or a checkpoint: a file, a shard index (*.index.json) or a directory
+    #[arg(value_name = "PATH")]
+    pub(crate) path: PathBuf,
+    /// The ONNX file [default: the one that the run was trained from]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) model: Option<String>,
+    /// Write the result here; with data files of its own, in another directory than the ONNX file
+    #[arg(short, long, value_name = "OUT")]
+    pub(crate) output: PathBuf,
+}
+
 /// What computes. It decides nothing but the time.
 #[derive(Debug, Args)]
 pub(crate) struct MachineArgs {
@@ -101,7 +125,7 @@ pub(crate) struct MachineArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Network and data")]
 pub(crate) struct NetworkArgs {
-    /// The network, as in mobilenet_v2 (see `ckpt-regen model`)
+    /// The network, as in mobilenet_v2 (see `ckpt-regen model`), or an ONNX file (docs/onnx.md)
     #[arg(long, value_name = "NAME")]
     pub(crate) model: Option<String>,
     /// How images enter it: native, or cifar (without the strides and the pooling that would throw an
@@ -111,7 +135,8 @@ pub(crate) struct NetworkArgs {
     /// Width multiplier: factor of the channel counts, which stay multiples of 8
     #[arg(long, value_name = "W")]
     pub(crate) width: Option<f64>,
-    /// Height and width of the images that it sees [default: those of the data set]
+    /// Height and width of the images that it sees [default: those that an ONNX file fixes, or those of
+    /// the data set]
     #[arg(long, value_name = "R")]
     pub(crate) resolution: Option<usize>,
     /// The images: a directory (see docs/training.md), or digits, which is built in

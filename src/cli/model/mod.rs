@@ -19,8 +19,8 @@ use crate::engine::Engine as _;
 use crate::engine::cpu::{Cpu, Isa};
 use crate::error::Result;
 use crate::inspect::printable_lines;
-use crate::net::zoo::{self, Options, Stem};
-use crate::net::{Graph, Op, render};
+use crate::net::zoo::Stem;
+use crate::net::{self, Choice, Graph, Op, render};
 use crate::weights;
 
 pub(super) fn run(args: &ModelArgs) -> Result<()> {
@@ -31,7 +31,10 @@ pub(super) fn run(args: &ModelArgs) -> Result<()> {
             false => text(&list::render(&entries)),
         };
     };
-    let graph = zoo::build(name, &options(name, args)?)?;
+    let network = net::open(name, &choice(args))?;
+    let notes = network.origin.iter().flat_map(|origin| origin.notes());
+    notes.for_each(|note| output::note(note));
+    let graph = network.graph;
     if let Some(path) = &args.weights {
         return compare(&graph, path, args);
     }
@@ -80,20 +83,14 @@ fn compare(graph: &Graph, path: &Path, args: &ModelArgs) -> Result<()> {
     text(&printable_lines(&line))
 }
 
-/// What was asked for, and the network's own defaults for the rest.
-fn options(name: &str, args: &ModelArgs) -> Result<Options> {
-    let defaults = zoo::defaults(name)?;
-    let stem = args.stem.map_or(Stem::Native, Stem::from);
-    let resolution = match stem {
-        Stem::Native => defaults.resolution,
-        Stem::Cifar => 32,
-    };
-    Ok(Options {
-        classes: args.classes.unwrap_or(defaults.classes),
-        resolution: args.resolution.unwrap_or(resolution),
-        stem,
-        width: args.width.unwrap_or(defaults.width),
-    })
+/// What was asked for.
+fn choice(args: &ModelArgs) -> Choice {
+    Choice {
+        classes: args.classes,
+        resolution: args.resolution,
+        stem: args.stem.map(Stem::from),
+        width: args.width,
+    }
 }
 
 fn text(text: &str) -> Result<()> {

@@ -23,7 +23,11 @@ fn models() -> PathBuf {
 
 fn try_open(path: impl AsRef<Path>) -> Result<Opened> {
     let path = path.as_ref();
-    super::open(Source::open(path)?, crate::storage::directory(path))
+    super::open(
+        Source::open(path)?,
+        crate::storage::directory(path),
+        super::Files::Gamma,
+    )
 }
 
 /// A model of the folder.
