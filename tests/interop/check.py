@@ -21,6 +21,7 @@ import directories  # noqa: F401
 import scripts  # noqa: F401
 import networks  # noqa: F401
 import train  # noqa: F401
+import onnx_networks  # noqa: F401
 
 
 def main(words: list[str]) -> int:

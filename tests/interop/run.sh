@@ -11,6 +11,7 @@
 #                      PIP_EXTRA_INDEX_URL to PyTorch's index of CPU wheels first, if you can.
 # CKPT_REGEN           the program to check; without it `cargo build` builds it.
 # CKPT_REGEN_TRAIN_F64 the program examples/train_f64.rs; without it `cargo build` builds it.
+# CKPT_REGEN_ONNX_OUTPUTS  the program examples/onnx_outputs.rs; without it `cargo build` builds it.
 # CKPT_REGEN_MATERIAL  a folder with fixtures/mobilenet_v2_025 in all formats (fixtures/generate.py
 #                      writes it); without it, the checks that need them are skipped.
 set -eu
@@ -29,5 +30,9 @@ if [ -z "${CKPT_REGEN_TRAIN_F64:-}" ]; then
     (cd "$root" && cargo build --quiet --example train_f64)
     CKPT_REGEN_TRAIN_F64=${CARGO_TARGET_DIR:-$root/target}/debug/examples/train_f64
 fi
-export CKPT_REGEN CKPT_REGEN_TRAIN_F64
+if [ -z "${CKPT_REGEN_ONNX_OUTPUTS:-}" ]; then
+    (cd "$root" && cargo build --quiet --example onnx_outputs)
+    CKPT_REGEN_ONNX_OUTPUTS=${CARGO_TARGET_DIR:-$root/target}/debug/examples/onnx_outputs
+fi
+export CKPT_REGEN CKPT_REGEN_TRAIN_F64 CKPT_REGEN_ONNX_OUTPUTS
 exec "$PYTHON" -B "$root/tests/interop/check.py" "$@"

@@ -139,7 +139,6 @@ pub(super) struct Import<'p> {
     /// Whether a BatchNormalization is in training mode.
     pub(super) in_training: bool,
     values: HashMap<&'p str, Item>,
-    names: HashSet<String>,
     /// How often each value is used.
     uses: HashMap<&'p str, usize>,
     problems: HashMap<usize, String>,
@@ -190,7 +189,6 @@ impl<'p> Import<'p> {
             at: 0,
             in_training: false,
             values,
-            names: HashSet::from(["input".to_owned()]),
             uses,
             problems: HashMap::new(),
             behind: 0,
@@ -296,7 +294,7 @@ impl<'p> Import<'p> {
             return self.constant_node(&reader);
         }
         if !operators::is_known(&node.operator) {
-            return Err("there is no such operation here".into());
+            return Err(operators::why_not(&node.operator).into());
         }
         let mut names = node.inputs.iter().filter(|name| !name.is_empty());
         if let Some(name) = names.find(|name| !self.values.contains_key(&name[..])) {
@@ -561,20 +559,13 @@ impl<'p> Import<'p> {
         }
     }
 
-    /// Adds a node called `name`, or like it.
+    /// Adds a node.
     pub(super) fn add(&mut self, name: &str, op: Op, inputs: &[Value]) -> Result<Value, Fault> {
-        let mut unique = name.to_owned();
-        let mut number = 1;
-        while self.names.contains(&unique) {
-            number += 1;
-            unique = format!("{name}#{number}");
-        }
-        let value = self.graph.add(&unique, op, inputs)?;
-        self.names.insert(unique);
-        Ok(value)
+        Ok(self.graph.add(name, op, inputs)?)
     }
 
-    /// The graph of what leads to `output`, and nothing else.
+    /// The graph of what leads to `output`, and nothing else; of nodes that are called the same, the
+    /// later ones get a number.
     fn pruned(self, output: Value) -> Result<Imported, Error> {
         let whole = &self.graph;
         let mut used = vec![false; whole.nodes().len()];
@@ -591,6 +582,7 @@ impl<'p> Import<'p> {
         values[0] = Some(graph.input());
         let mut tensors = HashMap::new();
         let mut places = Vec::new();
+        let mut names = HashSet::from([whole.nodes()[0].name.clone()]);
         for (at, node) in whole
             .nodes()
             .iter()
@@ -613,7 +605,13 @@ impl<'p> Import<'p> {
                 .iter()
                 .filter_map(|input| values[input.index()])
                 .collect();
-            values[at] = Some(graph.add(&node.name, op, &inputs)?);
+            let mut name = node.name.clone();
+            let mut number = 1;
+            while !names.insert(name.clone()) {
+                number += 1;
+                name = format!("{}#{number}", node.name);
+            }
+            values[at] = Some(graph.add(&name, op, &inputs)?);
         }
         Ok(Imported {
             graph,

@@ -92,6 +92,17 @@ pub(super) fn is_known(operator: &str) -> bool {
     IMPORTED.binary_search(&operator).is_ok() || is_foldable(operator)
 }
 
+/// Why an operator that is not known cannot be had.
+pub(super) fn why_not(operator: &str) -> &'static str {
+    match operator {
+        "Softmax" | "LogSoftmax" => "the loss applies it: export the network without it",
+        "QuantizeLinear" | "DequantizeLinear" | "QLinearConv" | "ConvInteger" => {
+            "numbers here are floats: export the network before it is quantized"
+        }
+        _ => "there is no such operation here",
+    }
+}
+
 /// Whether an operator is computed where all that it takes is known.
 pub(super) fn is_foldable(operator: &str) -> bool {
     FOLDED.binary_search(&operator).is_ok() || operator == "Transpose" || operator == "Unsqueeze"
