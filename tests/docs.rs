@@ -59,6 +59,11 @@ fn matches(shown: &[String], printed: &[&str]) -> bool {
 /// Runs the commands of a page in order, in a shell, beside a copy of the demo's checkpoint.
 fn check(page: &str, at_least: usize) {
     let (dir, _file) = copy_of(&repository(FIXTURE).join("model.safetensors"));
+    check_in(dir.path(), page, at_least);
+}
+
+/// The same in a directory.
+fn check_in(dir: &std::path::Path, page: &str, at_least: usize) {
     let program = std::path::Path::new(env!("CARGO_BIN_EXE_ckpt-regen"));
     let path = format!(
         "{}:{}",
@@ -79,7 +84,7 @@ fn check(page: &str, at_least: usize) {
         }
         let run = Command::new("sh")
             .args(["-c", &command])
-            .current_dir(dir.path())
+            .current_dir(dir)
             .env("PATH", &path)
             .output()
             .unwrap();
@@ -118,6 +123,14 @@ fn the_page_on_networks_shows_what_is_printed() {
 #[test]
 fn the_page_on_training_shows_what_is_printed() {
     check("docs/training.md", 6);
+}
+
+#[cfg(feature = "train")]
+#[test]
+fn the_page_on_onnx_shows_what_is_printed() {
+    let (dir, _file) = copy_of(&repository(FIXTURE).join("preserve.onnx"));
+    cifar100(&dir.path().join("images"));
+    check_in(dir.path(), "docs/onnx.md", 5);
 }
 
 #[test]

@@ -44,20 +44,6 @@ fn twin() -> Plain<f64> {
     engine
 }
 
-/// Numbers that look like an image, from −2 to 2.
-fn pixels(count: usize) -> Vec<f32> {
-    let next = |state: &mut u64| {
-        *state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        Some((*state >> 40) as f32 / (1 << 22) as f32 - 2.0)
-    };
-    std::iter::successors(Some(9), |state: &u64| Some(state + 1))
-        .scan(11, |state, _| next(state))
-        .take(count)
-        .collect()
-}
-
 fn value(engine: &dyn Engine, name: &str) -> Vec<f64> {
     let graph = engine.graph();
     let mut ids = graph.tensor_ids();
@@ -254,7 +240,7 @@ fn an_export_with_folded_batch_norm_is_refused_for_training_with_the_way_to_expo
     let dir = tempfile::tempdir().unwrap();
     let file = repository(FIXTURE).join("folded.onnx");
     let out = dir.path().join("run");
-    write_images(dir.path(), 100);
+    cifar100(dir.path());
     let args = ["train", "--recipe", "cifar", "--data", text(dir.path())];
     let more = ["--model", text(&file), "--out", text(&out)];
     let message = fails(1, &[&args[..], &more].concat());
@@ -282,30 +268,10 @@ fn what_a_file_decides_cannot_be_chosen() {
     }
 }
 
-/// CIFAR-100's binary format: so many images, of as many classes as there are images at most 100.
-fn write_images(dir: &Path, count: usize) {
-    let pixels = pixels(count * 3072);
-    let mut bytes = Vec::new();
-    for image in 0..count {
-        bytes.extend([0, (image % 100) as u8]);
-        let own = &pixels[image * 3072..(image + 1) * 3072];
-        bytes.extend(own.iter().map(|pixel| (pixel * 60.0 + 128.0) as u8));
-    }
-    let folder = dir.join("cifar-100-binary");
-    fs::create_dir(&folder).unwrap();
-    fs::write(folder.join("train.bin"), &bytes).unwrap();
-    fs::write(folder.join("test.bin"), &bytes).unwrap();
-    let names = |count: usize, what: &str| -> String {
-        (0..count).map(|n| format!("{what} {n}\n")).collect()
-    };
-    fs::write(folder.join("fine_label_names.txt"), names(100, "class")).unwrap();
-    fs::write(folder.join("coarse_label_names.txt"), names(20, "group")).unwrap();
-}
-
 /// A run of one epoch from a file of the fixture in a new directory.
 fn trained(file: &str) -> (tempfile::TempDir, PathBuf, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
-    write_images(dir.path(), 100);
+    cifar100(dir.path());
     let model = dir.path().join("net").join(file);
     let folder = model.parent().unwrap();
     fs::create_dir_all(folder).unwrap();

@@ -1,6 +1,6 @@
 //! `ckpt-regen export`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::args::ExportArgs;
 use super::progress::Bytes;
@@ -27,12 +27,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<()> {
     drop(progress);
     let (file, warnings): (PathBuf, Vec<String>) = written?;
     warnings.iter().for_each(|warning| output::warn(warning));
-    let [file, model, weights] = [&file, origin.path(), &weights]
-        .map(|path: &std::path::Path| printable(&path.display().to_string()));
-    output::text(|out| {
-        writeln!(
-            out,
-            "{BOLD}{file}{BOLD:#}: {model} with {tensors} of {weights}"
-        )
-    })
+    let shown = |path: &Path| printable(&path.display().to_string());
+    let (file, weights) = (shown(&file), shown(&weights));
+    output::text(|out| writeln!(out, "{BOLD}{file}{BOLD:#}: {tensors} of {weights}"))
 }

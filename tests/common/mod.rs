@@ -144,6 +144,37 @@ pub(crate) fn network(layers: &[(&str, &[f32])]) -> Vec<u8> {
     safetensors_file(&entries)
 }
 
+/// Numbers that look like an image, from −2 to 2.
+pub(crate) fn pixels(count: usize) -> Vec<f32> {
+    let mut state: u64 = 11;
+    let next = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1 << 22) as f32 - 2.0
+    };
+    std::iter::repeat_with(next).take(count).collect()
+}
+
+/// CIFAR-100's binary format in `dir`: a made-up image of each class, to train on and for tests.
+pub(crate) fn cifar100(dir: &Path) {
+    let pixels = pixels(100 * 3072);
+    let mut bytes = Vec::new();
+    for (class, own) in pixels.chunks(3072).enumerate() {
+        bytes.extend([0, class as u8]);
+        bytes.extend(own.iter().map(|pixel| (pixel * 60.0 + 128.0) as u8));
+    }
+    let folder = dir.join("cifar-100-binary");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("train.bin"), &bytes).unwrap();
+    fs::write(folder.join("test.bin"), &bytes).unwrap();
+    let names = |count: usize, what: &str| -> String {
+        (0..count).map(|n| format!("{what} {n}\n")).collect()
+    };
+    fs::write(folder.join("fine_label_names.txt"), names(100, "class")).unwrap();
+    fs::write(folder.join("coarse_label_names.txt"), names(20, "group")).unwrap();
+}
+
 /// The γ of one layer, as the library reads them.
 pub(crate) fn gamma(path: &Path, layer: &str) -> Vec<f64> {
     let checkpoint = ckpt_regen::Checkpoint::open(path).expect("the checkpoint opens");

@@ -1,11 +1,12 @@
 //! Activations, sums and products, and what they make together: hard-swish and SiLU in pieces, a
 //! bias that is added, a gate on channels.
 
-use super::constant::Constant;
-use super::import::{Fault, Import, Item, Items, Piece, PieceKind};
+use super::constant::{Constant, product};
+use super::import::{Fault, Import, Item, Items, Piece, PieceKind, Stored};
 use super::node::Reader;
 use super::parameters::uniform;
 use super::view::View;
+use crate::net::graph::Value;
 use crate::net::op::{Activation, Op};
 
 /// How far a factor of 1/6 may be from it: f16 has it to three digits.
@@ -93,11 +94,10 @@ impl Import<'_> {
         match (a, b) {
             (Item::Data(a), Item::Data(b)) => Ok(vec![self.added(node, &a, &b)?]),
             (Item::Data(x), Item::Stored(stored)) | (Item::Stored(stored), Item::Data(x))
-                if stored.dims.iter().product::<usize>() > 1 =>
+                if product(&stored.dims) > 1 =>
             {
                 let channels = x.dims.first().copied().unwrap_or(0);
-                let dims = Item::Stored(stored.clone());
-                if !self.is_per_channel(&dims, &x) {
+                if !is_per_channel(&stored, &x) {
                     return Err("a stored tensor is added that is no bias".into());
                 }
                 let bias = ("bias", &[channels][..], uniform(channels));
@@ -236,28 +236,12 @@ impl Import<'_> {
     fn number(&self, item: &Item) -> Result<Option<f64>, Fault> {
         Ok(match item {
             Item::Constant(constant) => constant.as_uniform(),
-            Item::Stored(stored) if stored.dims.iter().product::<usize>() == 1 => {
+            Item::Stored(stored) if product(&stored.dims) == 1 => {
                 let constant = self.tensors.constant(stored.tensor)?;
                 constant.as_ref().and_then(Constant::as_number)
             }
             _ => None,
         })
-    }
-
-    /// Whether a stored tensor has one number for each channel of a value, and lies along it.
-    fn is_per_channel(&self, item: &Item, x: &View) -> bool {
-        let Item::Stored(stored) = item else {
-            return false;
-        };
-        let Some(channels) = x.dims.first() else {
-            return false;
-        };
-        // The batch is the first dimension of the value.
-        let rank = x.dims.len() + 1;
-        let mut wanted = vec![1; rank];
-        wanted[1] = *channels;
-        let own = &stored.dims;
-        own.len() <= rank && wanted.ends_with(own) && own.iter().product::<usize>() == *channels
     }
 
     fn refuse_pieces(&self, node: &Reader<'_>) -> Items {
@@ -268,12 +252,20 @@ impl Import<'_> {
     }
 
     /// A value whose node gets another operation.
-    pub(super) fn replace(
-        &mut self,
-        value: crate::net::graph::Value,
-        op: Op,
-    ) -> Result<crate::net::graph::Value, Fault> {
+    pub(super) fn replace(&mut self, value: Value, op: Op) -> Result<Value, Fault> {
         let node = self.graph.nodes()[value.index()].clone();
         self.add(&node.name, op, &node.inputs)
     }
+}
+
+/// Whether a stored tensor has one number for each channel of a value, and lies along it.
+fn is_per_channel(stored: &Stored, x: &View) -> bool {
+    let Some(channels) = x.dims.first() else {
+        return false;
+    };
+    // The batch is the first dimension of the value.
+    let mut wanted = vec![1; x.dims.len() + 1];
+    wanted[1] = *channels;
+    let own = &stored.dims;
+    wanted.ends_with(own) && product(own) == *channels
 }

@@ -87,15 +87,22 @@ impl Elements {
     }
 }
 
+/// How many elements such a tensor has; `usize::MAX` where they cannot be counted.
+pub(super) fn product(dims: &[usize]) -> usize {
+    match dims.contains(&0) {
+        true => 0,
+        false => dims.iter().fold(1, |n: usize, dim| n.saturating_mul(*dim)),
+    }
+}
+
 /// How many elements such a tensor has, if no more than are taken.
 pub(super) fn count(dims: &[usize]) -> Result<usize, String> {
-    let count = match dims.contains(&0) {
-        true => Some(0),
-        false => dims.iter().try_fold(1_usize, |n, dim| n.checked_mul(*dim)),
-    };
-    count
-        .filter(|count| *count <= MAX_ELEMENTS)
-        .ok_or_else(|| format!("a constant of {dims:?} is larger than any that is computed"))
+    match product(dims) {
+        count if count <= MAX_ELEMENTS => Ok(count),
+        _ => Err(format!(
+            "a constant of {dims:?} is larger than any that is computed"
+        )),
+    }
 }
 
 /// The dimensions of what two tensors make together, as numpy has it.
@@ -123,7 +130,7 @@ pub(super) fn repeated(dims: &[usize], of: &[usize]) -> impl Iterator<Item = usi
         if *dim != 1 {
             strides[missing + at] = stride;
         }
-        stride *= dim;
+        stride = dim.saturating_mul(stride);
     }
     walk(dims.to_vec(), strides)
 }
@@ -131,7 +138,7 @@ pub(super) fn repeated(dims: &[usize], of: &[usize]) -> impl Iterator<Item = usi
 /// The places `Σ index · stride`, in row-major order of the indices.
 pub(super) fn walk(dims: Vec<usize>, strides: Vec<usize>) -> impl Iterator<Item = usize> {
     let mut index = vec![0; dims.len()];
-    let mut left: usize = dims.iter().product();
+    let mut left = product(&dims);
     std::iter::from_fn(move || {
         left = left.checked_sub(1)?;
         let place = index.iter().zip(&strides).map(|(i, s)| i * s).sum();

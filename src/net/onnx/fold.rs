@@ -1,6 +1,6 @@
 //! Operators on constants: the arithmetic of shapes that exporters write into a graph.
 
-use super::constant::{Constant, broadcast, count, repeated, walk};
+use super::constant::{Constant, broadcast, count, product, repeated, walk};
 use super::node::Reader;
 use crate::checkpoint::Elements;
 
@@ -36,7 +36,7 @@ pub(super) fn fold(
         "Flatten" => {
             let x = input(0)?;
             let at = axis(node.int("axis", 1)?, x.dims.len() + 1)?;
-            let dims = vec![x.dims[..at].iter().product(), x.dims[at..].iter().product()];
+            let dims = vec![product(&x.dims[..at]), product(&x.dims[at..])];
             one(Constant { dims, ..x.clone() })
         }
         "Unsqueeze" | "Squeeze" => {
@@ -77,7 +77,7 @@ pub(super) fn fold(
             let order = node.order(x.dims.len())?;
             let mut strides = vec![1; x.dims.len()];
             for at in (1..x.dims.len()).rev() {
-                strides[at - 1] = strides[at] * x.dims[at];
+                strides[at - 1] = x.dims[at].saturating_mul(strides[at]);
             }
             let dims: Vec<usize> = order.iter().map(|at| x.dims[*at]).collect();
             let strides = order.iter().map(|at| strides[*at]).collect();
@@ -242,7 +242,7 @@ fn gather(x: &Constant, indices: &Constant, along: i64) -> Result<Constant, Stri
     let list: Vec<usize> = indices_list.collect::<Result<_, _>>()?;
     let dims = [before, &indices.dims, after].concat();
     count(&dims)?;
-    let (outer, inner): (usize, usize) = (before.iter().product(), after.iter().product());
+    let (outer, inner) = (product(before), product(after));
     let places = (0..outer).flat_map(|o| {
         let list = &list;
         list.iter()
@@ -264,15 +264,15 @@ fn concat(all: &[&Constant], along: i64) -> Result<Constant, String> {
                 first.dims, one.dims
             ));
         }
-        dims[at] += one.dims[at];
+        dims[at] = one.dims[at].saturating_add(dims[at]);
     }
     count(&dims)?;
-    let outer: usize = dims[..at].iter().product();
+    let outer = product(&dims[..at]);
     let integer = all.iter().all(|one| one.as_ints().is_some());
     let (mut int_list, mut float_list) = (Vec::new(), Vec::new());
     for o in 0..outer {
         for one in all {
-            let inner: usize = one.dims[at..].iter().product();
+            let inner = product(&one.dims[at..]);
             let range = o * inner..(o + 1) * inner;
             match (&one.elements, integer) {
                 (Elements::Ints(list), true) => int_list.extend(&list[range]),
@@ -296,7 +296,7 @@ fn slice(node: &Reader<'_>, inputs: &[Option<&Constant>]) -> Result<Constant, St
     let mut dims = x.dims.clone();
     let mut strides = vec![1_usize; dims.len()];
     for at in (1..dims.len()).rev() {
-        strides[at - 1] = strides[at] * dims[at];
+        strides[at - 1] = dims[at].saturating_mul(strides[at]);
     }
     let own = strides.clone();
     let (mut first, mut backwards) = (0, false);
@@ -304,8 +304,8 @@ fn slice(node: &Reader<'_>, inputs: &[Option<&Constant>]) -> Result<Constant, St
         let (start, len, step) = cut.resolve(x.dims[cut.axis]);
         backwards |= step < 0 && len > 1;
         dims[cut.axis] = len;
-        first += start * own[cut.axis];
-        strides[cut.axis] = own[cut.axis] * step.unsigned_abs() as usize;
+        first = own[cut.axis].saturating_mul(start).saturating_add(first);
+        strides[cut.axis] = own[cut.axis].saturating_mul(step.unsigned_abs() as usize);
     }
     if backwards {
         return Err("a constant is cut backwards".to_owned());
@@ -393,11 +393,7 @@ pub(super) fn target_dims(
             size => usize::try_from(size).map_err(|_| fail())?,
         });
     }
-    let product = |dims: &[usize]| dims.iter().try_fold(1_usize, |n, dim| n.checked_mul(*dim));
-    let (all, known) = (
-        product(dims).ok_or_else(fail)?,
-        product(&result).ok_or_else(fail)?,
-    );
+    let (all, known) = (product(dims), product(&result));
     if let Some(free) = free {
         if known == 0 || !all.is_multiple_of(known) {
             return Err(fail());

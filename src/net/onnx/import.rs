@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use super::constant::{BUDGET, Constant};
+use super::constant::{BUDGET, Constant, product};
 use super::fold::fold;
 use super::node::{Reader, Tensors};
 use super::operators;
@@ -401,7 +401,7 @@ impl<'p> Import<'p> {
                 let constant = match node.operator() {
                     "Shape" => super::fold::shape_of(node, &dims)?,
                     _ => Constant::scalar(crate::checkpoint::Elements::Ints(vec![
-                        dims.iter().product::<usize>() as i64,
+                        product(&dims) as i64
                     ])),
                 };
                 return Ok(Some(vec![Item::Constant(constant)]));
@@ -431,6 +431,10 @@ impl<'p> Import<'p> {
         let Some(results) = fold(node, &given)? else {
             return Ok(None);
         };
+        // Of nothing there may be as many as one likes.
+        for dim in results.iter().flat_map(|result| &result.dims) {
+            super::constant::count(&[*dim])?;
+        }
         let numbers: usize = results.iter().map(Constant::len).sum();
         self.budget = self.budget.checked_sub(numbers).ok_or_else(|| {
             format!("over {BUDGET} numbers are computed before the network begins")
@@ -624,8 +628,7 @@ impl<'p> Import<'p> {
 fn stored(tensors: &Tensors<'_>, tensor: usize, name: String) -> Item {
     let dims = tensors.program.stored(tensor).dims;
     let dims: Option<Vec<usize>> = dims.iter().map(|dim| usize::try_from(*dim).ok()).collect();
-    let counts = |dims: &Vec<usize>| dims.iter().try_fold(1_usize, |n, d| n.checked_mul(*d));
-    match dims.filter(|dims| counts(dims).is_some()) {
+    match dims.filter(|dims| product(dims) < usize::MAX) {
         Some(dims) => Item::Stored(Stored {
             tensor,
             name,

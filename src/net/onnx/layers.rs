@@ -1,5 +1,6 @@
 //! Convolution, BatchNorm and linear layers.
 
+use super::constant::product;
 use super::import::{Fault, Import, Item, Items, PieceKind};
 use super::node::Reader;
 use super::parameters::{layer, uniform};
@@ -7,7 +8,7 @@ use super::view::View;
 use crate::net::graph::Value;
 use crate::net::op::{Op, Window};
 use crate::net::shape::Shape;
-use crate::net::tensor::{Init, Kind};
+use crate::net::tensor::{Init, Kind, TensorId};
 
 impl Import<'_> {
     pub(super) fn convolution(&mut self, node: &Reader<'_>) -> Items {
@@ -18,15 +19,15 @@ impl Import<'_> {
             Some(Item::Stored(stored)) => stored.dims,
             _ => vec![0; 4],
         };
-        let [out, per_group, height, width] = dims[..] else {
+        let [out, _, height, width] = dims[..] else {
             return Err(
                 format!("its weight is {dims:?}; convolutions here have two dimensions").into(),
             );
         };
-        let kind = uniform(per_group * height * width);
-        let weight = self.parameter(node, 1, ("weight", &dims, kind))?;
+        let fan_in = product(&dims[1..]);
+        let weight = self.parameter(node, 1, ("weight", &dims, uniform(fan_in)))?;
         let weight = weight.ok_or("has no weight")?;
-        let bias = self.bias(node, 2, out, per_group * height * width)?;
+        let bias = self.bias(node, 2, out, fan_in)?;
         let kernel = match node.list("kernel_shape")? {
             None => (height, width),
             Some(_) => node.pair("kernel_shape", 1)?,
@@ -56,7 +57,7 @@ impl Import<'_> {
         at: usize,
         out: usize,
         fan_in: usize,
-    ) -> Result<Option<crate::net::tensor::TensorId>, Fault> {
+    ) -> Result<Option<TensorId>, Fault> {
         let name = node.node.inputs.get(at).map_or("", |name| name);
         if let Some(Item::Constant(constant)) = self.item(name)
             && constant.as_uniform() == Some(0.0)
@@ -248,11 +249,7 @@ impl Import<'_> {
     }
 
     /// A layer's value with a bias that it did not have.
-    pub(super) fn with_bias(
-        &mut self,
-        value: Value,
-        new: crate::net::tensor::TensorId,
-    ) -> Result<Value, Fault> {
+    pub(super) fn with_bias(&mut self, value: Value, new: TensorId) -> Result<Value, Fault> {
         let node = self.graph.nodes()[value.index()].clone();
         let mut op = node.op;
         match &mut op {

@@ -5,6 +5,9 @@ use super::node::Reader;
 use super::view::View;
 use crate::net::op::{Op, Window};
 
+/// Parts that a value is cut into.
+const MAX_PARTS: usize = 1 << 12;
+
 impl Import<'_> {
     pub(super) fn same(&mut self, node: &Reader<'_>) -> Items {
         if node.operator() == "Cast" && !matches!(node.int("to", 1)?, 1 | 10 | 11 | 16) {
@@ -193,8 +196,8 @@ impl Import<'_> {
             None => node.list("split")?.map(|list| (list.to_vec(), false)),
         };
         let equal = |size: usize| -> Vec<usize> {
-            let whole = channels / size.max(1);
-            let rest = channels - whole * size;
+            let whole = (channels / size.max(1)).min(MAX_PARTS);
+            let rest = channels - whole.saturating_mul(size).min(channels);
             let sizes = std::iter::repeat_n(size, whole);
             sizes.chain((rest > 0).then_some(rest)).collect()
         };
@@ -211,7 +214,10 @@ impl Import<'_> {
             None if sequence => return Err("parts of one channel each".into()),
             None => equal(channels.div_ceil(node.node.outputs.len().max(1))),
         };
-        if sizes.iter().sum::<usize>() != channels || sizes.contains(&0) {
+        let all = sizes
+            .iter()
+            .try_fold(0, |sum: usize, size| sum.checked_add(*size));
+        if all != Some(channels) || sizes.contains(&0) {
             return Err(format!("parts of {sizes:?} of {channels} channels").into());
         }
         if !sequence && sizes.len() != node.node.outputs.len() {

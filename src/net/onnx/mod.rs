@@ -19,6 +19,8 @@ mod node;
 mod operators;
 mod parameters;
 mod pool;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::path::{Path, PathBuf};

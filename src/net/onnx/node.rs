@@ -1,6 +1,6 @@
 //! A node and what it says: attributes, and inputs that older operator sets had as attributes.
 
-use super::constant::{Constant, MAX_ELEMENTS};
+use super::constant::{Constant, count};
 use super::fold::{axis, ints};
 use crate::checkpoint::{Attribute, Checkpoint, Node, Program, Source};
 use crate::error::Result as FileResult;
@@ -16,8 +16,7 @@ impl Tensors<'_> {
     pub(super) fn constant(&self, tensor: usize) -> FileResult<Option<Constant>> {
         let dims = self.program.stored(tensor).dims;
         let dims: Option<Vec<usize>> = dims.iter().map(|dim| usize::try_from(*dim).ok()).collect();
-        let count = |dims: &Vec<usize>| dims.iter().try_fold(1_usize, |n, dim| n.checked_mul(*dim));
-        let dims = dims.filter(|dims| count(dims).is_some_and(|n| n <= MAX_ELEMENTS));
+        let dims = dims.filter(|dims| count(dims).is_ok());
         let Some(dims) = dims else { return Ok(None) };
         let model: &Source = &self.checkpoint.sources()[0];
         let tensors = &self.checkpoint.dicts()[0].tensors;

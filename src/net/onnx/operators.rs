@@ -1,6 +1,6 @@
 //! Which operators there are, and who imports them.
 
-use super::constant::Constant;
+use super::constant::{Constant, product};
 use super::fold::{axis, squeezed, target_dims, unsqueezed};
 use super::import::{Fault, Import, Items};
 use super::node::Reader;
@@ -157,7 +157,7 @@ pub(super) fn moved_dims(
         }
         "Flatten" => {
             let at = axis(node.int("axis", 1)?, dims.len() + 1)?;
-            vec![dims[..at].iter().product(), dims[at..].iter().product()]
+            vec![product(&dims[..at]), product(&dims[at..])]
         }
         "Squeeze" => squeezed(dims, node.axes(second)?.as_deref())?,
         _ => unsqueezed(dims, node.axes(second)?.as_deref().unwrap_or(&[]))?,

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::constant::product;
 use super::import::{Fault, Import, Item, Stored};
 use super::node::Reader;
 use crate::net::tensor::{Init, Kind, TensorId};
@@ -73,7 +74,7 @@ impl Import<'_> {
         let Some(at) = own.at else {
             return Err(format!("its {what} {name} has no data in the file").into());
         };
-        if stored.dims.iter().product::<usize>() != shape.iter().product::<usize>() {
+        if product(&stored.dims) != product(shape) {
             let dims = &stored.dims;
             return Err(format!("its {what} {name} is {dims:?}, not {shape:?}").into());
         }
