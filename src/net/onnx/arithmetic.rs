@@ -2,7 +2,8 @@
 //! bias that is added, a gate on channels.
 
 use super::constant::{Constant, product};
-use super::import::{Fault, Import, Item, Items, Piece, PieceKind, Stored};
+use super::import::Import;
+use super::item::{Fault, Item, Items, Piece, PieceKind, Stored};
 use super::node::Reader;
 use super::parameters::uniform;
 use super::view::View;

@@ -1,7 +1,8 @@
 //! Convolution, BatchNorm and linear layers.
 
 use super::constant::product;
-use super::import::{Fault, Import, Item, Items, PieceKind};
+use super::import::Import;
+use super::item::{Fault, Item, Items, PieceKind};
 use super::node::Reader;
 use super::parameters::{layer, uniform};
 use super::view::View;

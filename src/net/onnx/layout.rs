@@ -1,6 +1,7 @@
 //! What moves numbers and computes none: other dimensions, another order, parts and joints.
 
-use super::import::{Fault, Import, Item, Items, Piece, PieceKind};
+use super::import::Import;
+use super::item::{Fault, Item, Items, Piece, PieceKind};
 use super::node::Reader;
 use super::view::View;
 use crate::net::op::{Op, Window};

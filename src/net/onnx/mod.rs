@@ -13,12 +13,15 @@ mod constant;
 mod fold;
 mod import;
 mod input;
+mod item;
+mod known;
 mod layers;
 mod layout;
 mod node;
 mod operators;
 mod parameters;
 mod pool;
+mod prune;
 #[cfg(test)]
 mod tests;
 mod view;

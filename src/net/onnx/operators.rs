@@ -2,7 +2,8 @@
 
 use super::constant::{Constant, product};
 use super::fold::{axis, squeezed, target_dims, unsqueezed};
-use super::import::{Fault, Import, Items};
+use super::import::Import;
+use super::item::{Fault, Items};
 use super::node::Reader;
 
 /// Operators on constants alone; see [`fold`](super::fold::fold).

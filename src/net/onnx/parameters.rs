@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use super::constant::product;
-use super::import::{Fault, Import, Item, Stored};
+use super::import::Import;
+use super::item::{Fault, Item, Stored};
 use super::node::Reader;
 use crate::net::tensor::{Init, Kind, TensorId};
 

@@ -1,6 +1,7 @@
 //! Pooling, means and resizing.
 
-use super::import::{Import, Item, Items};
+use super::import::Import;
+use super::item::{Item, Items};
 use super::node::Reader;
 use super::view::View;
 use crate::net::op::{Op, Window};
