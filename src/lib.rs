@@ -52,6 +52,8 @@ pub mod engine;
 mod error;
 pub mod inspect;
 #[cfg(feature = "train")]
+mod near;
+#[cfg(feature = "train")]
 pub mod net;
 pub mod regen;
 pub mod storage;

@@ -133,6 +133,12 @@ fn the_page_on_onnx_shows_what_is_printed() {
     check_in(dir.path(), "docs/onnx.md", 5);
 }
 
+#[cfg(feature = "train")]
+#[test]
+fn the_page_on_reports_shows_what_is_printed() {
+    check("docs/report.md", 2);
+}
+
 #[test]
 fn the_schemas_of_the_documentation_are_accepted() {
     let page = fs::read_to_string(repository("docs/schema.md")).unwrap();

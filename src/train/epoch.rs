@@ -8,6 +8,7 @@ use super::average::Average;
 use super::data::{self, Loader};
 use super::diagnose::{self, Mode};
 use super::evaluate::percent;
+use super::record::Recorder;
 use super::schedule::learning_rate;
 use super::settings::Settings;
 use super::{Event, Events, Progress};
@@ -73,6 +74,7 @@ pub(super) struct Parts<'a> {
     pub(super) engine: &'a mut dyn Engine,
     pub(super) loader: &'a mut Loader,
     pub(super) average: Option<&'a mut Average>,
+    pub(super) recorder: Option<&'a mut Recorder>,
     pub(super) settings: &'a Settings,
     /// Updates so far in the run.
     pub(super) step: &'a mut u64,
@@ -83,6 +85,9 @@ pub(super) fn train(mut parts: Parts<'_>, epoch: u64, events: Events<'_>) -> Res
     let settings = parts.settings;
     let course = Course::new(settings, parts.loader.dataset().len(), epoch);
     let updates = course.updates();
+    if let Some(recorder) = &mut parts.recorder {
+        recorder.begin();
+    }
     let begin = Instant::now();
     let mut totals = Totals::default();
     let (mut top1, mut update) = (0, 0);
@@ -114,6 +119,9 @@ pub(super) fn train(mut parts: Parts<'_>, epoch: u64, events: Events<'_>) -> Res
         totals.images += outcome.images;
         top1 += outcome.top1;
         if course.ends_group(number) {
+            if let Some(recorder) = &mut parts.recorder {
+                recorder.sample(parts.engine, update);
+            }
             totals.lr = learning_rate(settings, epoch - 1, update, updates);
             let norm = parts
                 .engine

@@ -13,7 +13,7 @@ use super::settings::Settings;
 use super::state::State;
 use super::tensors::Precision;
 use super::trainer::Trainer;
-use super::{average::Average, metrics, network, pipeline, regenerate, tensors};
+use super::{average::Average, metrics, network, pipeline, record, regenerate, tensors};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::net::{Graph, Network};
@@ -87,6 +87,9 @@ pub fn open(request: &Request, engine: NewEngine<'_>, precision: Precision) -> R
     regenerate::check(&opened, &settings)?;
     let notes = network::notes(&opened);
     let Network { graph, origin } = opened;
+    let named = settings.record.as_deref();
+    let recorder = named.map(|named| record::Recorder::new(&graph, named));
+    let recorder = recorder.transpose()?;
     let (classes, images) = (train.classes().to_vec(), train.len());
     let mut state = State::new(settings, classes, images, precision);
     state.network_sha256 = network_sha256;
@@ -130,7 +133,9 @@ pub fn open(request: &Request, engine: NewEngine<'_>, precision: Precision) -> R
         return Err(taken(&out));
     }
     metrics::keep(&run.metrics(), state.epoch)?;
-    let trainer = Trainer::new(engine, precision, state, average, run, loaders, notes);
+    record::keep(run.path(), state.epoch)?;
+    let beside = (average, recorder);
+    let trainer = Trainer::new(engine, precision, state, beside, run, loaders, notes);
     trainer.begin(!begun, request.tensorboard)
 }
 

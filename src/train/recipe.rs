@@ -72,6 +72,7 @@ impl Recipe {
             patience: 0,
             recalibrate: 0,
             keep: 1,
+            record: None,
             crop_padding: 4,
             flip: true,
             rotation: 0.0,

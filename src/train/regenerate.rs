@@ -9,7 +9,7 @@ use crate::engine::{Engine, Part};
 use crate::error::{Error, Result};
 use crate::inspect::INHIBITED;
 use crate::net::onnx::{self, Origin};
-use crate::net::{Graph, Network, Op, TensorId};
+use crate::net::{Graph, Network, Norm, TensorId};
 use crate::regen::{self, Gamma, Plan};
 
 /// The γ of a network: of each layer its tensor, name and values.
@@ -21,19 +21,24 @@ pub(super) struct Gammas {
 impl Gammas {
     /// Reads them from an engine, in the type in which a checkpoint has them.
     pub(super) fn read(engine: &dyn Engine, precision: Precision) -> Gammas {
-        let graph = engine.graph();
-        let ids = gammas(graph);
-        let read = |id: &TensorId| {
+        let norms = engine.graph().norms();
+        let read = |norm: &Norm<'_>| {
             let mut values = Vec::new();
-            engine.read(*id, Part::Value, &mut values);
+            engine.read(norm.gamma, Part::Value, &mut values);
             Gamma {
-                layer: layer(&graph.tensor(*id).name).to_owned(),
+                layer: norm.layer.to_owned(),
                 dtype: precision.dtype(),
                 values,
             }
         };
-        let all = ids.iter().map(read).collect();
+        let ids = norms.iter().map(|norm| norm.gamma).collect();
+        let all = norms.iter().map(read).collect();
         Gammas { ids, all }
+    }
+
+    /// All of them, layer by layer.
+    pub(super) fn all(&self) -> &[Gamma] {
+        &self.all
     }
 
     /// How many are inhibited.
@@ -91,14 +96,10 @@ impl Gammas {
 /// No BatchNorm, or none that passes the filters.
 pub(super) fn check(network: &Network, settings: &Settings) -> Result<()> {
     let filter = settings.filter()?;
-    let graph = &network.graph;
-    let names: Vec<&str> = gammas(graph)
-        .iter()
-        .map(|id| layer(&graph.tensor(*id).name))
-        .collect();
-    match names.iter().any(|name| filter.passes(name)) {
+    let norms = network.graph.norms();
+    match norms.iter().any(|norm| filter.passes(norm.layer)) {
         true => Ok(()),
-        false if names.is_empty() && network.origin.is_some() => {
+        false if norms.is_empty() && network.origin.is_some() => {
             let path = network.origin.as_ref().map_or(Path::new(""), Origin::path);
             let reason = format!(
                 "has no BatchNorm, or the export folded it into the convolutions, and there is no γ \
@@ -109,26 +110,8 @@ pub(super) fn check(network: &Network, settings: &Settings) -> Result<()> {
         }
         false => Err(Error::Usage(format!(
             "{} has {} BatchNorm layers, and none passes --include and --exclude",
-            graph.name(),
-            names.len()
+            network.graph.name(),
+            norms.len()
         ))),
     }
-}
-
-/// Each γ once.
-fn gammas(graph: &Graph) -> Vec<TensorId> {
-    let mut ids: Vec<TensorId> = Vec::new();
-    for node in graph.nodes() {
-        if let Op::BatchNorm { gamma, .. } = node.op
-            && !ids.contains(&gamma)
-        {
-            ids.push(gamma);
-        }
-    }
-    ids
-}
-
-/// The layer of a γ of this name.
-fn layer(gamma: &str) -> &str {
-    gamma.rfind(['.', '/']).map_or(gamma, |end| &gamma[..end])
 }

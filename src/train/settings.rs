@@ -75,6 +75,10 @@ pub struct Settings {
     pub recalibrate: usize,
     /// How many of the last checkpoints are kept.
     pub keep: u64,
+    /// What is recorded after each epoch: nothing; or γ of every channel, and the gradients of the
+    /// layers named, where none is of all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub record: Option<Vec<String>>,
 
     /// Black pixels on every side before a random crop; 0: no crop.
     pub crop_padding: usize,

@@ -9,6 +9,7 @@ use super::directory::RunDirectory;
 use super::epoch::{self, Parts, Totals};
 use super::evaluate::{Evaluation, evaluate};
 use super::metrics::{self, Metrics};
+use super::record::Recorder;
 use super::regenerate::Gammas;
 use super::state::{Best, State};
 use super::tensorboard::TensorBoard;
@@ -23,6 +24,7 @@ pub struct Trainer {
     precision: Precision,
     state: State,
     average: Option<Average>,
+    recorder: Option<Recorder>,
     run: RunDirectory,
     train: Loader,
     test: Loader,
@@ -46,7 +48,7 @@ impl Trainer {
         engine: Box<dyn Engine>,
         precision: Precision,
         state: State,
-        average: Option<Average>,
+        (average, recorder): (Option<Average>, Option<Recorder>),
         run: RunDirectory,
         (train, test): (Loader, Loader),
         notes: Vec<String>,
@@ -56,6 +58,7 @@ impl Trainer {
             precision,
             state,
             average,
+            recorder,
             run,
             train,
             test,
@@ -141,6 +144,7 @@ impl Trainer {
                 engine: &mut *self.engine,
                 loader: &mut self.train,
                 average: self.average.as_mut(),
+                recorder: self.recorder.as_mut(),
                 settings: &self.state.settings,
                 step: &mut self.state.step,
             },
@@ -171,6 +175,10 @@ impl Trainer {
         metrics::append(&self.run.metrics(), &metrics)?;
         if let Some(tensorboard) = &mut self.tensorboard {
             tensorboard.write(&metrics)?;
+        }
+        if let Some(recorder) = &mut self.recorder {
+            let record = recorder.finish(number, gammas.all());
+            record.write(self.run.path())?;
         }
         if is_best {
             self.run.save_best(&self.saved()?)?;

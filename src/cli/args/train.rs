@@ -225,6 +225,10 @@ pub(crate) struct SettingArgs {
     /// How many of the last checkpoints are kept: last/ and, before it, epoch-N/
     #[arg(long, value_name = "K")]
     pub(crate) keep: Option<u64>,
+    /// Record γ of every channel after each epoch, and how large the gradients of its filter were,
+    /// for `report`: of the layers named, or else of all
+    #[arg(long, value_name = "LAYER", num_args = 0..)]
+    pub(crate) record: Option<Vec<String>>,
     /// Black pixels on every side before a random crop; 0: no crop
     #[arg(long, value_name = "N", help_heading = "Augmentation")]
     pub(crate) crop_padding: Option<usize>,

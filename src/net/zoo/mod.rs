@@ -25,6 +25,7 @@ mod shufflenet_v2;
 use super::graph::Graph;
 use super::shape::Shape;
 use crate::error::{Error, Result};
+use crate::near::near;
 use resnet::Block;
 
 /// What can be chosen about a network.
@@ -245,15 +246,7 @@ fn find(name: &str) -> Result<&'static Model> {
 }
 
 fn unknown(name: &str) -> String {
-    let mut near: Vec<(f64, &str)> = names()
-        .map(|known| {
-            let typed = name.to_lowercase();
-            (strsim::normalized_damerau_levenshtein(&typed, known), known)
-        })
-        .filter(|(likeness, _)| *likeness >= 0.6)
-        .collect();
-    near.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let near: Vec<&str> = near.into_iter().take(3).map(|(_, known)| known).collect();
+    let near = near(name, names());
     match near.is_empty() {
         true => {
             let all: Vec<&str> = names().collect();

@@ -1,0 +1,47 @@
+//! Names that were perhaps meant.
+
+/// The names, at most three, that are most like what was typed; none where nothing is.
+pub(crate) fn near<'n>(typed: &str, names: impl Iterator<Item = &'n str>) -> Vec<&'n str> {
+    let typed = typed.to_lowercase();
+    let mut near: Vec<(f64, &str)> = names
+        .map(|name| {
+            let other = name.to_lowercase();
+            (strsim::normalized_damerau_levenshtein(&typed, &other), name)
+        })
+        .filter(|(likeness, _)| *likeness >= 0.6)
+        .collect();
+    near.sort_by(|a, b| b.0.total_cmp(&a.0));
+    near.into_iter().take(3).map(|(_, name)| name).collect()
+}
+
+/// That there is no layer of this name, with those that were perhaps meant.
+pub(crate) fn no_layer(option: &str, typed: &str, names: &[&str]) -> crate::Error {
+    let near = near(typed, names.iter().copied());
+    let said = match (&near[..], names) {
+        ([], []) => "there are none".to_owned(),
+        ([], names) => {
+            let first: Vec<&str> = names.iter().take(4).copied().collect();
+            let more = if names.len() > 4 { ", …" } else { "" };
+            format!("there are {}: {}{more}", names.len(), first.join(", "))
+        }
+        (near, _) => format!("did you mean {}?", near.join(" or ")),
+    };
+    crate::Error::Usage(format!("{option} {typed}: no such BatchNorm layer; {said}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_names_are_suggested_the_nearest_first_and_none_where_nothing_is_like_it() {
+        let names = ["features.1.conv.1", "features.11.conv.1", "classifier"];
+        let found = near("Features.1.conv.1", names.into_iter());
+        assert_eq!(found, ["features.1.conv.1", "features.11.conv.1"]);
+        assert!(near("x", names.into_iter()).is_empty());
+        let message = no_layer("--layer", "x", &names).to_string();
+        assert!(
+            message.ends_with("there are 3: features.1.conv.1, features.11.conv.1, classifier")
+        );
+    }
+}

@@ -1,0 +1,75 @@
+//! The BatchNorm layers of a graph, as checkpoints name them.
+
+use super::graph::{Graph, Node};
+use super::op::Op;
+use super::tensor::TensorId;
+
+/// A BatchNorm layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Norm<'g> {
+    /// Its name: that of its γ without the last component, after a dot or, in ONNX files, a slash.
+    pub layer: &'g str,
+    /// γ.
+    pub gamma: TensorId,
+    /// β.
+    pub beta: TensorId,
+    /// How many channels it has.
+    pub channels: usize,
+    /// The filters whose results it scales, one a channel and in that order; `None` where it does
+    /// not follow a convolution or linear layer.
+    pub filters: Option<TensorId>,
+}
+
+impl Graph {
+    /// The BatchNorm layers in the order in which they are computed, those of one γ once.
+    pub fn norms(&self) -> Vec<Norm<'_>> {
+        let mut norms: Vec<Norm<'_>> = Vec::new();
+        for node in self.nodes() {
+            if let Op::BatchNorm { gamma, beta, .. } = node.op
+                && norms.iter().all(|norm| norm.gamma != gamma)
+            {
+                let spec = self.tensor(gamma);
+                let name = &spec.name[..];
+                norms.push(Norm {
+                    layer: name.rfind(['.', '/']).map_or(name, |end| &name[..end]),
+                    gamma,
+                    beta,
+                    channels: spec.len(),
+                    filters: self.filters(node),
+                });
+            }
+        }
+        norms
+    }
+
+    fn filters(&self, node: &Node) -> Option<TensorId> {
+        let before = &self.nodes()[node.inputs.first()?.index()];
+        match before.op {
+            Op::Convolution { weight, .. } | Op::Linear { weight, .. } => Some(weight),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::net::zoo;
+
+    #[test]
+    fn every_norm_of_a_zoo_network_follows_filters_as_many_as_its_channels() {
+        for name in zoo::names() {
+            let graph = zoo::build(name, &zoo::defaults(name).unwrap()).unwrap();
+            let norms = graph.norms();
+            assert!(!norms.is_empty());
+            for norm in norms {
+                let filters = norm.filters.expect(norm.layer);
+                assert_eq!(
+                    graph.tensor(filters).shape[0],
+                    norm.channels,
+                    "{}",
+                    norm.layer
+                );
+            }
+        }
+    }
+}
