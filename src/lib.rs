@@ -37,7 +37,8 @@
 //! ```
 //!
 //! With the feature `train`, which is on by default, there are networks as graphs (`net`), their
-//! weights (`weights`), training (`train`) and its data sets (`train::data`), and `candle::regenerate`
+//! weights (`weights`), training (`train`) and its data sets (`train::data`), what the paper measures
+//! (`study`), and `candle::regenerate`
 //! for models that candle trains in memory.
 
 pub mod batchnorm;
@@ -57,6 +58,8 @@ mod near;
 pub mod net;
 pub mod regen;
 pub mod storage;
+#[cfg(feature = "train")]
+pub mod study;
 #[cfg(feature = "train")]
 pub mod train;
 #[cfg(feature = "train")]

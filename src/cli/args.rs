@@ -1,6 +1,8 @@
 //! What can be typed. Parsing touches no file.
 
 #[cfg(feature = "train")]
+mod study;
+#[cfg(feature = "train")]
 mod train;
 
 use std::path::PathBuf;
@@ -13,6 +15,8 @@ use regex::Regex;
 
 use crate::inspect::track::Channel;
 use crate::regen::{Below, Rule, Scope, To};
+#[cfg(feature = "train")]
+pub(super) use study::ReportArgs;
 #[cfg(feature = "train")]
 pub(super) use train::{EvalArgs, ExportArgs, MachineArgs, NetworkArgs, SettingArgs, TrainArgs};
 
@@ -48,6 +52,8 @@ pub(super) enum Command {
     Eval(Box<EvalArgs>),
     #[cfg(feature = "train")]
     Export(ExportArgs),
+    #[cfg(feature = "train")]
+    Report(ReportArgs),
     /// Inspect, edit, inspect again and undo a real checkpoint that is built in; then train with and
     /// without regeneration
     Demo,

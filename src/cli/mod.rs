@@ -15,6 +15,8 @@ mod output;
 mod paths;
 mod pictures;
 mod progress;
+#[cfg(feature = "train")]
+mod report;
 mod schema;
 mod track;
 #[cfg(feature = "train")]
@@ -68,6 +70,8 @@ fn run(args: impl IntoIterator<Item = OsString>) -> Result<ExitCode> {
         Command::Eval(args) => eval::run(&args)?,
         #[cfg(feature = "train")]
         Command::Export(args) => export::run(&args)?,
+        #[cfg(feature = "train")]
+        Command::Report(args) => report::run(&args)?,
         Command::Demo => demo::run()?,
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -9,14 +9,14 @@ const FINE_BINS: usize = 4 * BINS;
 
 /// An axis with its bins.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Histogram {
+pub(crate) struct Histogram {
     low: f64,
     high: f64,
 }
 
 impl Histogram {
     /// The axis from the smallest to the largest γ, with 0 on it: that is where channels die.
-    pub(super) fn over(range: Option<Range>) -> Histogram {
+    pub(crate) fn over(range: Option<Range>) -> Histogram {
         let (low, high) = range.map_or((0.0, 0.0), |r| (r.min.min(0.0), r.max.max(0.0)));
         if low < high {
             Histogram { low, high }
@@ -38,7 +38,8 @@ impl Histogram {
         self.split(FINE_BINS)
     }
 
-    fn split(&self, bins: usize) -> Vec<f64> {
+    /// The edges of so many bins.
+    pub(crate) fn split(&self, bins: usize) -> Vec<f64> {
         let at = |i: usize| i as f64 / bins as f64;
         // Not low + i (high - low): the difference may overflow.
         (0..=bins)
@@ -48,7 +49,7 @@ impl Histogram {
 
     /// How many of the finite `values`, none of them beyond the `edges`, fall into each bin between
     /// those. A value on an edge belongs to the bin above it.
-    pub(super) fn count(edges: &[f64], values: &[f64]) -> Vec<u64> {
+    pub(crate) fn count(edges: &[f64], values: &[f64]) -> Vec<u64> {
         let bins = edges.len() - 1;
         let mut counts = vec![0; bins];
         for value in values {

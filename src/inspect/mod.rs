@@ -7,7 +7,7 @@ mod details;
 pub mod diff;
 mod edited;
 mod histogram;
-mod html;
+pub(crate) mod html;
 mod json;
 #[cfg(feature = "png")]
 mod png;
@@ -20,6 +20,8 @@ pub mod track;
 
 pub use collect::inspect;
 pub use edited::Edited;
+#[cfg(feature = "train")]
+pub(crate) use histogram::Histogram;
 pub use html::Html;
 pub use json::Json;
 #[cfg(feature = "png")]
@@ -30,7 +32,7 @@ pub use summary::Summary;
 pub use svg::Svg;
 pub use terminal::Terminal;
 #[cfg(feature = "train")]
-pub(crate) use terminal::percent;
+pub(crate) use terminal::{fit, percent};
 pub(crate) use terminal::{number, printable, printable_lines};
 
 use std::path::PathBuf;

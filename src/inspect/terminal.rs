@@ -178,7 +178,7 @@ pub(crate) fn printable_lines(text: &str) -> String {
 }
 
 /// A name in exactly `width` columns; a longer one loses its middle.
-pub(super) fn fit(name: &str, width: usize) -> String {
+pub(crate) fn fit(name: &str, width: usize) -> String {
     let name = &printable(name)[..];
     let own = name.width();
     if own <= width {

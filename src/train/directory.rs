@@ -101,7 +101,12 @@ impl RunDirectory {
     }
 
     pub(super) fn metrics(&self) -> PathBuf {
-        self.path.join(METRICS)
+        Self::metrics_of(&self.path)
+    }
+
+    /// The metrics of the run at `path`.
+    pub(super) fn metrics_of(path: &Path) -> PathBuf {
+        path.join(METRICS)
     }
 
     fn epoch(&self, epoch: u64) -> PathBuf {

@@ -1,5 +1,6 @@
 //! What is known of a finished epoch, and the file that keeps it.
 
+use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::Path;
@@ -44,6 +45,32 @@ pub(super) fn append(file: &Path, metrics: &Metrics) -> Result<()> {
         .open(file)
         .and_then(|mut file| file.write_all(&line))
         .map_err(Error::io("write", file))
+}
+
+/// Reads the lines of the first `epochs` epochs, ascending; of two of one epoch the later counts.
+///
+/// # Errors
+/// The file cannot be read, or a whole line is none of metrics.
+pub(super) fn read(file: &Path, epochs: u64) -> Result<Vec<Metrics>> {
+    let text = match fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(err) if err.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(err) => return Err(Error::io("read", file)(err)),
+    };
+    let mut all = BTreeMap::new();
+    for (number, line) in text.split_inclusive('\n').enumerate() {
+        // Its end is still to be written.
+        if !line.ends_with('\n') {
+            continue;
+        }
+        let metrics: Metrics = serde_json::from_str(line).map_err(|err| {
+            let place = format!("line {}", number + 1);
+            Error::malformed(file, place, "the metrics of an epoch", err)
+        })?;
+        all.insert(metrics.epoch, metrics);
+    }
+    all.retain(|epoch, _| *epoch <= epochs);
+    Ok(all.into_values().collect())
 }
 
 /// Leaves the lines of the first `epochs` epochs: a run that was killed may have written one more,

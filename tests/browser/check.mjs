@@ -210,6 +210,47 @@ const checks = {
     for (const options of [DARK, PHONE]) await open(file, options, async page => assert.ok(await fits(page)));
   },
 
+  async runs(file) {
+    await open(file, DESK, async (page, data) => {
+      const last = data.epochs.length - 1;
+      // In the bin of the last epoch: the point of a line is at its end.
+      let at = await place(page, 'lines', last);
+      await page.mouse.move(at.x, at.y);
+      let text = (await tip(page)).replace(/\s+/g, ' ');
+      assert.ok(text.includes(`epoch ${data.epochs[last]}`), text);
+      for (const run of data.runs) {
+        assert.ok(text.includes(`${run.name} ${run.test_top1[last]}`), text);
+        assert.ok(text.includes(`training ${run.name} ${run.train_top1[last]}`), text);
+      }
+      const { histogram } = data.runs[0];
+      const row = histogram.findIndex(counts => counts[last] > 0);
+      at = await place(page, 'cells', last, histogram.length - 1 - row, histogram.length);
+      await page.mouse.move(at.x, at.y);
+      text = (await tip(page)).replace(/\s+/g, ' ');
+      assert.ok(text.includes(`channels ${histogram[row][last]}`), text);
+      await page.locator('figure[data-term="mean |gradient|"]').first().focus();
+      await settle(page);
+      await page.keyboard.press('ArrowDown');
+      text = (await tip(page)).replace(/\s+/g, ' ');
+      assert.ok(text.includes(`channel 1 epoch ${data.epochs[0]} mean |gradient| ${data.gradients.gradient[0][1][0]}`), text);
+      // The pictures in the masks are there.
+      const pictures = await page.$$eval('svg image', all => Promise.all(all.map(async image => {
+        const picture = new Image();
+        picture.src = image.getAttribute('href');
+        await picture.decode();
+        return picture.naturalWidth;
+      })));
+      assert.ok(pictures.length >= 8 && pictures.every(width => width === data.epochs.length), String(pictures));
+    });
+    const colors = [];
+    for (const options of [DESK, DARK]) {
+      await open(file, options, async page => colors.push(await page.evaluate(() =>
+        [...document.querySelectorAll('svg rect[mask]')].map(rect => getComputedStyle(rect).fill).join())));
+    }
+    assert.notEqual(colors[0], colors[1]);
+    await open(file, PHONE, async page => assert.ok(await fits(page)));
+  },
+
   async compared(file) {
     await open(file, DESK, async (page, data) => {
       const { a, b, layers } = data.networks[0];

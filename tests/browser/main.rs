@@ -99,6 +99,29 @@ fn the_page_of_two_checkpoints_tells_both_sides() {
     check("compared", &[&page]);
 }
 
+#[cfg(feature = "train")]
+#[test]
+fn the_page_of_runs_tells_exact_numbers_of_every_epoch() {
+    let dir = tempfile::tempdir().unwrap();
+    let page = dir.path().join("r.html");
+    let runs = ["0", "1"].map(|every| {
+        let run = dir.path().join(every);
+        let settings = ["--epochs", "3", "--batch-size", "512", "--width", "0.1"];
+        let network = ["--model", "mobilenet_v2", "--data", "digits", "--record"];
+        let args = ["train", "--out", text(&run), "--regen-every", every];
+        ok(&[&args[..], &network, &settings].concat());
+        run
+    });
+    ok(&[
+        "report",
+        text(&runs[0]),
+        text(&runs[1]),
+        "--html",
+        text(&page),
+    ]);
+    check("runs", &[&page]);
+}
+
 #[test]
 fn names_of_layers_run_no_script() {
     let dir = tempfile::tempdir().unwrap();

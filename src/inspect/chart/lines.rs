@@ -6,6 +6,8 @@ use super::{ALARM, Anchor, Axis, Canvas, Drawn, Frame, GRID, INK, MUTED, Type};
 
 /// A row of names above the plot, and room above them.
 const HEAD: f64 = 30.0;
+/// Height of a row of marks.
+const MARK: f64 = 9.0;
 /// Room below the plot: ticks and the axis' name.
 const FOOT: f64 = 34.0;
 /// Room for the numbers at the left.
@@ -17,6 +19,13 @@ pub(crate) struct Line {
     pub(crate) name: String,
     /// By point; a gap where there is none.
     pub(crate) values: Vec<Option<f64>>,
+    pub(crate) color: RGBColor,
+}
+
+/// Points at which something happened, as strokes in a row above the plot.
+#[derive(Debug, Clone)]
+pub(crate) struct Marks {
+    pub(crate) at: Vec<f64>,
     pub(crate) color: RGBColor,
 }
 
@@ -32,16 +41,19 @@ pub(crate) struct Lines<'r> {
     pub(crate) level: Option<f64>,
     /// Points at which something happened.
     pub(crate) events: Vec<f64>,
+    /// The same, of several things: a row each.
+    pub(crate) marks: Vec<Marks>,
 }
 
 impl Lines<'_> {
     /// Draws them and returns where the plot lies.
     pub(crate) fn draw(&self, canvas: &Canvas<'_>, frame: Frame) -> Drawn<Frame> {
+        let rows = MARK * self.marks.len() as f64;
         let plot = Frame {
             left: frame.left + LEFT,
-            top: frame.top + HEAD,
+            top: frame.top + HEAD + rows,
             width: frame.width - LEFT - 12.0,
-            height: frame.height - HEAD - FOOT,
+            height: frame.height - HEAD - rows - FOOT,
         };
         let (bottom, right) = (plot.top + plot.height, plot.left + plot.width);
         let span = self.span();
@@ -59,6 +71,12 @@ impl Lines<'_> {
         let x = |value: f64| plot.left + plot.width * self.along(value);
         for event in &self.events {
             canvas.dashes(x(*event), (plot.top, bottom), MUTED, 1.0)?;
+        }
+        for (row, marks) in self.marks.iter().enumerate() {
+            let top = frame.top + HEAD - 6.0 + MARK * row as f64;
+            for at in &marks.at {
+                canvas.line((x(*at), top), (x(*at), top + MARK - 3.0), marks.color, 1.6)?;
+            }
         }
         if let Some(y) = self.level.and_then(y) {
             canvas.line((plot.left, y), (right, y), ALARM, 1.0)?;
@@ -151,7 +169,8 @@ impl Lines<'_> {
         let small = Type::new(11.0, MUTED);
         let y = frame.top + 8.0;
         canvas.text(self.y_name, (frame.left, y), Anchor::Start, small)?;
-        if self.lines.len() < 2 {
+        // Those without names are told apart elsewhere.
+        if self.lines.len() < 2 || self.lines.iter().all(|line| line.name.is_empty()) {
             return Ok(());
         }
         let mut left = frame.left + 6.6 * self.y_name.chars().count() as f64 + 18.0;

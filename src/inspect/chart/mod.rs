@@ -7,8 +7,11 @@ mod axis;
 mod heat;
 mod histogram;
 mod lines;
+#[cfg(feature = "train")]
+mod raster;
 mod ridge;
 
+use std::cell::RefCell;
 use std::io;
 
 use plotters::coord::Shift;
@@ -20,7 +23,11 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 pub(crate) use axis::{Axis, grouped};
 pub(crate) use heat::Heat;
 pub(crate) use histogram::Histogram;
+#[cfg(feature = "train")]
+pub(crate) use lines::Marks;
 pub(crate) use lines::{Line, Lines};
+#[cfg(feature = "train")]
+pub(crate) use raster::Raster;
 pub(crate) use ridge::{Ridge, Row};
 
 /// Text, axes, medians.
@@ -35,6 +42,16 @@ pub(crate) const FILL: RGBColor = RGBColor(0x7F, 0xAA, 0xCF);
 pub(crate) const LINE: RGBColor = RGBColor(0x2C, 0x66, 0x99);
 /// What is inhibited. Apart from the blue in greyscale and to the colour-blind.
 pub(crate) const ALARM: RGBColor = RGBColor(0xB8, 0x45, 0x00);
+/// What tells several things of one kind apart, runs for example; page.css has names for them.
+#[cfg(feature = "train")]
+pub(crate) const SERIES: [RGBColor; 6] = [
+    LINE,
+    ALARM,
+    RGBColor(0x2F, 0x7D, 0x4F),
+    RGBColor(0x7B, 0x4E, 0xA3),
+    RGBColor(0x8A, 0x6A, 0x00),
+    RGBColor(0x0E, 0x7C, 0x86),
+];
 /// Paper.
 pub(crate) const PAPER: RGBColor = RGBColor(0xFF, 0xFF, 0xFF);
 
@@ -89,6 +106,8 @@ impl Type {
 /// Something to draw on, measured in pixels.
 pub(crate) struct Canvas<'a> {
     area: Area<'a>,
+    /// SVG that the library cannot draw; it comes first.
+    below: RefCell<String>,
 }
 
 /// A drawing of `width` × `height` pixels with a `title` for those who cannot see it.
@@ -99,19 +118,21 @@ pub(crate) fn draw<T>(
 ) -> io::Result<(String, T)> {
     let mut drawn = String::new();
     let (w, h) = (units(width) as u32, units(height) as u32);
-    let painted = {
+    let (painted, below) = {
         let canvas = Canvas {
             area: SVGBackend::with_string(&mut drawn, (w, h)).into_drawing_area(),
+            below: RefCell::default(),
         };
         let painted = paint(&canvas);
-        painted.and_then(|painted| canvas.area.present().map(|()| painted))
+        let painted = painted.and_then(|painted| canvas.area.present().map(|()| painted));
+        (painted, canvas.below.take())
     };
     let painted = painted.map_err(|err| io::Error::other(err.to_string()))?;
     // The library's opening tag knows neither a size other than that of the drawing, nor a title.
     let (_, body) = drawn.split_once('\n').unwrap_or_default();
     let svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
-         viewBox=\"0 0 {w} {h}\" role=\"img\">\n<title>{}</title>\n{body}",
+         viewBox=\"0 0 {w} {h}\" role=\"img\">\n<title>{}</title>\n{below}{body}",
         escaped(title)
     );
     Ok((svg, painted))

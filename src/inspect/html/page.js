@@ -8,6 +8,8 @@
 //               data-chart="lines":     data-x (saves), data-unit, data-lines (JSON: name and pointer;
 //                                       key where it points to objects)
 //               data-chart="heat":      data-x, data-unit, data-rows (an array of layers)
+//               data-chart="cells":     data-x, data-unit, data-values (by row and column), data-term;
+//                                       data-ranges (edges of the rows, from below), or data-name
 //               each drawing in it has data-plot="left top width height" of its plot
 'use strict';
 (() => {
@@ -78,7 +80,7 @@
     const low = x[0], span = x[x.length - 1] - low;
     return x.map(value => span ? (value - low) / span : .5);
   };
-  const places = figure => at(figure.dataset.x).map(save => save.at ?? save.after);
+  const places = figure => at(figure.dataset.x).map(save => save.at ?? save.after ?? save);
   const maybe = value => value == null ? '–' : minus(value);
 
   charts.lines = figure => {
@@ -105,6 +107,23 @@
         ['changed sides', maybe(rows[row].hamming[save])],
         ['regenerated', String(rows[row].regenerated[save])],
       ]],
+    };
+  };
+
+  charts.cells = figure => {
+    const x = places(figure), values = at(figure.dataset.values);
+    const { unit, name, term, ranges } = figure.dataset;
+    const edge = i => minus(Number(at(ranges)[i].toPrecision(4)));
+    return {
+      rows: values.length,
+      columns: x.length,
+      tell: (row, column) => {
+        const i = ranges ? values.length - 1 - row : row;
+        return [ranges ? `γ ${edge(i)} … ${edge(i + 1)}` : `${name} ${i}`, [
+          [unit, String(x[column])],
+          [term, maybe(values[i][column])],
+        ]];
+      },
     };
   };
 

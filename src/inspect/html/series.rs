@@ -170,6 +170,7 @@ fn inhibited(series: &Series) -> io::Result<String> {
         }],
         level: None,
         events: events(series),
+        marks: Vec::new(),
     };
     let pointers = [json!({"name": "inhibited channels", "at": "/network/inhibited"})];
     let caption = format!(
@@ -218,6 +219,7 @@ fn trajectories(series: &Series) -> io::Result<String> {
         lines,
         level: None,
         events: events(series),
+        marks: Vec::new(),
     };
     let chosen = match series.trajectories.first().map(|t| t.chosen) {
         Some(Chosen::Asked) => "",
@@ -289,6 +291,7 @@ fn masks(series: &Series) -> io::Result<String> {
         }],
         level: Some(100.0 * SETTLED),
         events: events(series),
+        marks: Vec::new(),
     };
     let pointers = [json!({"name": "share of channels", "at": "/network/hamming"})];
     let caption = format!(
@@ -351,6 +354,7 @@ fn survival(series: &Series) -> io::Result<String> {
         }],
         level: None,
         events: Vec::new(),
+        marks: Vec::new(),
     };
     let pointers = json!([
         {"name": "alive", "at": "/survival", "key": "alive"},
