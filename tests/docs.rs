@@ -77,7 +77,12 @@ fn check_in(dir: &std::path::Path, page: &str, at_least: usize) {
             println!("skipped: this build has no --png ({command})");
             continue;
         }
-        let trained = ["ckpt-regen train", "ckpt-regen eval", "runs/"];
+        let trained = [
+            "ckpt-regen train",
+            "ckpt-regen eval",
+            "runs/",
+            "ckpt-regen compare",
+        ];
         if trained.iter().any(|word| command.contains(word)) && cfg!(not(feature = "train")) {
             println!("skipped: this build does not train ({command})");
             continue;
@@ -136,7 +141,7 @@ fn the_page_on_onnx_shows_what_is_printed() {
 #[cfg(feature = "train")]
 #[test]
 fn the_page_on_reports_shows_what_is_printed() {
-    check("docs/report.md", 2);
+    check("docs/report.md", 6);
 }
 
 #[test]

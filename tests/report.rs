@@ -290,3 +290,185 @@ fn what_makes_no_sense_in_a_report_is_refused() {
     let said = fails(1, &["report", text(dir.path())]);
     assert!(said.contains("is no directory of a run"), "{said}");
 }
+
+#[test]
+fn ablation_is_evaluation_with_weight_and_bias_of_the_largest_gamma_at_0() {
+    let dir = tempfile::tempdir().unwrap();
+    let (run, layer) = (dir.path().join("run"), "features.2.conv.3");
+    train(&run, &[]);
+    let last = run.join("last");
+    let args = [
+        "ablate",
+        text(&last),
+        "--layer",
+        layer,
+        "--points",
+        "0,3,8",
+        "--json",
+    ];
+    let shown = ok_json(&args);
+    let gammas = gamma(&last.join("model.safetensors"), layer);
+    let mut order: Vec<usize> = (0..gammas.len()).collect();
+    order.sort_by(|a, b| gammas[*b].total_cmp(&gammas[*a]));
+    assert_eq!(shown["checkpoints"][0]["order"], serde_json::json!(order));
+    assert_eq!(shown["points"], serde_json::json!([0, 3, 8]));
+    let before = state(&last);
+    for (i, point) in [0, 3, 8].into_iter().enumerate() {
+        let edited = dir.path().join(format!("edited-{point}"));
+        fs::create_dir(&edited).unwrap();
+        for (name, mut bytes) in before.clone() {
+            if name == "model.safetensors" {
+                let checkpoint = ckpt_regen::Checkpoint::open(&last).unwrap();
+                for part in ["weight", "bias"] {
+                    let name = format!("{layer}.{part}");
+                    let mut tensors = checkpoint.dicts()[0].tensors.iter();
+                    let tensor = tensors.find(|tensor| tensor.name == name).unwrap();
+                    for channel in &order[..point] {
+                        let at = tensor.offset as usize + 4 * channel;
+                        bytes[at..at + 4].fill(0);
+                    }
+                }
+            }
+            fs::write(edited.join(name), bytes).unwrap();
+        }
+        let expected = ok_json(&["eval", text(&edited), "--json"]);
+        assert_eq!(
+            shown["checkpoints"][0]["top1"][i], expected["top1"],
+            "{point}"
+        );
+        assert_eq!(
+            shown["checkpoints"][0]["loss"][i], expected["loss"],
+            "{point}"
+        );
+    }
+    assert!(state(&last) == before, "no file is changed");
+}
+
+#[test]
+fn several_checkpoints_are_ablated_in_their_middle_layer_and_drawn_on_one_page() {
+    let dir = tempfile::tempdir().unwrap();
+    let (run, page) = (dir.path().join("run"), dir.path().join("a.html"));
+    train(&run, &["--keep", "2"]);
+    let (a, b) = (run.join("epoch-2"), run.join("last"));
+    let points = ["--points", "0,8"];
+    let args = ["ablate", text(&a), text(&b), "--html", text(&page)];
+    let shown = ok(&[&args[..], &points].concat());
+    assert!(
+        shown.contains("the largest γ of features.9.conv.3"),
+        "{shown}"
+    );
+    assert_eq!(shown.lines().count(), 4, "{shown}");
+    assert!(
+        fs::read_to_string(&page)
+            .unwrap()
+            .contains("Ablation of features.9.conv.3")
+    );
+    let said = fails(2, &["ablate", text(&b), "--layer", "features.9.conv.4"]);
+    assert!(said.contains("did you mean features.9.conv.3"), "{said}");
+    let said = fails(2, &["ablate", text(&b), "--points", "9"]);
+    assert!(said.contains("features.9.conv.3 has 8 channels"), "{said}");
+    let other = dir.path().join("other");
+    let wide = [
+        "--model",
+        "mobilenet_v2",
+        "--width",
+        "0.25",
+        "--data",
+        "digits",
+    ];
+    let settings = ["--batch-size", "1024", "--epochs", "1"];
+    ok(&[&["train", "--out", text(&other)], &wide[..], &settings].concat());
+    let said = fails(2, &["ablate", text(&b), text(&other)]);
+    assert!(said.contains("expected 8 channels, as in"), "{said}");
+    let file = b.join("model.safetensors");
+    let said = fails(2, &["ablate", text(&b), "--html", text(&file)]);
+    assert!(said.contains("is the checkpoint itself"), "{said}");
+}
+
+#[test]
+fn a_comparison_goes_on_where_it_was_and_has_the_statistics_of_its_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let (out, page) = (dir.path().join("runs"), dir.path().join("c.html"));
+    let begun = out.join("without/0");
+    train(&begun, &["--stop-after", "1"]);
+    let arms = ["--arms", "without,paper-1", "--seeds", "0,1", "--json"];
+    let args = [&["compare", "--out", text(&out)], &TINY[..], &arms].concat();
+    let first = ok_json(&args);
+    let kept = state(&begun.join("last"));
+    let whole = dir.path().join("whole");
+    train(&whole, &[]);
+    let weights = |run: &Path| fs::read(run.join("last/model.safetensors")).unwrap();
+    assert!(
+        weights(&whole) == weights(&begun),
+        "the broken run was resumed"
+    );
+
+    let again = command(&[&args[..], &["--html", text(&page)]].concat())
+        .output()
+        .unwrap();
+    assert!(again.status.success(), "{}", stderr(&again));
+    assert_eq!(stderr(&again).matches("is finished").count(), 4);
+    assert_eq!(
+        serde_json::from_slice::<Value>(&again.stdout).unwrap(),
+        first
+    );
+    assert!(state(&begun.join("last")) == kept);
+    assert!(page.exists());
+
+    let last = |arm: &str, seed: u64| -> f64 {
+        let metrics = out.join(arm).join(seed.to_string()).join("metrics.jsonl");
+        let lines = fs::read_to_string(metrics).unwrap();
+        let last: Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
+        last["test_top1"].as_f64().unwrap()
+    };
+    let without = &first["arms"][0]["last"];
+    let (a, b) = (last("without", 0), last("without", 1));
+    let close = |value: &Value, expected: f64| {
+        let value = value.as_f64().unwrap();
+        assert!((value - expected).abs() < 1e-9, "{value} {expected}");
+    };
+    close(&without["mean"], (a + b) / 2.0);
+    close(&without["deviation"], (a - b).abs() / 2.0_f64.sqrt());
+    let (c, d) = (last("paper-1", 0) - a, last("paper-1", 1) - b);
+    let difference = &first["differences"][0]["last"];
+    assert_eq!(difference["n"], 2);
+    close(&difference["mean"], (c + d) / 2.0);
+    // t of one degree of freedom is tan(π · 0.475).
+    let reach = (std::f64::consts::PI * 0.475).tan() * (c - d).abs() / 2.0;
+    let low = difference["interval"][0].as_f64().unwrap();
+    assert!((low - ((c + d) / 2.0 - reach)).abs() < 1e-6, "{low}");
+
+    let one = ["--arms", "without,paper-1", "--seeds", "0"];
+    let shown = ok(&[&["compare", "--out", text(&out)], &TINY[..], &one].concat());
+    assert!(shown.contains("none of one seed"), "{shown}");
+    let said = fails(2, &[&args[..], &["--lr", "0.01"]].concat());
+    assert!(
+        said.contains("was begun with lr 0.05, and this asks for 0.01"),
+        "{said}"
+    );
+}
+
+#[test]
+fn what_makes_no_sense_in_a_comparison_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("runs");
+    let refused = |more: &[&str], expected: &str| {
+        let said = fails(
+            2,
+            &[&["compare", "--out", text(&out)], &TINY[..], more].concat(),
+        );
+        assert!(said.contains(expected), "{said}");
+    };
+    refused(
+        &["--arms", "paper"],
+        "expected without, or a rule and the epochs",
+    );
+    refused(
+        &["--arms", "paper-1,paper-1"],
+        "--arms paper-1: named twice",
+    );
+    refused(&["--seeds", "1,1"], "--seeds 1: named twice");
+    refused(&["--seed", "1"], "--seed: --seeds says it");
+    refused(&["--rule", "paper"], "--rule: --arms says it");
+    assert!(!out.exists());
+}

@@ -16,7 +16,7 @@ use regex::Regex;
 use crate::inspect::track::Channel;
 use crate::regen::{Below, Rule, Scope, To};
 #[cfg(feature = "train")]
-pub(super) use study::ReportArgs;
+pub(super) use study::{AblateArgs, CompareArgs, ReportArgs};
 #[cfg(feature = "train")]
 pub(super) use train::{EvalArgs, ExportArgs, MachineArgs, NetworkArgs, SettingArgs, TrainArgs};
 
@@ -54,6 +54,10 @@ pub(super) enum Command {
     Export(ExportArgs),
     #[cfg(feature = "train")]
     Report(ReportArgs),
+    #[cfg(feature = "train")]
+    Ablate(Box<AblateArgs>),
+    #[cfg(feature = "train")]
+    Compare(Box<CompareArgs>),
     /// Inspect, edit, inspect again and undo a real checkpoint that is built in; then train with and
     /// without regeneration
     Demo,

@@ -1,7 +1,11 @@
 //! The command line: parse, call the library, print. Data goes to stdout, talk to stderr.
 
+#[cfg(feature = "train")]
+mod ablate;
 mod apply;
 mod args;
+#[cfg(feature = "train")]
+mod compare;
 mod demo;
 mod diff;
 #[cfg(feature = "train")]
@@ -72,6 +76,10 @@ fn run(args: impl IntoIterator<Item = OsString>) -> Result<ExitCode> {
         Command::Export(args) => export::run(&args)?,
         #[cfg(feature = "train")]
         Command::Report(args) => report::run(&args)?,
+        #[cfg(feature = "train")]
+        Command::Ablate(args) => ablate::run(&args)?,
+        #[cfg(feature = "train")]
+        Command::Compare(args) => compare::run(&args)?,
         Command::Demo => demo::run()?,
         Command::Completions { shell } => {
             let mut script = Vec::new();

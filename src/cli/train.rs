@@ -85,7 +85,7 @@ pub(super) fn network_flags(args: &NetworkArgs) -> Table {
     table
 }
 
-fn setting_flags(args: &SettingArgs, table: &mut Table) {
+pub(super) fn setting_flags(args: &SettingArgs, table: &mut Table) {
     put_all!(table, args, seed epochs batch_size accumulate optimizer lr momentum nesterov
         weight_decay decay_vectors clip_norm schedule milestones step_epochs lr_factor
         warmup_epochs label_smoothing ema patience recalibrate keep record crop_padding flip rotation

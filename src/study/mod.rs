@@ -1,3 +1,6 @@
-//! What the paper measures, on your own runs: curves and gradients of runs side by side.
+//! What the paper measures, on your own runs: curves and gradients of runs side by side, accuracy
+//! without the strongest channels, and comparisons over several seeds.
 
+pub mod ablate;
+pub mod compare;
 pub mod report;

@@ -25,8 +25,8 @@ pub(super) struct RunDirectory {
     _lock: File,
 }
 
-/// Whether there is a run to go on with.
-pub(super) fn is_run(path: &Path) -> bool {
+/// Whether there is a run to go on with in the directory `path`.
+pub fn is_run(path: &Path) -> bool {
     // The second, where a process died between two renames.
     [RunDirectory::last_of(path), path.join(".last.old")]
         .iter()

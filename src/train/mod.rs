@@ -54,6 +54,7 @@ mod tensors;
 mod text;
 mod trainer;
 
+pub use directory::is_run;
 pub use evaluate::{Evaluation, evaluate};
 pub use examine::{Examination, examine};
 pub use export::{Trained, trained};

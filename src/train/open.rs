@@ -38,6 +38,16 @@ pub struct Request {
     pub workers: usize,
 }
 
+impl Request {
+    /// The settings of a new run, but for what the data set decides.
+    ///
+    /// # Errors
+    /// No recipe, a value that is none of its kind, settings that make no sense.
+    pub fn settings(&self) -> Result<Settings> {
+        Settings::with(&base(self.recipe, &self.changes)?, &self.changes)
+    }
+}
+
 /// Makes the engine that runs a network.
 pub type NewEngine<'a> = &'a dyn Fn(Graph) -> Result<Box<dyn Engine>>;
 

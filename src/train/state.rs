@@ -91,6 +91,17 @@ impl State {
             .map_err(|err| Error::malformed(&file, "file", "the state of a run", err))
     }
 
+    /// Whether no epoch follows: all are finished, or the test accuracy has not risen for as many as
+    /// the settings' patience.
+    pub fn is_over(&self) -> bool {
+        self.epoch >= self.settings.epochs || self.is_out_of_patience()
+    }
+
+    pub(super) fn is_out_of_patience(&self) -> bool {
+        let (patience, best) = (self.settings.patience, self.best);
+        patience > 0 && best.is_some_and(|best| self.epoch - best.epoch >= patience)
+    }
+
     pub(super) fn to_json(&self) -> Vec<u8> {
         let mut text = serde_json::to_vec_pretty(self).expect("a state is plain values");
         text.push(b'\n');

@@ -113,7 +113,7 @@ impl Trainer {
     pub fn run(&mut self, stop_after: Option<u64>, events: Events<'_>) -> Result<End> {
         loop {
             let end = self.end();
-            if end == Some(End::Finished) || self.is_out_of_patience() {
+            if end == Some(End::Finished) || self.state.is_out_of_patience() {
                 return Ok(end.unwrap_or(End::OutOfPatience));
             }
             if stop_after.is_some_and(|epochs| self.state.epoch >= epochs) {
@@ -128,12 +128,9 @@ impl Trainer {
         if self.state.epoch >= self.state.settings.epochs {
             return Some(End::Finished);
         }
-        self.is_out_of_patience().then_some(End::OutOfPatience)
-    }
-
-    fn is_out_of_patience(&self) -> bool {
-        let (patience, best) = (self.state.settings.patience, self.state.best);
-        patience > 0 && best.is_some_and(|best| self.state.epoch - best.epoch >= patience)
+        self.state
+            .is_out_of_patience()
+            .then_some(End::OutOfPatience)
     }
 
     /// One epoch: train, test, metrics, best checkpoint, regeneration, last checkpoint.

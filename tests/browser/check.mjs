@@ -251,6 +251,36 @@ const checks = {
     await open(file, PHONE, async page => assert.ok(await fits(page)));
   },
 
+  async comparison(file) {
+    await open(file, DESK, async (page, data) => {
+      const figures = page.locator('figure[data-chart="intervals"]');
+      for (const [i, rows] of [data.arms, data.differences].entries()) {
+        await figures.nth(i).focus();
+        await settle(page);
+        for (let row = 1; row < rows.length; row++) await page.keyboard.press('ArrowDown');
+        if (rows.length === 1) await page.keyboard.press('ArrowRight');
+        const row = rows[rows.length - 1], text = (await tip(page)).replace(/\s+/g, ' ');
+        const [low, high] = row.last.interval.map(minus);
+        for (const part of [row.name, `n ${row.last.n}`, `mean ${minus(row.last.mean)}`, `${low} … ${high}`]) {
+          assert.ok(text.includes(part), `${part} in ${text}`);
+        }
+      }
+    });
+    for (const options of [DARK, PHONE]) await open(file, options, async page => assert.ok(await fits(page)));
+  },
+
+  async ablation(file) {
+    await open(file, DESK, async (page, data) => {
+      const last = data.points.length - 1;
+      const at = await place(page, 'lines', last);
+      await page.mouse.move(at.x, at.y);
+      const text = (await tip(page)).replace(/\s+/g, ' ');
+      assert.ok(text.includes(`ablated channels: ${data.points[last]}`), text);
+      for (const one of data.checkpoints) assert.ok(text.includes(`${one.path} ${one.top1[last]}`), text);
+    });
+    for (const options of [DARK, PHONE]) await open(file, options, async page => assert.ok(await fits(page)));
+  },
+
   async compared(file) {
     await open(file, DESK, async (page, data) => {
       const { a, b, layers } = data.networks[0];

@@ -122,6 +122,29 @@ fn the_page_of_runs_tells_exact_numbers_of_every_epoch() {
     check("runs", &[&page]);
 }
 
+#[cfg(feature = "train")]
+#[test]
+fn the_pages_of_an_ablation_and_a_comparison_tell_exact_numbers() {
+    let dir = tempfile::tempdir().unwrap();
+    let (out, page) = (dir.path().join("runs"), dir.path().join("c.html"));
+    let settings = ["--epochs", "2", "--batch-size", "512", "--width", "0.1"];
+    let network = ["--model", "mobilenet_v2", "--data", "digits"];
+    let arms = ["--arms", "without,paper-1", "--seeds", "0,1"];
+    let args = ["compare", "--out", text(&out), "--html", text(&page)];
+    ok(&[&args[..], &network, &settings, &arms].concat());
+    check("comparison", &[&page]);
+    let page = dir.path().join("a.html");
+    let runs = ["without/0", "paper-1/0"].map(|run| out.join(run));
+    ok(&[
+        "ablate",
+        text(&runs[0]),
+        text(&runs[1]),
+        "--html",
+        text(&page),
+    ]);
+    check("ablation", &[&page]);
+}
+
 #[test]
 fn names_of_layers_run_no_script() {
     let dir = tempfile::tempdir().unwrap();

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::{MachineArgs, NetworkArgs, SettingArgs};
 use crate::inspect::track::Channel;
+use crate::study::compare::Arm;
 
 /// Show training runs side by side, as a page: accuracy, loss, γ and gradients over time
 ///
@@ -30,4 +32,88 @@ pub(crate) struct ReportArgs {
     /// Print a JSON object instead, which is what the page holds; no page without --html
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Measure accuracy without the strongest channels of a layer, of one checkpoint or several
+///
+/// Weight and bias of the layer's BatchNorm are set to 0 in the channels of the largest γ, in more and
+/// more of them, and accuracy on the test images is measured each time (the paper's Figure 6): where it
+/// falls early, a network relies on few channels. No file is changed.
+///
+/// Of a run's checkpoint, network and data are known; of a run, that is the best one. Any other
+/// checkpoint needs --model, --data and --recipe, as with `eval`.
+#[derive(Debug, Args)]
+pub(crate) struct AblateArgs {
+    /// Directories of runs; or checkpoints: files, shard indexes (*.index.json) or directories
+    #[arg(required = true, value_name = "CKPT")]
+    pub(crate) checkpoints: Vec<PathBuf>,
+    /// The BatchNorm layer [default: the middle one]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) layer: Option<String>,
+    /// Numbers of channels to ablate [default: from none to all in 16 steps]
+    #[arg(long, value_name = "N,…", value_delimiter = ',', num_args = 1)]
+    pub(crate) points: Vec<usize>,
+    /// Write a page to look at: accuracy over the number of channels, exact numbers
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    /// Print a JSON object instead
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The network in the checkpoints, where they hold several
+    #[arg(long, value_name = "ROOT")]
+    pub(crate) root: Option<String>,
+    /// Images in a batch [default: the recipe's]
+    #[arg(long, value_name = "N")]
+    pub(crate) batch_size: Option<usize>,
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
+}
+
+/// Train the same recipe with and without regeneration over several seeds, and compare
+///
+/// `compare --model mobilenet_v2 --data DIR --recipe cifar --out runs` trains without regeneration and
+/// with that of the paper every 5 epochs, each with the seeds 0, 1 and 2, and prints mean and standard
+/// deviation of the test accuracy after the last epoch, and the differences to the first arm, seed by
+/// seed, with their mean and its 95 % confidence interval (Student's t with n − 1 degrees of freedom for
+/// n seeds; one seed has none).
+///
+/// Each run is one of `train`, in OUT/ARM/SEED. Interrupted at any moment, the same command goes on:
+/// finished runs are not repeated, others go on from their last finished epoch. More seeds or arms can be
+/// added later.
+#[derive(Debug, Args)]
+pub(crate) struct CompareArgs {
+    /// The directory of the runs
+    #[arg(long, value_name = "OUT")]
+    pub(crate) out: PathBuf,
+    /// What is compared, each with the first: without; or a rule (see `train --rule`) and the epochs
+    /// between two regenerations, as in keep-sign-10
+    #[arg(long, value_name = "ARM,…", value_delimiter = ',', num_args = 1)]
+    #[arg(default_value = "without,paper-5")]
+    pub(crate) arms: Vec<Arm>,
+    /// The seeds
+    #[arg(
+        long,
+        value_name = "SEED,…",
+        value_delimiter = ',',
+        num_args = 1,
+        default_value = "0,1,2"
+    )]
+    pub(crate) seeds: Vec<u64>,
+    /// Settings as TOML; keys are named like the flags
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Write a page to look at: accuracies and differences with their intervals, curves
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    /// Print a JSON object instead of the table
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
+    #[command(flatten)]
+    pub(crate) settings: Box<SettingArgs>,
 }

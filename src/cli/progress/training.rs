@@ -22,6 +22,8 @@ pub(crate) struct Run {
     epochs: u64,
     /// When the epoch that is shown began.
     epoch: Instant,
+    /// What stdout is for is something else.
+    talks: bool,
 }
 
 impl Run {
@@ -37,7 +39,15 @@ impl Run {
             first: finished,
             epochs,
             epoch: Instant::now(),
+            talks: false,
         }
+    }
+
+    /// With the lines of finished epochs on stderr.
+    pub(crate) fn talking(finished: u64, epochs: u64) -> Run {
+        let mut run = Run::new(finished, epochs);
+        run.talks = true;
+        run
     }
 
     pub(crate) fn on(&mut self, event: Event<'_>) {
@@ -59,8 +69,12 @@ impl Run {
                 self.epoch = Instant::now();
                 let line = line(metrics, of, is_best);
                 // Training goes on when nobody reads.
-                let print = || {
-                    let _ = output::data(|out| writeln!(out, "{line}"));
+                let talks = self.talks;
+                let print = || match talks {
+                    true => output::talk_plainly(&line),
+                    false => {
+                        let _ = output::data(|out| writeln!(out, "{line}"));
+                    }
                 };
                 match &self.bar {
                     Some(bar) => bar.suspend(print),

@@ -6,6 +6,8 @@
 mod axis;
 mod heat;
 mod histogram;
+#[cfg(feature = "train")]
+mod interval;
 mod lines;
 #[cfg(feature = "train")]
 mod raster;
@@ -23,6 +25,8 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 pub(crate) use axis::{Axis, grouped};
 pub(crate) use heat::Heat;
 pub(crate) use histogram::Histogram;
+#[cfg(feature = "train")]
+pub(crate) use interval::{Interval, Intervals};
 #[cfg(feature = "train")]
 pub(crate) use lines::Marks;
 pub(crate) use lines::{Line, Lines};

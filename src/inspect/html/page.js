@@ -10,6 +10,7 @@
 //               data-chart="heat":      data-x, data-unit, data-rows (an array of layers)
 //               data-chart="cells":     data-x, data-unit, data-values (by row and column), data-term;
 //                                       data-ranges (edges of the rows, from below), or data-name
+//               data-chart="intervals": data-rows (each with a name), data-terms (JSON: name and key)
 //               each drawing in it has data-plot="left top width height" of its plot
 'use strict';
 (() => {
@@ -124,6 +125,16 @@
           [term, maybe(values[i][column])],
         ]];
       },
+    };
+  };
+  charts.intervals = figure => {
+    const rows = at(figure.dataset.rows), terms = JSON.parse(figure.dataset.terms);
+    const told = value => Array.isArray(value) ? value.map(minus).join(' … ') : maybe(value);
+    const inside = (value, key) => key.split('/').reduce((value, key) => value?.[key], value);
+    return {
+      rows: rows.length,
+      columns: 1,
+      tell: row => [rows[row].name, terms.map(({ name, key }) => [name, told(inside(rows[row], key))])],
     };
   };
 

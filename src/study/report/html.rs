@@ -8,6 +8,8 @@ mod table;
 
 use std::io;
 
+pub(crate) use curves::{Along, ChartLine, color, curve, key};
+
 use super::{Report, Run};
 use crate::inspect::chart::escaped;
 use crate::inspect::html::page::Page;

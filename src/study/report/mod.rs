@@ -16,6 +16,7 @@ use serde::Serialize;
 
 pub use channels::{Chosen, Trace};
 pub use gradients::LayerGradients;
+pub(crate) use html::{Along, ChartLine, color, curve, key};
 pub use run::Run;
 
 use crate::error::{Error, Result};

@@ -4,7 +4,7 @@ use std::io;
 
 use super::super::{Chosen, Trace};
 use super::Report;
-use super::curves::{RunLine, color, curve, marks, of_run, run_key};
+use super::curves::{Along, ChartLine, color, curve, marks, of_run, run_key};
 use crate::inspect::chart::{SERIES, escaped};
 
 /// Names in a key.
@@ -62,22 +62,22 @@ pub(super) fn section(report: &Report) -> io::Result<String> {
                     "gamma" => &trace.gamma[*number],
                     _ => &trace.gradient[*number],
                 };
-                RunLine {
+                ChartLine {
                     name: trace_name(trace),
                     values: values.iter().map(|value| value.map(f64::from)).collect(),
                     color: SERIES[trace_class(trace, i)],
                     at: format!("/channels/{i}/{part}/{number}"),
                 }
             };
-            let lines: Vec<RunLine> = report.channels.iter().enumerate().map(line).collect();
+            let lines: Vec<ChartLine> = report.channels.iter().enumerate().map(line).collect();
             let caption = format!(
                 "<h3>{word}, {}</h3>{}",
                 escaped(&run.name),
                 trace_key(report)
             );
             let label = format!("{word} of single channels over the epochs");
-            let epochs = (&report.epochs[..], &marks[..]);
-            out += &curve(epochs, (&caption, &label, y_name), &lines, &[])?;
+            let along = Along::epochs(&report.epochs);
+            out += &curve(&along, &marks, (&caption, &label, y_name), &lines, &[])?;
         }
     }
     if shown.len() > 1 {
@@ -103,9 +103,9 @@ fn trace_key(report: &Report) -> String {
 
 /// The gradients of one channel in all runs (Figure 1 of the paper).
 fn side_by_side(report: &Report, trace: &Trace, shown: &[usize]) -> io::Result<String> {
-    let lines: Vec<RunLine> = shown
+    let lines: Vec<ChartLine> = shown
         .iter()
-        .map(|number| RunLine {
+        .map(|number| ChartLine {
             name: report.runs[*number].name.clone(),
             values: trace.gradient[*number]
                 .iter()
@@ -121,7 +121,8 @@ fn side_by_side(report: &Report, trace: &Trace, shown: &[usize]) -> io::Result<S
         run_key(report)
     );
     curve(
-        (&report.epochs, &marks(report)),
+        &Along::epochs(&report.epochs),
+        &marks(report),
         (
             &caption,
             "gradients of one channel in all runs",

@@ -43,7 +43,7 @@ pub(super) fn run_key(report: &Report) -> String {
 }
 
 /// A line of a chart over epochs, and what is told of it.
-pub(crate) struct RunLine {
+pub(crate) struct ChartLine {
     pub(crate) name: String,
     pub(crate) values: Vec<Option<f64>>,
     pub(crate) color: RGBColor,
@@ -51,22 +51,44 @@ pub(crate) struct RunLine {
     pub(crate) at: String,
 }
 
-/// A chart of lines over epochs. `more` is told under the pointer too, and not drawn.
+/// What a chart of lines is drawn along.
+pub(crate) struct Along {
+    pub(crate) x: Vec<f64>,
+    pub(crate) name: &'static str,
+    /// What stands before a point's place when it is told.
+    pub(crate) unit: &'static str,
+    /// A pointer into the page's data.
+    pub(crate) at: &'static str,
+}
+
+impl Along {
+    /// Along the epochs, which stand at `/epochs`.
+    pub(crate) fn epochs(epochs: &[u64]) -> Along {
+        Along {
+            x: epochs.iter().map(|epoch| *epoch as f64).collect(),
+            name: "finished epochs",
+            unit: "epoch",
+            at: "/epochs",
+        }
+    }
+}
+
+/// A chart of lines. `more` is told under the pointer too, and not drawn.
 pub(crate) fn curve(
-    (epochs, marks): (&[u64], &[Marks]),
+    along: &Along,
+    marks: &[Marks],
     (caption, label, y_name): (&str, &str, &str),
-    drawn: &[RunLine],
+    drawn: &[ChartLine],
     more: &[(String, String)],
 ) -> io::Result<String> {
-    let x: Vec<f64> = epochs.iter().map(|epoch| *epoch as f64).collect();
-    let line = |line: &RunLine| Line {
+    let line = |line: &ChartLine| Line {
         name: String::new(),
         values: line.values.clone(),
         color: line.color,
     };
     let lines = Lines {
-        x: &x,
-        x_name: "finished epochs",
+        x: &along.x,
+        x_name: along.name,
         y_name,
         lines: drawn.iter().map(line).collect(),
         level: None,
@@ -79,7 +101,9 @@ pub(crate) fn curve(
         .map(|(name, at)| json!({"name": name, "at": at}))
         .collect();
     let attributes = format!(
-        "data-chart=\"lines\" data-x=\"/epochs\" data-unit=\"epoch\" data-lines=\"{}\"",
+        "data-chart=\"lines\" data-x=\"{}\" data-unit=\"{}\" data-lines=\"{}\"",
+        along.at,
+        along.unit,
         escaped(&Value::from(pointers).to_string())
     );
     let height = HEIGHT + MARKS * marks.len() as f64;
@@ -119,19 +143,19 @@ type Chart<'c> = (
     &'c str,
     String,
     &'c str,
-    Vec<RunLine>,
+    Vec<ChartLine>,
     Vec<(String, String)>,
 );
 
 pub(super) fn section(report: &Report) -> io::Result<String> {
-    let marks = marks(report);
+    let (along, marks) = (Along::epochs(&report.epochs), marks(report));
     let told = match marks.is_empty() {
         true => "",
         false => " The strokes above: regenerations.",
     };
-    let lines = |list: &str, value: &dyn Fn(&Run) -> Vec<Option<f64>>| -> Vec<RunLine> {
+    let lines = |list: &str, value: &dyn Fn(&Run) -> Vec<Option<f64>>| -> Vec<ChartLine> {
         let runs = report.runs.iter().enumerate();
-        runs.map(|(number, run)| RunLine {
+        runs.map(|(number, run)| ChartLine {
             name: run.name.clone(),
             values: value(run),
             color: color(number),
@@ -197,12 +221,7 @@ pub(super) fn section(report: &Report) -> io::Result<String> {
     for (name, said, y_name, lines, more) in charts {
         let caption = format!("<h3>{name}</h3><p>{said}</p>{keys}");
         let label = format!("{} over the epochs", name.to_lowercase());
-        out += &curve(
-            (&report.epochs, &marks),
-            (&caption, &label, y_name),
-            &lines,
-            &more,
-        )?;
+        out += &curve(&along, &marks, (&caption, &label, y_name), &lines, &more)?;
     }
     Ok(out)
 }

@@ -1,0 +1,88 @@
+//! `ckpt-regen compare`.
+
+use super::args::{CompareArgs, RuleArgs};
+use super::output;
+use super::pictures::write;
+use super::progress::Run;
+use super::report::refuse_other_files;
+use super::train::{engine, network_flags, recipe, setting_flags, workers};
+use crate::error::{Error, Result};
+use crate::inspect::{Html, Json, Render as _, Terminal};
+use crate::study::compare::{Planned, compare, plan};
+use crate::train::{Precision, Request, read_file};
+
+pub(super) fn run(args: &CompareArgs) -> Result<()> {
+    decided_by_arms(args)?;
+    if let Some(page) = &args.html {
+        refuse_other_files(page)?;
+    }
+    let mut changes = Vec::new();
+    if let Some(file) = &args.config {
+        changes.push(read_file(file)?);
+    }
+    let mut flags = network_flags(&args.network);
+    setting_flags(&args.settings, &mut flags);
+    changes.push(flags);
+    let request = Request {
+        recipe: recipe(&args.network),
+        changes,
+        workers: workers(&args.machine),
+        ..Request::default()
+    };
+    let plan = plan(&args.out, &args.arms, &args.seeds, &request)?;
+    let threads = args.machine.threads.unwrap_or(0);
+    for (number, planned) in plan.iter().enumerate() {
+        let place = format!(
+            "{} of {}: {}",
+            number + 1,
+            plan.len(),
+            planned.path.display()
+        );
+        if planned.finished {
+            output::talk_plainly(&format!("{place} is finished"));
+            continue;
+        }
+        output::talk_plainly(&place);
+        train(planned, threads).inspect_err(|_| {
+            output::note("the same command goes on from the last finished epoch of every run");
+        })?;
+    }
+    let comparison = compare(&plan)?;
+    if let Some(page) = &args.html {
+        write(&Html, &comparison, page)?;
+    }
+    match args.json {
+        true => output::data(|out| Json.render(&comparison, out)),
+        false => {
+            let width = output::width();
+            output::text(|out| Terminal { width }.render(&comparison, out))
+        }
+    }
+}
+
+fn train(planned: &Planned, threads: usize) -> Result<()> {
+    let mut trainer = planned.open(&|graph| engine(graph, threads), Precision::F32)?;
+    let state = trainer.state();
+    let mut progress = Run::talking(state.epoch, state.settings.epochs);
+    trainer
+        .run(None, &mut |event| progress.on(event))
+        .map(|_| ())
+}
+
+/// Refuses flags that would make the arms one.
+fn decided_by_arms(args: &CompareArgs) -> Result<()> {
+    let RuleArgs { rule, .. } = &args.settings.rule;
+    let given = [
+        ("--seed", args.settings.seed.is_some(), "--seeds"),
+        (
+            "--regen-every",
+            args.settings.regen_every.is_some(),
+            "--arms",
+        ),
+        ("--rule", rule.is_some(), "--arms"),
+    ];
+    match given.iter().find(|(_, given, _)| *given) {
+        Some((flag, _, instead)) => Err(Error::Usage(format!("{flag}: {instead} says it"))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,210 @@
+//! A comparison as a page.
+
+use std::io;
+
+use plotters::style::RGBColor;
+
+use super::terminal::{interval, signed};
+use super::{Comparison, Sample};
+use crate::inspect::chart::{self, Figure, Frame, Interval, Intervals, Marks, escaped};
+use crate::inspect::html::page::{Page, figure};
+use crate::inspect::{Html, Render};
+use crate::study::report::{Along, ChartLine, color, curve, key};
+
+impl Render<Comparison> for Html {
+    fn render(&self, comparison: &Comparison, out: &mut dyn io::Write) -> io::Result<()> {
+        let seeds = comparison.seeds.len();
+        let names: Vec<&str> = comparison.arms.iter().map(|arm| &arm.name[..]).collect();
+        let mut body = format!(
+            "<header>\n<p class=\"kind\">The same recipe, over {seeds} seed{}</p>\n<h1>{}</h1>\n\
+             <p class=\"said\">{} · {} · {} epochs</p>\n</header>\n<section>\n",
+            if seeds == 1 { "" } else { "s" },
+            escaped(&names.join(", ")),
+            escaped(&comparison.network),
+            escaped(&comparison.data),
+            comparison.epochs.len(),
+        );
+        body += &table(comparison);
+        body += &accuracies(comparison)?;
+        body += &differences(comparison)?;
+        body += &curves(comparison)?;
+        body += &by_seed(comparison);
+        body += "</section>\n";
+        Page {
+            title: &names.join(", "),
+            data: &serde_json::to_value(comparison)?,
+            body: &body,
+        }
+        .write(out)
+    }
+}
+
+fn percent(sample: &Sample) -> String {
+    match (sample.mean, sample.deviation) {
+        (Some(mean), Some(deviation)) => format!("{mean:.2} <small>± {deviation:.2}</small>"),
+        (Some(mean), None) => format!("{mean:.2}"),
+        _ => "–".to_owned(),
+    }
+}
+
+fn table(comparison: &Comparison) -> String {
+    let mut rows = String::new();
+    for (i, arm) in comparison.arms.iter().enumerate() {
+        let (difference, sure) = match i.checked_sub(1).map(|i| &comparison.differences[i].last) {
+            Some(sample) => (
+                sample.mean.map_or_else(String::new, signed),
+                interval(sample),
+            ),
+            None => (String::new(), String::new()),
+        };
+        rows += &format!(
+            "<tr><th scope=\"row\" class=\"text\"><span class=\"key k{}\">{}</span></th>\
+             <td>{}</td><td>{}</td><td>{}</td><td>{difference}</td><td>{sure}</td></tr>\n",
+            i % chart::SERIES.len(),
+            escaped(&arm.name),
+            arm.last.n,
+            percent(&arm.last),
+            percent(&arm.best),
+        );
+    }
+    format!(
+        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Arms\">\
+         <table class=\"rules\">\n<thead><tr><th scope=\"col\" class=\"text\">arm</th>\
+         <th scope=\"col\">n</th><th scope=\"col\">test top-1, %</th>\
+         <th scope=\"col\">best top-1, %</th><th scope=\"col\">difference</th>\
+         <th scope=\"col\">95 % interval</th></tr></thead>\n<tbody>\n{rows}</tbody></table></div>\n\
+         <p class=\"note\">Test accuracy after the last epoch: mean ± standard deviation over n seeds. \
+         Differences to {}, seed by seed, with their 95 % confidence interval by Student’s t with \
+         n − 1 degrees of freedom. The best epoch is chosen by the test images, so that its accuracy \
+         is a little too high.</p>\n",
+        escaped(&comparison.arms[0].name)
+    )
+}
+
+fn row<'r>(name: &'r str, sample: &Sample, color: RGBColor) -> Interval<'r> {
+    Interval {
+        name,
+        samples: sample.values.clone(),
+        mean: sample.mean,
+        interval: sample.interval.map(|[low, high]| (low, high)),
+        color,
+    }
+}
+
+fn intervals(
+    (rows, caption, label): (&str, &str, &str),
+    drawn: &Intervals<'_>,
+) -> io::Result<String> {
+    let terms = "[{\"name\":\"n\",\"key\":\"last/n\"},{\"name\":\"mean\",\"key\":\"last/mean\"},\
+                 {\"name\":\"deviation\",\"key\":\"last/deviation\"},\
+                 {\"name\":\"95 % interval\",\"key\":\"last/interval\"}]";
+    let attributes = format!(
+        "data-chart=\"intervals\" data-rows=\"{rows}\" data-terms=\"{}\"",
+        escaped(terms)
+    );
+    figure(&attributes, caption, |width| {
+        let height = drawn.height();
+        let frame = Frame {
+            left: 0.0,
+            top: 0.0,
+            width,
+            height,
+        };
+        let (svg, plot) = chart::draw((width, height), label, |canvas| drawn.draw(canvas, frame))?;
+        Ok(Figure { svg, plot })
+    })
+}
+
+fn accuracies(comparison: &Comparison) -> io::Result<String> {
+    let arms = comparison.arms.iter().enumerate();
+    let drawn = Intervals {
+        rows: arms
+            .map(|(i, arm)| row(&arm.name, &arm.last, color(i)))
+            .collect(),
+        x_name: "test top-1 after the last epoch, %",
+        level: None,
+    };
+    let caption = "<h3>Test accuracy</h3><p>A dot for each seed, the mean, and the 95 % interval of the \
+                   mean, where there is more than one seed.</p>";
+    intervals(("/arms", caption, "accuracy by arm"), &drawn)
+}
+
+fn differences(comparison: &Comparison) -> io::Result<String> {
+    if comparison.differences.is_empty() {
+        return Ok(String::new());
+    }
+    let all = comparison.differences.iter().enumerate();
+    let drawn = Intervals {
+        rows: all
+            .map(|(i, difference)| row(&difference.name, &difference.last, color(i + 1)))
+            .collect(),
+        x_name: "points of test top-1",
+        level: Some(0.0),
+    };
+    let caption = "<h3>Differences, seed by seed</h3><p>An interval that contains 0 shows no \
+                   difference.</p>";
+    intervals(
+        ("/differences", caption, "differences between arms"),
+        &drawn,
+    )
+}
+
+fn curves(comparison: &Comparison) -> io::Result<String> {
+    let along = Along::epochs(&comparison.epochs);
+    let arms = comparison.arms.iter().enumerate();
+    let lines: Vec<ChartLine> = arms
+        .clone()
+        .map(|(i, arm)| ChartLine {
+            name: arm.name.clone(),
+            values: arm.top1.iter().copied().map(Some).collect(),
+            color: color(i),
+            at: format!("/arms/{i}/top1"),
+        })
+        .collect();
+    let marks: Vec<Marks> = arms
+        .filter(|(_, arm)| !arm.regenerations.is_empty())
+        .map(|(i, arm)| Marks {
+            at: arm
+                .regenerations
+                .iter()
+                .map(|epoch| *epoch as f64)
+                .collect(),
+            color: color(i),
+        })
+        .collect();
+    let caption = format!(
+        "<h3>Test accuracy over time</h3><p>Mean over the seeds. The strokes above: \
+         regenerations.</p>{}",
+        key(comparison.arms.iter().map(|arm| &arm.name[..]))
+    );
+    let label = "mean accuracy over the epochs";
+    curve(
+        &along,
+        &marks,
+        (&caption, label, "% put first"),
+        &lines,
+        &[],
+    )
+}
+
+fn by_seed(comparison: &Comparison) -> String {
+    let names: String = comparison
+        .arms
+        .iter()
+        .map(|arm| format!("<th scope=\"col\">{}</th>", escaped(&arm.name)))
+        .collect();
+    let row = |(i, seed): (usize, &u64)| {
+        let cells: String = comparison
+            .arms
+            .iter()
+            .map(|arm| format!("<td>{:.2} %</td>", arm.last.values[i]))
+            .collect();
+        format!("<tr><th scope=\"row\">{seed}</th>{cells}</tr>\n")
+    };
+    let rows: String = comparison.seeds.iter().enumerate().map(row).collect();
+    format!(
+        "<h3>Seed by seed</h3>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" \
+         aria-label=\"Seeds\"><table class=\"rules\">\n<thead><tr><th scope=\"col\">seed</th>{names}\
+         </tr></thead>\n<tbody>\n{rows}</tbody></table></div>\n"
+    )
+}

@@ -1,0 +1,257 @@
+//! The same recipe with and without regeneration, over several seeds: the honest way to claim that it
+//! helps.
+//!
+//! [`plan`] says which runs there are and how far they are, [`Planned::open`] opens one of them to be
+//! trained, and [`compare`] tells what the finished ones came to. The run of an arm and a seed is
+//! `OUT/ARM/SEED`, an ordinary run, so that a comparison that was interrupted goes on where it was.
+
+mod arm;
+mod html;
+mod json;
+mod statistics;
+mod terminal;
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use toml::{Table, Value};
+
+pub use arm::Arm;
+pub use statistics::{CONFIDENCE, Sample};
+
+use crate::error::{Error, Result};
+use crate::train::{self, History, NewEngine, Precision, Request, Trainer};
+
+/// The run of an arm and a seed.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    /// Which way to train.
+    pub arm: Arm,
+    /// What decides all that is drawn.
+    pub seed: u64,
+    /// Its directory.
+    pub path: PathBuf,
+    /// Finished epochs; `None` where it has not begun.
+    pub epochs: Option<u64>,
+    /// Whether it has ended.
+    pub finished: bool,
+    request: Request,
+}
+
+/// The runs of a comparison below `out`, seed by seed; `recipe` says what all of them have in common.
+///
+/// # Errors
+/// An arm or seed that is named twice; a run that was begun with other settings.
+pub fn plan(out: &Path, arms: &[Arm], seeds: &[u64], recipe: &Request) -> Result<Vec<Planned>> {
+    let twice = |what: &str, names: Vec<String>| {
+        let mut seen = std::collections::BTreeSet::new();
+        match names.into_iter().find(|name| !seen.insert(name.clone())) {
+            Some(name) => Err(Error::Usage(format!("{what} {name}: named twice"))),
+            None => Ok(()),
+        }
+    };
+    twice("--arms", arms.iter().map(Arm::to_string).collect())?;
+    twice("--seeds", seeds.iter().map(u64::to_string).collect())?;
+    let mut planned = Vec::new();
+    for seed in seeds {
+        for arm in arms {
+            let path = out.join(arm.to_string()).join(seed.to_string());
+            let mut changes = recipe.changes.clone();
+            let mut last = arm.changes();
+            let number = i64::try_from(*seed)
+                .map_err(|_| Error::Usage(format!("--seeds {seed}: at most {}", i64::MAX)))?;
+            last.insert("seed".to_owned(), Value::Integer(number));
+            changes.push(last);
+            let request = Request {
+                changes,
+                out: Some(path.clone()),
+                ..recipe.clone()
+            };
+            let (epochs, finished) = match train::is_run(&path) {
+                true => begun(&path, &request)?,
+                false => (None, false),
+            };
+            planned.push(Planned {
+                arm: *arm,
+                seed: *seed,
+                path,
+                epochs,
+                finished,
+                request,
+            });
+        }
+    }
+    Ok(planned)
+}
+
+/// How far a run is that was begun before, if it is the one that is asked for.
+fn begun(path: &Path, request: &Request) -> Result<(Option<u64>, bool)> {
+    let state = History::read(path)?.state;
+    let table = |settings: &train::Settings| Table::try_from(settings).unwrap_or_default();
+    let (had, asked) = (table(&state.settings), table(&request.settings()?));
+    // What the data set decided is not asked for.
+    let decided = ["resolution", "mean", "std"];
+    let keys = had.keys().chain(asked.keys());
+    let differs = |key: &&String| {
+        had.get(*key) != asked.get(*key)
+            && (asked.contains_key(*key) || !decided.contains(&&key[..]))
+    };
+    let shown = |value: Option<&Value>| value.map_or("nothing".to_owned(), Value::to_string);
+    match keys.into_iter().find(differs) {
+        Some(key) => Err(Error::Usage(format!(
+            "{}: was begun with {key} {}, and this asks for {}: a comparison is of one recipe; name \
+             another --out",
+            path.display(),
+            shown(had.get(key)),
+            shown(asked.get(key)),
+        ))),
+        None => Ok((Some(state.epoch), state.is_over())),
+    }
+}
+
+impl Planned {
+    /// Opens the run: begins it, or goes on with it.
+    ///
+    /// # Errors
+    /// As of [`train::open`].
+    pub fn open(&self, engine: NewEngine<'_>, precision: Precision) -> Result<Trainer> {
+        let request = match self.epochs {
+            None => self.request.clone(),
+            Some(_) => Request {
+                resume: Some(self.path.clone()),
+                recipe: None,
+                changes: Vec::new(),
+                ..self.request.clone()
+            },
+        };
+        train::open(&request, engine, precision)
+    }
+}
+
+/// What the runs of a comparison came to.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Comparison {
+    /// The network's name.
+    pub network: String,
+    /// The data set.
+    pub data: String,
+    /// The seeds.
+    pub seeds: Vec<u64>,
+    /// The epochs that every run has finished.
+    pub epochs: Vec<u64>,
+    /// The arms; the others are compared with the first.
+    pub arms: Vec<ArmResult>,
+    /// Each arm but the first against it.
+    pub differences: Vec<Difference>,
+}
+
+/// What the runs of an arm came to. Lists by seed are in the order of [`Comparison::seeds`].
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ArmResult {
+    /// As it is written.
+    pub name: String,
+    /// Test accuracy after the last epoch, percent.
+    pub last: Sample,
+    /// Test accuracy of the best epoch, percent: chosen by the test images, and so a little too high.
+    pub best: Sample,
+    /// Inhibited channels after the last epoch.
+    pub inhibited: Sample,
+    /// The epochs after which γ were regenerated, in the first run.
+    pub regenerations: Vec<u64>,
+    /// Mean test accuracy over the seeds, by epoch.
+    pub top1: Vec<f64>,
+    /// The directories of the runs.
+    pub runs: Vec<PathBuf>,
+}
+
+/// Differences between the runs of two arms with the same seed: positive where the first is better.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Difference {
+    /// `paper-5 − without`.
+    pub name: String,
+    /// Of the test accuracies after the last epoch.
+    pub last: Sample,
+    /// Of those of the best epochs.
+    pub best: Sample,
+}
+
+/// Reads what the finished runs of a plan came to.
+///
+/// # Errors
+/// A file of a run cannot be read; a run without a finished epoch.
+///
+/// # Panics
+/// The plan is empty.
+pub fn compare(plan: &[Planned]) -> Result<Comparison> {
+    let mut arms: Vec<Arm> = Vec::new();
+    let mut seeds: Vec<u64> = Vec::new();
+    for planned in plan {
+        if !arms.contains(&planned.arm) {
+            arms.push(planned.arm);
+        }
+        if !seeds.contains(&planned.seed) {
+            seeds.push(planned.seed);
+        }
+    }
+    let mut read: Vec<Vec<History>> = Vec::new();
+    for arm in &arms {
+        let of_arm = plan.iter().filter(|planned| planned.arm == *arm);
+        let histories = of_arm.map(|planned| {
+            let history = History::read(&planned.path)?;
+            match history.metrics.is_empty() {
+                true => Err(Error::refused(&planned.path, "no epoch of it is finished")),
+                false => Ok(history),
+            }
+        });
+        read.push(histories.collect::<Result<_>>()?);
+    }
+    // Where patience ran out, runs differ in length.
+    let length = read.iter().flatten().map(|run| run.metrics.len()).min();
+    let length = length.unwrap_or(0);
+    let results: Vec<ArmResult> = arms
+        .iter()
+        .zip(&read)
+        .map(|(arm, runs)| of_arm(arm, runs, length))
+        .collect();
+    let (first, others) = results.split_first().expect("a plan has an arm");
+    let pairs = |a: &Sample, b: &Sample| {
+        let pairs = a.values.iter().zip(&b.values);
+        Sample::of(pairs.map(|(a, b)| a - b).collect())
+    };
+    let difference = |arm: &ArmResult| Difference {
+        name: format!("{} − {}", arm.name, first.name),
+        last: pairs(&arm.last, &first.last),
+        best: pairs(&arm.best, &first.best),
+    };
+    let history = &read[0][0];
+    Ok(Comparison {
+        network: history.state.settings.model.clone(),
+        data: history.state.settings.data.clone(),
+        seeds,
+        epochs: history.metrics[..length].iter().map(|m| m.epoch).collect(),
+        differences: others.iter().map(difference).collect(),
+        arms: results,
+    })
+}
+
+fn of_arm(arm: &Arm, runs: &[History], length: usize) -> ArmResult {
+    let last = |value: &dyn Fn(&train::Metrics) -> f64| {
+        let last = runs.iter().filter_map(|run| run.metrics.last());
+        Sample::of(last.map(value).collect())
+    };
+    let best = runs.iter().filter_map(|run| run.state.best);
+    let mean = |epoch: usize| {
+        let sum: f64 = runs.iter().map(|run| run.metrics[epoch].test_top1).sum();
+        sum / runs.len() as f64
+    };
+    let edited = runs[0].metrics.iter().filter(|m| m.regenerated > 0);
+    ArmResult {
+        name: arm.to_string(),
+        last: last(&|metrics| metrics.test_top1),
+        best: Sample::of(best.map(|best| best.test_top1).collect()),
+        inhibited: last(&|metrics| metrics.inhibited as f64),
+        regenerations: edited.map(|metrics| metrics.epoch).collect(),
+        top1: (0..length).map(mean).collect(),
+        runs: runs.iter().map(|run| run.path.clone()).collect(),
+    }
+}

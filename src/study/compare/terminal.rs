@@ -1,0 +1,72 @@
+//! A comparison as a table for a terminal: one line an arm.
+
+use std::io;
+
+use super::{Comparison, Sample};
+use crate::inspect::{Render, Terminal, printable};
+
+impl Render<Comparison> for Terminal {
+    fn render(&self, comparison: &Comparison, out: &mut dyn io::Write) -> io::Result<()> {
+        let seeds: Vec<String> = comparison.seeds.iter().map(u64::to_string).collect();
+        writeln!(
+            out,
+            "{} on {}, {} epochs, seeds {}",
+            printable(&comparison.network),
+            printable(&comparison.data),
+            comparison.epochs.len(),
+            seeds.join(", ")
+        )?;
+        let names = comparison.arms.iter().map(|arm| arm.name.chars().count());
+        let name = names.max().unwrap_or(0).max(3);
+        writeln!(
+            out,
+            "{:name$}   n     test top-1   best top-1  inhibited  difference  95 % interval",
+            "arm"
+        )?;
+        for (i, arm) in comparison.arms.iter().enumerate() {
+            let difference = i.checked_sub(1).map(|i| &comparison.differences[i].last);
+            let line = format!(
+                "{:name$} {:>3}  {:>13}  {:>11}  {:>9}  {:>10}  {}",
+                arm.name,
+                arm.last.n,
+                with_deviation(&arm.last),
+                arm.best
+                    .mean
+                    .map_or_else(|| "-".to_owned(), |mean| format!("{mean:.2}")),
+                arm.inhibited
+                    .mean
+                    .map_or_else(|| "-".to_owned(), |mean| format!("{mean:.0}")),
+                difference
+                    .and_then(|difference| difference.mean)
+                    .map_or_else(String::new, signed),
+                difference.map_or_else(String::new, interval),
+            );
+            writeln!(out, "{}", line.trim_end())?;
+        }
+        writeln!(
+            out,
+            "top-1 in percent after the last epoch: mean ± standard deviation over n seeds; differences \
+             to\n{}, seed by seed, and their interval by Student's t with n − 1 degrees of freedom",
+            comparison.arms[0].name
+        )
+    }
+}
+
+fn with_deviation(sample: &Sample) -> String {
+    match (sample.mean, sample.deviation) {
+        (Some(mean), Some(deviation)) => format!("{mean:.2} ± {deviation:.2}"),
+        (Some(mean), None) => format!("{mean:.2}"),
+        _ => "-".to_owned(),
+    }
+}
+
+pub(super) fn signed(value: f64) -> String {
+    format!("{value:+.2}").replace('-', "\u{2212}")
+}
+
+pub(super) fn interval(sample: &Sample) -> String {
+    match sample.interval {
+        Some([low, high]) => format!("{} … {}", signed(low), signed(high)),
+        None => "none of one seed".to_owned(),
+    }
+}
