@@ -41,7 +41,7 @@ impl Render<Comparison> for Html {
 
 fn percent(sample: &Sample) -> String {
     match (sample.mean, sample.deviation) {
-        (Some(mean), Some(deviation)) => format!("{mean:.2} <small>± {deviation:.2}</small>"),
+        (Some(mean), Some(deviation)) => format!("{mean:.2} ± {deviation:.2}"),
         (Some(mean), None) => format!("{mean:.2}"),
         _ => "–".to_owned(),
     }
@@ -133,12 +133,14 @@ fn differences(comparison: &Comparison) -> io::Result<String> {
     if comparison.differences.is_empty() {
         return Ok(String::new());
     }
-    let all = comparison.differences.iter().enumerate();
+    // On a phone, names of both would leave no room.
+    let others = comparison.arms.iter().skip(1);
+    let all = comparison.differences.iter().zip(others).enumerate();
     let drawn = Intervals {
         rows: all
-            .map(|(i, difference)| row(&difference.name, &difference.last, color(i + 1)))
+            .map(|(i, (difference, arm))| row(&arm.name, &difference.last, color(i + 1)))
             .collect(),
-        x_name: "points of test top-1",
+        x_name: &format!("points of test top-1 above {}", comparison.arms[0].name),
         level: Some(0.0),
     };
     let caption = "<h3>Differences, seed by seed</h3><p>An interval that contains 0 shows no \
