@@ -367,6 +367,17 @@ fn channels_and_whole_layers_are_followed_by_name_or_as_the_weakest_and_the_stro
 }
 
 #[test]
+fn a_layer_whose_name_ends_like_a_channel_is_followed_by_that_name() {
+    let dir = series(&[("e1.safetensors", &[("bn:0", &[1.0, 2.0]), ("c", &[1.0])])]);
+    let file = dir.path().join("e1.safetensors");
+    let followed = |channel: &str| {
+        let series = track_json(&[text(&file), "--channel", channel]);
+        series["trajectories"].as_array().unwrap().len()
+    };
+    assert_eq!((followed("bn:0"), followed("bn:0:1")), (2, 1));
+}
+
+#[test]
 fn a_channel_that_is_not_there_is_wrong_usage() {
     for (channel, said) in [
         (

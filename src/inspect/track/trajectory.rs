@@ -82,9 +82,13 @@ pub(super) fn follow(
     if !asked.is_empty() {
         let mut all = Vec::new();
         for Channel { layer: name, index } in asked {
-            let layer = layers.iter().find(|layer| layer.name == *name);
+            let find = |name: &str| layers.iter().find(|layer| layer.name == *name);
+            // What looks like an index may be the end of a layer's name.
+            let whole = index.and_then(|index| find(&format!("{name}:{index}")));
+            let index = index.filter(|_| whole.is_none());
+            let layer = whole.or_else(|| find(name));
             let layer = layer.ok_or_else(|| no_layer(name, layers))?;
-            let channels = match *index {
+            let channels = match index {
                 None => 0..layer.channels,
                 Some(index) if index < layer.channels => index..index + 1,
                 Some(index) => {
