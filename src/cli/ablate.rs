@@ -1,17 +1,16 @@
 //! `ckpt-regen ablate`.
 
 use super::args::AblateArgs;
+use super::eval::request;
 use super::output;
 use super::paths;
 use super::pictures::{refuse_checkpoints, write};
 use super::progress::Images;
 use super::report::refuse_other_files;
-use super::train::{engine, network_flags, put, recipe, workers};
+use super::train::engine;
 use crate::error::Result;
 use crate::inspect::{Html, Json, Render as _, Terminal};
 use crate::study::ablate::{AblateOptions, ablate};
-use crate::train::Request;
-use crate::weights::LoadOptions;
 
 pub(super) fn run(args: &AblateArgs) -> Result<()> {
     let paths = paths::expand(&args.checkpoints)?;
@@ -19,19 +18,8 @@ pub(super) fn run(args: &AblateArgs) -> Result<()> {
         refuse_checkpoints(&paths, "--html", page)?;
         refuse_other_files(page)?;
     }
-    let mut flags = network_flags(&args.network);
-    put(&mut flags, "batch_size", &args.batch_size);
-    let request = Request {
-        load: LoadOptions {
-            root: args.root.clone(),
-            partial: false,
-        },
-        recipe: recipe(&args.network),
-        changes: vec![flags],
-        workers: workers(&args.machine),
-        ..Request::default()
-    };
-    let threads = args.machine.threads.unwrap_or(0);
+    let request = request(&args.examine);
+    let threads = args.examine.machine.threads.unwrap_or(0);
     let new = |graph| engine(graph, threads);
     let options = AblateOptions {
         layer: args.layer.clone(),

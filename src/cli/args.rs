@@ -18,7 +18,9 @@ use crate::regen::{Below, Rule, Scope, To};
 #[cfg(feature = "train")]
 pub(super) use study::{AblateArgs, CompareArgs, ReportArgs};
 #[cfg(feature = "train")]
-pub(super) use train::{EvalArgs, ExportArgs, MachineArgs, NetworkArgs, SettingArgs, TrainArgs};
+pub(super) use train::{
+    EvalArgs, ExamineArgs, ExportArgs, MachineArgs, NetworkArgs, SettingArgs, TrainArgs,
+};
 
 const STYLES: clap::builder::Styles = clap::builder::Styles::styled();
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::args::EvalArgs;
+use super::args::{EvalArgs, ExamineArgs};
 use super::progress::Images;
 use super::train::{engine, network_flags, put, recipe, workers};
 use super::{BOLD, output};
@@ -16,10 +16,11 @@ use crate::storage::replace_file;
 use crate::train::{self, Evaluation, Examination, Precision, Request};
 use crate::weights::LoadOptions;
 
-pub(super) fn run(args: &EvalArgs) -> Result<()> {
+/// What opens a checkpoint to measure it.
+pub(super) fn request(args: &ExamineArgs) -> Request {
     let mut flags = network_flags(&args.network);
     put(&mut flags, "batch_size", &args.batch_size);
-    let request = Request {
+    Request {
         load: LoadOptions {
             root: args.root.clone(),
             partial: false,
@@ -28,8 +29,12 @@ pub(super) fn run(args: &EvalArgs) -> Result<()> {
         changes: vec![flags],
         workers: workers(&args.machine),
         ..Request::default()
-    };
-    let threads = args.machine.threads.unwrap_or(0);
+    }
+}
+
+pub(super) fn run(args: &EvalArgs) -> Result<()> {
+    let request = request(&args.examine);
+    let threads = args.examine.machine.threads.unwrap_or(0);
     let new = |graph| engine(graph, threads);
     let Examination {
         mut engine,

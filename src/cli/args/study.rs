@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{MachineArgs, NetworkArgs, SettingArgs};
+use super::{ExamineArgs, MachineArgs, NetworkArgs, SettingArgs};
 use crate::inspect::track::Channel;
 use crate::study::compare::Arm;
 
@@ -59,16 +59,8 @@ pub(crate) struct AblateArgs {
     /// Print a JSON object instead
     #[arg(long)]
     pub(crate) json: bool,
-    /// The network in the checkpoints, where they hold several
-    #[arg(long, value_name = "ROOT")]
-    pub(crate) root: Option<String>,
-    /// Images in a batch [default: the recipe's]
-    #[arg(long, value_name = "N")]
-    pub(crate) batch_size: Option<usize>,
     #[command(flatten)]
-    pub(crate) machine: MachineArgs,
-    #[command(flatten)]
-    pub(crate) network: NetworkArgs,
+    pub(crate) examine: ExamineArgs,
 }
 
 /// Train the same recipe with and without regeneration over several seeds, and compare

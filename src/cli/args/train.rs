@@ -77,16 +77,8 @@ pub(crate) struct EvalArgs {
     /// Print a JSON object instead; it has the classes and the confusion matrix too
     #[arg(long)]
     pub(crate) json: bool,
-    /// The network in the checkpoint, where it holds several
-    #[arg(long, value_name = "ROOT")]
-    pub(crate) root: Option<String>,
-    /// Images in a batch [default: the recipe's]
-    #[arg(long, value_name = "N")]
-    pub(crate) batch_size: Option<usize>,
     #[command(flatten)]
-    pub(crate) machine: MachineArgs,
-    #[command(flatten)]
-    pub(crate) network: NetworkArgs,
+    pub(crate) examine: ExamineArgs,
 }
 
 /// Write trained weights back into the ONNX file that the network is from
@@ -108,6 +100,21 @@ pub(crate) struct ExportArgs {
     /// Write the result here; with data files of its own, in another directory than the ONNX file
     #[arg(short, long, value_name = "OUT")]
     pub(crate) output: PathBuf,
+}
+
+/// How checkpoints are opened and measured.
+#[derive(Debug, Args)]
+pub(crate) struct ExamineArgs {
+    /// The network in the checkpoint, where it holds several
+    #[arg(long, value_name = "ROOT")]
+    pub(crate) root: Option<String>,
+    /// Images in a batch [default: the recipe's]
+    #[arg(long, value_name = "N")]
+    pub(crate) batch_size: Option<usize>,
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
 }
 
 /// What computes. It decides nothing but the time.
