@@ -1,5 +1,5 @@
 //! How a value lies in memory: image by image, row by row, pixel by pixel, and for each pixel all
-//! channels, padded with zeros to a multiple of [`LANES`].
+//! channels, padded to a multiple of [`LANES`]. What is in the padding does not matter.
 
 use crate::net::Shape;
 

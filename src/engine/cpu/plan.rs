@@ -138,7 +138,8 @@ impl Plan {
         seed: u64,
     ) {
         let output = graph.output_shape();
-        let Some(slot) = self.program.gradients[graph.nodes().len() - 1] else {
+        let slot = self.program.gradients[graph.nodes().len() - 1];
+        let Some(slot) = slot.filter(|_| self.program.segments.len() > self.program.forward) else {
             return;
         };
         let slot = self.program.slots[slot];
@@ -324,6 +325,13 @@ fn take_weight(
                     gradient.add_to_part(number, (task.whole(x), task.whole(dy)), dw);
                 }
             });
+        }
+    }
+    if let Kind::Depthwise(_) = step.kind {
+        // Padding is multiplied like channels, whatever is in it.
+        let channels = layer.geometry.output.channels;
+        for tap in dw.chunks_exact_mut(layout::stride(channels)) {
+            tap[channels..].fill(0.0);
         }
     }
     if let (Some(at), Some(id)) = (bias, layer.bias) {

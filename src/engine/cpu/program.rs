@@ -1,6 +1,7 @@
 //! The order in which a batch is computed. Some images go through as many steps as possible before the
-//! next images do, so that what one step writes the next reads from the cache. Only where something of
-//! all images must be known, the sums of a normalisation, do all have to arrive: there a segment ends.
+//! next images do, so that what one step writes the next reads from the cache. A segment of such steps
+//! ends where something of all images must be known, the sums of a normalisation; and where maps become
+//! so much smaller or larger that another number of images at a time suits them.
 //!
 //! What a normalisation or a gate computes is not kept for backward but computed again from what is.
 
@@ -110,23 +111,25 @@ impl Program {
             slots: (0..shapes.len())
                 .map(|value| Slot::new(len(value)))
                 .collect(),
-            values: (0..shapes.len()).collect(),
+            depths: depths(steps, shapes.len()),
             gradients: vec![None; shapes.len()],
-            restored: vec![None; shapes.len()],
+            again: vec![None; shapes.len()],
             pending: vec![0; shapes.len()],
             summed: vec![usize::MAX; steps.len()],
         };
         builder.slots[0].keep();
         builder.forward(training);
-        let forward = builder.segments.len();
+        let forward = builder.end();
         let output = shapes.len() - 1;
         builder.slots[output].keep();
         // It is read when forward is through.
-        let last = builder.segments[forward - 1].actions.len();
-        builder.slots[output].touch((forward - 1, last.saturating_sub(1)));
+        if let Some(last) = builder.segments.last() {
+            builder.slots[output].touch((forward - 1, last.actions.len() - 1));
+        }
         if training {
             builder.segments.push(Segment::default());
             builder.backward(output);
+            builder.end();
         }
         Program {
             segments: builder.segments,
@@ -148,10 +151,10 @@ struct Builder<'a> {
     makers: Vec<Option<usize>>,
     segments: Vec<Segment>,
     slots: Vec<Slot>,
-    /// Where each value is now.
-    values: Vec<usize>,
-    /// The segment in which it was computed once more.
-    restored: Vec<Option<usize>>,
+    /// How many steps compute each value again from what is kept; 0 where it is kept itself.
+    depths: Vec<usize>,
+    /// The segment in which it was computed again last, and the slot.
+    again: Vec<Option<(usize, usize)>>,
     gradients: Vec<Option<usize>>,
     /// Shares in each value's gradient that are still to come.
     pending: Vec<usize>,
@@ -170,6 +173,12 @@ impl Builder<'_> {
         if !self.now().actions.is_empty() {
             self.segments.push(Segment::default());
         }
+    }
+
+    /// Drops a segment in which nothing is done, and says how many there are.
+    fn end(&mut self) -> usize {
+        self.segments.pop_if(|last| last.actions.is_empty());
+        self.segments.len()
     }
 
     /// Ends the segment where it has taken sums that a normalisation needs whole.
@@ -272,28 +281,26 @@ impl Builder<'_> {
 
     /// The slot of a value in backward, where it is once more or still.
     fn restored(&mut self, value: usize) -> usize {
-        let Some(number) = self.makers[value] else {
+        let Some(number) = self.makers[value].filter(|_| self.depths[value] > 0) else {
             return value;
         };
-        let step = &self.steps[number];
-        if !matches!(step.kind, Kind::Norm { .. } | Kind::Gate) {
-            return value;
+        if let Some((segment, slot)) = self.again[value]
+            && segment == self.segments.len() - 1
+        {
+            return slot;
         }
-        let inputs = step.inputs.iter();
+        let inputs = self.steps[number].inputs.iter();
         let x: Vec<usize> = inputs.map(|input| self.restored(input.value)).collect();
-        if self.restored[value] != Some(self.segments.len() - 1) {
-            let y = self.slots.len();
-            self.slots.push(Slot::new(self.slots[value].len));
-            let slots: Vec<usize> = x.iter().copied().chain([y]).collect();
-            self.push(number, &slots, false, |_| Work::Forward { x, y });
-            self.values[value] = y;
-            self.restored[value] = Some(self.segments.len() - 1);
-        }
-        self.values[value]
+        let y = self.slots.len();
+        self.slots.push(Slot::new(self.slots[value].len));
+        let slots: Vec<usize> = x.iter().copied().chain([y]).collect();
+        self.push(number, &slots, false, |_| Work::Forward { x, y });
+        self.again[value] = Some((self.segments.len() - 1, y));
+        y
     }
 
     fn backward(&mut self, output: usize) {
-        let mut asked = vec![false; self.values.len()];
+        let mut asked = vec![false; self.slots.len()];
         asked[output] = true;
         for step in self.steps.iter().rev() {
             if asked[step.output] {
@@ -434,7 +441,11 @@ impl Builder<'_> {
                 && self.pending[read] == 1
                 && only_reads(maker)
                 && from < maker
-                && last.map_or(only_reads(from), |last| *last < maker)
+                // Of a fresh gradient one share is this sum's.
+                && match self.pending[other] {
+                    1 => only_reads(from),
+                    _ => last.is_some_and(|last| *last < maker),
+                }
         };
         let all: Vec<usize> = inputs().collect();
         if let [a, b] = all[..]
@@ -474,6 +485,22 @@ impl Builder<'_> {
 fn take(next: &mut usize, len: usize) -> usize {
     *next += len;
     *next - len
+}
+
+/// How many steps in a row may compute something again: more would compute much of a network over and over.
+const DEEP: usize = 2;
+
+/// For each value how many steps compute it again from values that are kept; 0 where it is kept.
+fn depths(steps: &[Step], values: usize) -> Vec<usize> {
+    let mut depths = vec![0; values];
+    for step in steps {
+        if matches!(step.kind, Kind::Norm { .. } | Kind::Gate) {
+            let inputs = step.inputs.iter().map(|input| depths[input.value]);
+            let depth = 1 + inputs.max().unwrap_or(0);
+            depths[step.output] = if depth > DEEP { 0 } else { depth };
+        }
+    }
+    depths
 }
 
 /// Whether the gradient of an activation follows from its value.
