@@ -351,7 +351,12 @@ fn an_export_evaluates_like_the_checkpoint_it_is_from() {
     let data = ["--data", text(dir.path()), "--recipe", "cifar", "--json"];
     let of_run = ok_json(&["eval", &weights, "--json"]);
     let of_file = ok_json(&[&["eval", text(&out)], &data[..]].concat());
-    assert_eq!(of_run, of_file);
+    for key in ["images", "top1", "top5", "classes", "confusion"] {
+        assert!(of_run[key] == of_file[key], "{key}");
+    }
+    // Summed up by batches of another size.
+    let [run, file] = [&of_run, &of_file].map(|of| of["loss"].as_f64().unwrap());
+    assert!((run - file).abs() <= 1e-12 * run, "{run} {file}");
 }
 
 #[test]
