@@ -509,7 +509,7 @@ fn wrong_settings_are_refused_before_anything_is_written() {
     let out = ["train", "--out", text(&run)];
     let refused = |code, more: &[&str]| fails(code, &[&out[..], more].concat());
     let digits = ["--data", "digits"];
-    assert!(refused(2, &digits).contains("--model: expected one of mobilenet_v2"));
+    assert!(refused(2, &digits).contains("--model: expected an ONNX file, or one of mobilenet_v2"));
     assert!(refused(2, &["--model", "resnet20"]).contains("--recipe: expected one of cifar"));
     let nowhere = dir.path().join("nowhere");
     let data = [
