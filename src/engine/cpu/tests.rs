@@ -403,7 +403,7 @@ fn random(number: usize) -> Graph {
         Activation::HardSwish,
         Activation::Silu,
     ];
-    let mut graph = Graph::new(&format!("random {number}"), Shape::new(3, 5, 5));
+    let mut graph = Graph::new(format!("random {number}"), Shape::new(3, 5, 5));
     let layer = |to, kernel| Convolution::new(to, kernel).padding(kernel / 2);
     let first = graph
         .convolution("first", graph.input(), &layer(20, 3))
