@@ -332,11 +332,6 @@ impl Gaps {
     }
 }
 
-/// Whether the plain engine runs it in a second or so: in f32 its code is the same as in f64.
-fn is_small(golden: &Golden) -> bool {
-    golden.batch as u64 * network(golden).cost().unwrap().multiply_adds < 100_000_000
-}
-
 /// The plain engine in f64 within 1e-8. In f32 it, and the fast one with every set of instructions,
 /// within four times what PyTorch's own f32 is off by, at least 1e-5.
 fn reproduces(text: &str) {
@@ -348,10 +343,8 @@ fn reproduces(text: &str) {
         assert!(gap < 1e-8, "{name}, f64, {part}: {gap:.1e}");
     }
     golden.torch_f32_error.print(name, "f32 of PyTorch");
-    if is_small(&golden) {
-        let plain = run(&golden, |graph| Box::new(Plain::<f32>::new(graph).unwrap()));
-        near(&golden, "plain f32", &plain);
-    }
+    let plain = run(&golden, |graph| Box::new(Plain::<f32>::new(graph).unwrap()));
+    near(&golden, "plain f32", &plain);
     for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
         let fast = run(&golden, |graph| Box::new(Cpu::new(graph, isa, 1).unwrap()));
         near(&golden, isa.name(), &fast);

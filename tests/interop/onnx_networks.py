@@ -85,8 +85,7 @@ def expect_equal_outputs(file, directory, what: str) -> float:
     images, labels = test_images(directory)
     wanted, found = runtime(file, images), outputs(file, images, directory)
     far, largest = np.abs(wanted - found).max(), np.abs(wanted).max()
-    # A few updates leave running statistics behind, and outputs may be huge.
-    expect(far < max(1e-4, 1e-5 * largest), f"{what}: outputs are {far} away, the largest is {largest}")
+    expect(far < 1e-4, f"{what}: outputs are {far} away, the largest is {largest}")
     logits = torch.from_numpy(wanted).double()
     return torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels)).item()
 
@@ -119,7 +118,7 @@ def round_trip(name: str, exporter: str, directory) -> None:
     expect(structure(out) == structure(file), f"{what}: the structure differs")
     loss = expect_equal_outputs(out, directory, f"{what}, trained")
     found = json.loads(regen("eval", run / "last", "--json").stdout)["loss"]
-    expect(abs(found - loss) < max(1e-4, 1e-5 * loss), f"{what}, trained: eval says {found}, ONNX Runtime {loss}")
+    expect(abs(found - loss) < 1e-4, f"{what}, trained: eval says {found}, ONNX Runtime {loss}")
 
 
 for _name in NAMES:
