@@ -6,6 +6,7 @@
 //! any number of threads.
 
 mod activation;
+mod backward;
 mod convolution;
 mod depthwise;
 mod elementwise;

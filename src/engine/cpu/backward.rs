@@ -1,0 +1,234 @@
+//! Backward: which gradients are computed when, which values again, and where gradients may lie in one
+//! place.
+
+use super::activation::Function;
+use super::layout::{padded, stride};
+use super::memory::Slot;
+use super::program::{Builder, Target, Work, take};
+use super::steps::{Convolution, Kind, Step};
+use crate::net::Activation;
+
+impl Builder<'_> {
+    /// The slot of a value in backward, where it is once more or still.
+    fn restored(&mut self, value: usize) -> usize {
+        let Some(number) = self.makers[value].filter(|_| self.depths[value] > 0) else {
+            return value;
+        };
+        if let Some((segment, slot)) = self.again[value]
+            && segment == self.segments.len() - 1
+        {
+            return slot;
+        }
+        let inputs = self.steps[number].inputs.iter();
+        let x: Vec<usize> = inputs.map(|input| self.restored(input.value)).collect();
+        let y = self.slots.len();
+        self.slots.push(Slot::new(self.slots[value].len));
+        let slots: Vec<usize> = x.iter().copied().chain([y]).collect();
+        self.push(number, &slots, false, |_| Work::Forward { x, y });
+        self.again[value] = Some((self.segments.len() - 1, y));
+        y
+    }
+
+    /// The segments from the gradient of the last value on.
+    pub(super) fn backward(&mut self, output: usize) {
+        let mut asked = vec![false; self.slots.len()];
+        asked[output] = true;
+        for step in self.steps.iter().rev() {
+            if asked[step.output] {
+                for input in step.inputs.iter().filter(|input| input.value > 0) {
+                    self.pending[input.value] += 1;
+                    asked[input.value] = true;
+                }
+            }
+        }
+        let slot = self.slots.len();
+        self.slots.push(Slot::new(self.slots[output].len));
+        self.slots[slot].keep();
+        self.slots[slot].touch((self.segments.len() - 1, 0));
+        self.gradients[output] = Some(slot);
+        self.complete(output);
+        for number in (0..self.steps.len()).rev() {
+            // What nothing reads has no gradient, and its step no share in any.
+            if let Some(dy) = self.gradients[self.steps[number].output] {
+                self.backward_step(number, dy);
+            }
+        }
+    }
+
+    fn backward_step(&mut self, number: usize, dy: usize) {
+        let steps = self.steps;
+        let step = &steps[number];
+        match &step.kind {
+            Kind::Norm { .. } if step.inputs[0].value > 0 => self.arrive(number),
+            Kind::Convolution(layer) => {
+                let len = layer.geometry.filters().len();
+                let channels = step.inputs[0].shape.channels + step.shape.channels;
+                let rows = self.images * step.shape.pixels();
+                self.weight(number, layer, len, len <= rows * channels, dy);
+            }
+            Kind::Depthwise(layer) => {
+                let len = layer.geometry.kernel() * stride(layer.geometry.output.channels);
+                self.weight(number, layer, len, true, dy);
+            }
+            _ => {}
+        }
+        let inputs = || step.inputs.iter().map(|input| input.value);
+        if inputs().any(|value| value > 0) {
+            let values: Vec<usize> = match &step.kind {
+                Kind::Activation(function) if tells_its_gradient(*function) => vec![step.output],
+                Kind::Norm { .. } | Kind::MaxPool(_) | Kind::Activation(_) | Kind::Gate => {
+                    inputs().map(|value| self.restored(value)).collect()
+                }
+                _ => Vec::new(),
+            };
+            let into = self.targets(number, dy);
+            let away = into.iter().flatten().filter(|to| to.slot != dy || to.add);
+            if away.count() > 0 || matches!(step.kind, Kind::Activation(_)) {
+                let targets = into.iter().flatten().map(|target| target.slot);
+                let slots: Vec<usize> = values.iter().copied().chain([dy]).chain(targets).collect();
+                let filters = match &step.kind {
+                    Kind::Convolution(layer) => layer.geometry.filters().transposed().len(),
+                    _ => 0,
+                };
+                self.push(number, &slots, false, |segment| Work::Backward {
+                    values,
+                    dy,
+                    into,
+                    turned: take(&mut segment.turned, filters),
+                });
+            }
+        }
+        for value in inputs().filter(|value| *value > 0) {
+            self.pending[value] -= 1;
+            if self.pending[value] == 0 {
+                self.complete(value);
+            }
+        }
+    }
+
+    fn weight(&mut self, number: usize, layer: &Convolution, len: usize, small: bool, dy: usize) {
+        let x = self.restored(self.steps[number].inputs[0].value);
+        if !small {
+            // They are read when all images are through.
+            self.slots[x].keep();
+            self.slots[dy].keep();
+        }
+        let channels = layer.geometry.output.channels;
+        self.push(number, &[x, dy], false, |segment| Work::Weight {
+            x,
+            dy,
+            at: small.then(|| take(&mut segment.parts, len)),
+            bias: layer.bias.map(|_| take(&mut segment.parts, channels)),
+        });
+    }
+
+    /// Where the gradients of a step's inputs go.
+    fn targets(&mut self, number: usize, dy: usize) -> Vec<Option<Target>> {
+        let steps = self.steps;
+        let step = &steps[number];
+        let shares = match &step.kind {
+            Kind::Add => self.shares(number),
+            Kind::Activation(_) => vec![true],
+            _ => vec![false; step.inputs.len()],
+        };
+        let inputs = step.inputs.iter().zip(shares);
+        let targets = inputs.map(|(input, shares)| {
+            if input.value == 0 {
+                return None;
+            }
+            let slot = self.gradients[input.value];
+            let add = slot.is_some();
+            let slot = slot.unwrap_or_else(|| {
+                if shares {
+                    return dy;
+                }
+                self.slots.push(Slot::new(padded(input.shape)));
+                self.slots.len() - 1
+            });
+            self.gradients[input.value] = Some(slot);
+            Some(Target { slot, add })
+        });
+        targets.collect()
+    }
+
+    /// Which inputs of a sum may have their gradient where that of the sum is: one of them; or both, where
+    /// one of them is only read from then on, and for the last time before anything is added to the other.
+    fn shares(&self, number: usize) -> Vec<bool> {
+        let inputs = || self.steps[number].inputs.iter().map(|input| input.value);
+        let fresh = |value: usize| value > 0 && self.gradients[value].is_none();
+        let only_reads = |maker: usize| match &self.steps[maker].kind {
+            Kind::Norm { function, .. } => *function == Function::Identity,
+            kind => matches!(kind, Kind::Noise { .. }),
+        };
+        let may_share = |read: usize, other: usize| {
+            let (Some(maker), Some(from)) = (self.makers[read], self.makers[other]) else {
+                return false;
+            };
+            let later = self.readers[other]
+                .iter()
+                .filter(|reader| **reader < number);
+            let last = later.max();
+            read != other
+                && self.pending[read] == 1
+                && only_reads(maker)
+                && from < maker
+                // Of a fresh gradient one share is this sum's.
+                && match self.pending[other] {
+                    1 => only_reads(from),
+                    _ => last.is_some_and(|last| *last < maker),
+                }
+        };
+        let all: Vec<usize> = inputs().collect();
+        if let [a, b] = all[..]
+            && fresh(a)
+            && fresh(b)
+            && (may_share(a, b) || may_share(b, a))
+        {
+            return vec![true, true];
+        }
+        let first = inputs().position(fresh);
+        (0..all.len()).map(|at| Some(at) == first).collect()
+    }
+
+    /// A value's gradient is complete.
+    fn complete(&mut self, value: usize) {
+        let maker = self.makers[value];
+        let Some((number, Kind::Norm { normal, .. })) =
+            maker.map(|number| (number, &self.steps[number].kind))
+        else {
+            return;
+        };
+        let Some(dy) = self.gradients[value] else {
+            return;
+        };
+        let len = 2 * normal.mean.len();
+        let x = self.restored(self.steps[number].inputs[0].value);
+        self.push(number, &[x, dy], true, |segment| Work::Gradients {
+            x,
+            dy,
+            at: take(&mut segment.sums, len),
+        });
+        self.summed[number] = self.segments.len() - 1;
+    }
+}
+
+/// Whether the gradient of an activation follows from its value.
+fn tells_its_gradient(function: Function) -> bool {
+    matches!(function, Function::Of(Activation::Relu | Activation::Relu6))
+}
+
+/// How many steps in a row may compute something again: more would compute much of a network over and over.
+const DEEP: usize = 2;
+
+/// For each value how many steps compute it again from values that are kept; 0 where it is kept.
+pub(super) fn depths(steps: &[Step], values: usize) -> Vec<usize> {
+    let mut depths = vec![0; values];
+    for step in steps {
+        if matches!(step.kind, Kind::Norm { .. } | Kind::Gate) {
+            let inputs = step.inputs.iter().map(|input| depths[input.value]);
+            let depth = 1 + inputs.max().unwrap_or(0);
+            depths[step.output] = if depth > DEEP { 0 } else { depth };
+        }
+    }
+    depths
+}
