@@ -126,7 +126,8 @@ pub(super) fn weight(step: &Step, shared: &Shared<'_>, values: (&[f32], &[f32]),
         Kind::Depthwise(layer) => {
             let g = &layer.geometry;
             let dw = &mut dw[..g.kernel() * stride(g.output.channels)];
-            depthwise::weight_gradient(shared.isa, (g, &layer.forward[0]), values, dw);
+            let shapes = (step.inputs[0].shape, step.shape);
+            depthwise::weight_gradient(shared.isa, &layer.forward[0], shapes, values, dw);
         }
         _ => {}
     }

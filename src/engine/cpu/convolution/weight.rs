@@ -89,17 +89,22 @@ impl WithSimd for Products<'_> {
     fn with_simd<S: Simd>(mut self, simd: S) {
         let mut pairs = [(0, 0); ROWS];
         let lines = (ROWS / self.g.output.width).max(1);
+        let (x, dy) = (self.g.input.stride, stride(self.g.output.channels));
+        let steps = (self.walk.stride.1 * x, dy);
         for first in (0..self.lines).step_by(lines) {
             let block = first..self.lines.min(first + lines);
             for tap in &self.walk.taps {
                 let mut count = 0;
                 for line in block.clone() {
-                    let (mut pair, len) = self.under(tap, line);
-                    for _ in 0..len {
-                        pairs[count] = pair;
-                        pair.0 += self.walk.stride.1 * self.g.input.stride;
-                        pair.1 += stride(self.g.output.channels);
-                        count += 1;
+                    let (mut pair, mut len) = self.under(tap, line);
+                    while len > 0 {
+                        let next = &mut pairs[count..ROWS.min(count + len)];
+                        for (number, next) in next.iter_mut().enumerate() {
+                            *next = (pair.0 + number * steps.0, pair.1 + number * steps.1);
+                        }
+                        let taken = next.len();
+                        pair = (pair.0 + taken * steps.0, pair.1 + taken * steps.1);
+                        (count, len) = (count + taken, len - taken);
                         if count == ROWS {
                             self.block::<S>(simd, tap, &pairs);
                             count = 0;
@@ -197,13 +202,26 @@ impl Products<'_> {
                 outer::<S, MR, NS, V>(simd, &mut acc, &left, dy);
             }
         }
+        let rows = MR.min(self.filters.from - first);
+        let at = strip * self.filters.strip() + (tap.number * self.filters.from + first) * LANES;
+        let columns = self.filters.to - (self.strip + strip) * LANES;
+        if rows == MR && columns >= NS * LANES {
+            for column in 0..NS {
+                let dw = &mut self.dw[at + column * self.filters.strip()..][..MR * LANES];
+                let (dw, _) = S::as_mut_simd_f32s(dw);
+                for (dw, acc) in dw.as_chunks_mut::<V>().0.iter_mut().zip(&acc) {
+                    for (dw, acc) in dw.iter_mut().zip(&acc[column]) {
+                        *dw = simd.add_f32s(*dw, *acc);
+                    }
+                }
+            }
+            return;
+        }
         // Through memory: indexed by what is not known here, the sums would not stay in registers.
         let mut sums = [[[0.0; LANES]; NS]; MR];
         let (to, _) = S::as_mut_simd_f32s(sums.as_flattened_mut().as_flattened_mut());
         let flat = acc.as_flattened().as_flattened();
         to.iter_mut().zip(flat).for_each(|(to, acc)| *to = *acc);
-        let rows = MR.min(self.filters.from - first);
-        let at = strip * self.filters.strip() + (tap.number * self.filters.from + first) * LANES;
         for column in 0..NS {
             // Past the last channel lies another group, or padding.
             let channel = (self.strip + strip + column) * LANES;
