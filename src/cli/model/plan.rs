@@ -13,8 +13,8 @@ use super::{SHORTEST_NAME, end};
 use crate::engine::cpu::{Place, PlanReport, PlannedStep, PlannedValue};
 use crate::net::Graph;
 
-const MIB: usize = "12345.6".len();
-const VALUE: usize = "buf".len();
+const MIB: usize = "1234.5".len();
+const VALUE: usize = "1234".len();
 const GRADIENT: usize = "grad".len();
 const TOTAL: usize = "their gradients".len();
 
@@ -78,12 +78,12 @@ pub(super) fn render(graph: &Graph, plan: &PlanReport, width: usize) -> String {
     let _ = writeln!(
         out,
         "{:<shown$} {:<kind$} {:>output$} {:>layout$} {:>MIB$} {:>VALUE$} {:>GRADIENT$}",
-        "step", "what", "output", "in memory", "MiB", "buf", "grad"
+        "step", "what", "output", "in memory", "MiB", "at", "grad"
     );
     let place = |place: Option<Place>| match place {
         None => "-".to_owned(),
         Some(Place::Block) => "·".to_owned(),
-        Some(Place::Buffer(number)) => number.to_string(),
+        Some(Place::Behind(bytes)) => (bytes >> 20).to_string(),
     };
     let mut last = None;
     for row in &rows {
@@ -128,17 +128,13 @@ fn totals(plan: &PlanReport) -> Vec<(&'static str, String, usize)> {
         plural(all - backward, "segment"),
         plural(plan.tasks, "task")
     );
-    let buffers = format!(
-        "{}; {} MiB if none were shared",
-        plural(plan.buffers.len(), "buffer"),
-        mib(plan.unshared)
-    );
+    let shared = format!("{} MiB if none were shared", mib(plan.unshared));
     let optimizer = match plan.slot {
         0 => "none",
         _ => "SGD's momentum; AdamW keeps twice as much",
     };
     vec![
-        ("all images", buffers, plan.buffers.iter().sum()),
+        ("all images", shared, plan.shared),
         ("blocks", segments, plan.blocks),
         (
             "weights",
@@ -177,9 +173,8 @@ pub(super) fn to_json(graph: &Graph, plan: &PlanReport) -> Value {
             "images": segment.images,
         })).collect::<Vec<Value>>(),
         "tasks": plan.tasks,
-        "buffers": plan.buffers,
         "bytes": {
-            "buffers": plan.buffers.iter().sum::<usize>(),
+            "shared": plan.shared,
             "blocks": plan.blocks,
             "unshared": plan.unshared,
             "weights": plan.tensors,
@@ -210,8 +205,8 @@ fn step_json(graph: &Graph, step: &PlannedStep) -> Value {
 
 fn value_json(value: &PlannedValue) -> Value {
     let shape = value.shape;
-    let buffer = |place: Place| match place {
-        Place::Buffer(number) => json!(number),
+    let place = |place: Place| match place {
+        Place::Behind(bytes) => json!(bytes),
         Place::Block => json!("block"),
     };
     json!({
@@ -219,7 +214,7 @@ fn value_json(value: &PlannedValue) -> Value {
         "in_memory": [value.rows, value.columns, value.channels],
         "framed": value.framed,
         "bytes": value.bytes,
-        "buffer": buffer(value.place),
-        "gradient_buffer": value.gradient.map(buffer),
+        "at": place(value.place),
+        "gradient_at": value.gradient.map(place),
     })
 }

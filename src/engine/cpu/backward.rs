@@ -75,7 +75,9 @@ impl Builder<'_> {
         let inputs = || step.inputs.iter().map(|input| input.value);
         if inputs().any(|value| value > 0) {
             let values: Vec<usize> = match &step.kind {
-                Kind::Activation(function) if tells_its_gradient(*function) => vec![step.output],
+                Kind::Activation(function) if tells_its_gradient(*function) => {
+                    vec![self.restored(step.output)]
+                }
                 Kind::Norm { .. } | Kind::MaxPool(_) | Kind::Activation(_) | Kind::Gate => {
                     inputs().map(|value| self.restored(value)).collect()
                 }
@@ -217,14 +219,18 @@ fn tells_its_gradient(function: Function) -> bool {
     matches!(function, Function::Of(Activation::Relu | Activation::Relu6))
 }
 
-/// How many steps in a row may compute something again: more would compute much of a network over and over.
-const DEEP: usize = 2;
+/// How many steps in a row may compute something again: four blocks of a ResNet. More would compute much of
+/// a network over and over.
+const DEEP: usize = 9;
 
 /// For each value how many steps compute it again from values that are kept; 0 where it is kept.
 pub(super) fn depths(steps: &[Step], values: usize) -> Vec<usize> {
     let mut depths = vec![0; values];
     for step in steps {
-        if matches!(step.kind, Kind::Norm { .. } | Kind::Gate) {
+        if matches!(
+            step.kind,
+            Kind::Norm { .. } | Kind::Gate | Kind::Add | Kind::Activation(_)
+        ) {
             let inputs = step.inputs.iter().map(|input| depths[input.value]);
             let depth = 1 + inputs.max().unwrap_or(0);
             depths[step.output] = if depth > DEEP { 0 } else { depth };

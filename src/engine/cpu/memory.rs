@@ -1,5 +1,6 @@
-//! Which memory a value or gradient has, and for how long.
+//! The memory of a task: where a value or gradient lies, and for how long.
 
+use std::cmp::Reverse;
 use std::ops::Range;
 
 use super::program::Segment;
@@ -13,8 +14,8 @@ pub(super) struct Slot {
     uses: Option<(Place, Place)>,
     /// Whether all images have to be there when a segment ends.
     kept: bool,
-    /// Which of a task's buffers it is in.
-    pub(super) buffer: usize,
+    /// Numbers that lie before it: for each image where it holds all of them, else in all.
+    pub(super) at: usize,
 }
 
 /// A segment, and an action there.
@@ -26,7 +27,7 @@ impl Slot {
             len,
             uses: None,
             kept: false,
-            buffer: usize::MAX,
+            at: 0,
         }
     }
 
@@ -45,99 +46,165 @@ impl Slot {
     pub(super) fn is_whole(&self) -> bool {
         self.kept || self.uses.is_some_and(|(first, last)| first.0 != last.0)
     }
-
-    /// Where some of a task's images are in the buffer.
-    pub(super) fn range(&self, block: &Range<usize>) -> Range<usize> {
-        match self.is_whole() {
-            true => block.start * self.len..block.end * self.len,
-            false => 0..block.len() * self.len,
-        }
-    }
 }
 
-/// A buffer of a task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Buffer {
-    /// Numbers for each of the task's images.
-    Whole(usize),
-    /// Numbers in all.
-    Near(usize),
+/// How much memory a task needs, in numbers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Extent {
+    /// For each image: what holds all images.
+    pub(super) whole: usize,
+    /// In all: what holds those of a block.
+    pub(super) near: usize,
 }
 
-/// Gives every slot a buffer; those share one that live one after the other. The first slot, the images',
+/// Gives every slot a place; those share one that live one after the other. The first slot, the images',
 /// has its own.
-pub(super) fn assign(slots: &mut [Slot], segments: &[Segment]) -> Vec<Buffer> {
-    let mut near = Pool::default();
-    let mut whole = Pool::default();
-    slots[0].buffer = whole.take(slots[0].len);
-    for (number, segment) in segments.iter().enumerate() {
-        let here = |place: Place| place.0 == number;
-        for slot in &mut slots[1..] {
-            if slot.is_whole() && slot.uses.is_some_and(|(first, _)| here(first)) {
-                slot.buffer = whole.take(slot.len);
-            }
-        }
-        let inside =
-            |slot: &&mut Slot| !slot.is_whole() && slot.uses.is_some_and(|(first, _)| here(first));
-        let mut inside: Vec<&mut Slot> = slots[1..].iter_mut().filter(inside).collect();
-        for action in 0..segment.actions.len() {
-            let at = (number, action);
-            for slot in &mut inside {
-                if slot.uses.is_some_and(|(first, _)| first == at) {
-                    slot.buffer = near.take(segment.block * slot.len);
-                }
-            }
-            for slot in &inside {
-                if slot.uses.is_some_and(|(_, last)| last == at) {
-                    near.give(slot.buffer);
-                }
-            }
-        }
-        for slot in &slots[1..] {
-            if slot.is_whole() && slot.uses.is_some_and(|(_, last)| here(last)) {
-                whole.give(slot.buffer);
-            }
-        }
-    }
-    for slot in &mut slots[1..] {
-        if slot.uses.is_some() && !slot.is_whole() {
-            slot.buffer += whole.sizes.len();
-        }
-    }
-    let whole = whole.sizes.into_iter().map(Buffer::Whole);
-    whole
-        .chain(near.sizes.into_iter().map(Buffer::Near))
-        .collect()
-}
-
-/// Buffers that are used again.
-#[derive(Debug, Default)]
-struct Pool {
-    sizes: Vec<usize>,
-    free: Vec<usize>,
-}
-
-impl Pool {
-    /// A free buffer: the smallest that is large enough, else the largest, which grows.
-    fn take(&mut self, wanted: usize) -> usize {
-        let sizes = &self.sizes;
-        let best = self.free.iter().enumerate().min_by_key(|(_, buffer)| {
-            let size = sizes[**buffer];
-            let small = size < wanted;
-            (small, if small { usize::MAX - size } else { size })
-        });
-        let buffer = match best.map(|(at, _)| at) {
-            Some(at) => self.free.swap_remove(at),
-            None => {
-                self.sizes.push(0);
-                self.sizes.len() - 1
-            }
+pub(super) fn assign(slots: &mut [Slot], segments: &[Segment]) -> Extent {
+    slots[0].uses = Some(((0, 0), (usize::MAX, 0)));
+    let mut whole = Vec::new();
+    let mut near: Vec<Vec<Tenant<'_>>> = segments.iter().map(|_| Vec::new()).collect();
+    for slot in slots {
+        let Some((first, last)) = slot.uses else {
+            continue;
         };
-        self.sizes[buffer] = self.sizes[buffer].max(wanted);
-        buffer
+        let len = slot.len.next_multiple_of(LINE);
+        match slot.is_whole() {
+            true => whole.push(Tenant {
+                from: first.0,
+                until: last.0,
+                len,
+                slot,
+            }),
+            false => near[first.0].push(Tenant {
+                from: first.1,
+                until: last.1,
+                len: segments[first.0].block * len,
+                slot,
+            }),
+        }
+    }
+    Extent {
+        whole: pack(whole),
+        near: near.into_iter().map(pack).max().unwrap_or(0),
+    }
+}
+
+/// A slot that wants memory from one point of time until another.
+struct Tenant<'a> {
+    from: usize,
+    until: usize,
+    len: usize,
+    slot: &'a mut Slot,
+}
+
+/// Gives each its place, the largest first, as low as no other of its time is; returns where the last
+/// ends.
+fn pack(mut tenants: Vec<Tenant<'_>>) -> usize {
+    tenants.sort_by_key(|tenant| Reverse(tenant.len));
+    let mut end = 0;
+    let mut placed: Vec<Tenant<'_>> = Vec::with_capacity(tenants.len());
+    for tenant in tenants {
+        let others = placed
+            .iter()
+            .filter(|other| other.from <= tenant.until && tenant.from <= other.until);
+        let mut taken: Vec<(usize, usize)> =
+            others.map(|other| (other.slot.at, other.len)).collect();
+        taken.sort_unstable();
+        let mut at = 0;
+        for (other, len) in taken {
+            if at + tenant.len <= other {
+                break;
+            }
+            at = at.max(other + len);
+        }
+        tenant.slot.at = at;
+        end = end.max(at + tenant.len);
+        placed.push(tenant);
+    }
+    end
+}
+
+/// Numbers of a line of a cache.
+const LINE: usize = 16;
+
+/// The values and gradients of a task.
+#[derive(Debug)]
+pub(super) struct Memory {
+    numbers: Vec<f32>,
+    places: Places,
+}
+
+impl Memory {
+    pub(super) fn new(extent: Extent, images: usize) -> Memory {
+        let numbers = vec![0.0; images * extent.whole + extent.near + LINE];
+        let line = LINE * size_of::<f32>();
+        Memory {
+            places: Places {
+                // No vector lies in two lines of a cache.
+                start: numbers.as_ptr().align_offset(line).min(LINE),
+                images,
+                near: images * extent.whole,
+            },
+            numbers,
+        }
     }
 
-    fn give(&mut self, buffer: usize) {
-        self.free.push(buffer);
+    /// A block's images in a slot.
+    pub(super) fn get(&self, slot: &Slot, block: &Range<usize>) -> &[f32] {
+        &self.numbers[self.places.of(slot, block)]
+    }
+
+    /// The same to be written, while all else is read.
+    pub(super) fn write(&mut self, slot: &Slot, block: &Range<usize>) -> (&mut [f32], Others<'_>) {
+        let range = self.places.of(slot, block);
+        let (before, rest) = self.numbers.split_at_mut(range.start);
+        let (target, after) = rest.split_at_mut(range.len());
+        let others = Others {
+            before,
+            after,
+            end: range.end,
+            places: self.places,
+        };
+        (target, others)
+    }
+}
+
+/// What is not being written.
+pub(super) struct Others<'a> {
+    before: &'a [f32],
+    after: &'a [f32],
+    /// Where what is being written ends.
+    end: usize,
+    places: Places,
+}
+
+impl<'a> Others<'a> {
+    /// As [`Memory::get`].
+    pub(super) fn get(&self, slot: &Slot, block: &Range<usize>) -> &'a [f32] {
+        let range = self.places.of(slot, block);
+        match range.start < self.end {
+            true => &self.before[range],
+            false => &self.after[range.start - self.end..range.end - self.end],
+        }
+    }
+}
+
+/// Where a task's slots are.
+#[derive(Debug, Clone, Copy)]
+struct Places {
+    start: usize,
+    images: usize,
+    /// Where those of blocks begin.
+    near: usize,
+}
+
+impl Places {
+    fn of(&self, slot: &Slot, block: &Range<usize>) -> Range<usize> {
+        let (at, block) = match slot.is_whole() {
+            true => (slot.at * self.images, block.clone()),
+            false => (self.near + slot.at, 0..block.len()),
+        };
+        let at = self.start + at;
+        at + block.start * slot.len..at + block.end * slot.len
     }
 }

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::isa::Isa;
 use super::layout::{self, Images};
-use super::memory::{Buffer, Slot, assign};
+use super::memory::{Extent, Slot, assign};
 use super::moves;
 use super::parameter::Parameter;
 use super::program::{Program, Work};
@@ -25,8 +25,8 @@ pub(super) struct Plan {
     pub(super) layout: Images,
     pub(super) steps: Vec<Step>,
     pub(super) program: Program,
-    /// Of each task.
-    pub(super) buffers: Vec<Buffer>,
+    /// Memory of each task.
+    pub(super) extent: Extent,
     pub(super) tasks: Vec<Task>,
     /// Transposed filters of a segment.
     turned: Vec<f32>,
@@ -47,9 +47,9 @@ impl Plan {
         let shapes: Vec<Shape> = nodes.iter().map(|node| node.shape).collect();
         let share = shares(images).next().map_or(1, |share| share.len());
         let mut program = Program::new(&steps, layout, &shapes, share, training);
-        let buffers = assign(&mut program.slots, &program.segments);
+        let extent = assign(&mut program.slots, &program.segments);
         let tasks =
-            shares(images).map(|share| Task::new(share, &buffers, &program.segments, steps.len()));
+            shares(images).map(|share| Task::new(share, extent, &program.segments, steps.len()));
         let turned = program.segments.iter().map(|segment| segment.turned).max();
         let zeros = steps.iter().map(|step| match &step.kind {
             Kind::Convolution(layer) => {
@@ -64,7 +64,7 @@ impl Plan {
             training,
             layout,
             tasks: tasks.collect(),
-            buffers,
+            extent,
             turned: vec![0.0; turned.unwrap_or(0)],
             zeros: vec![0.0; zeros.max().unwrap_or(0)],
             logits_gradient: logits.clone(),

@@ -3,7 +3,8 @@
 //! ends where something of all images must be known, the sums of a normalisation; and where maps become
 //! so much smaller or larger that another number of images at a time suits them.
 //!
-//! What a normalisation or a gate computes is not kept for backward but computed again from what is.
+//! What is computed fast from what is kept, as by a normalisation, an activation or a sum, is not kept for
+//! backward but computed again.
 
 use super::backward::depths;
 use super::layout::{Images, padded};

@@ -2,7 +2,6 @@
 
 use super::Cpu;
 use super::layout::{Images, stride};
-use super::memory::Buffer;
 use super::parameter::Parameter;
 use super::plan::Plan;
 use super::program::Work;
@@ -28,12 +27,12 @@ pub struct PlanReport {
     pub segments: Vec<PlannedSegment>,
     /// Parts that the batch is cut into; each goes through a segment on one thread.
     pub tasks: usize,
-    /// Bytes of each buffer that holds a value or gradient of all images. Those share one that live one
+    /// Bytes of the memory for values and gradients of all images. Those share a place that live one
     /// after the other.
-    pub buffers: Vec<usize>,
-    /// Bytes of the buffers for blocks of images.
+    pub shared: usize,
+    /// Bytes of that for blocks of images.
     pub blocks: usize,
-    /// Bytes that all values and gradients would take if each had a buffer for all images.
+    /// Bytes that all values and gradients would take if each had a place for all images.
     pub unshared: usize,
     /// Bytes of the network's tensors, as the engine keeps them: with padding.
     pub tensors: usize,
@@ -58,8 +57,8 @@ pub struct PlannedSegment {
 /// Where a value or gradient is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// All images of it, in this buffer.
-    Buffer(usize),
+    /// All images of it; so many bytes of all images lie before.
+    Behind(usize),
     /// A block's images at a time: nothing outside of one segment needs it.
     Block,
 }
@@ -109,12 +108,7 @@ pub struct PlannedValue {
 impl PlanReport {
     /// Bytes of everything, with one slot for the optimizer.
     pub fn total(&self) -> usize {
-        self.buffers.iter().sum::<usize>()
-            + self.blocks
-            + self.tensors
-            + self.tensor_gradients
-            + self.slot
-            + self.scratch
+        self.shared + self.blocks + self.tensors + self.tensor_gradients + self.slot + self.scratch
     }
 }
 
@@ -161,7 +155,7 @@ fn report(graph: &Graph, parameters: &[Parameter], plan: &Plan) -> PlanReport {
     let images = plan.images;
     let slots = &plan.program.slots;
     let place = |slot: usize| match slots[slot].is_whole() {
-        true => Place::Buffer(slots[slot].buffer),
+        true => Place::Behind(images * slots[slot].at * size_of::<f32>()),
         false => Place::Block,
     };
     let bytes = |numbers: &[f32]| size_of_val(numbers);
@@ -212,12 +206,6 @@ fn report(graph: &Graph, parameters: &[Parameter], plan: &Plan) -> PlanReport {
     let gradients = gradients.filter(|(_, gradient)| gradient.is_some());
     let made = plan.steps.iter().map(|step| step.output).chain([0]);
     let unshared = made.chain(gradients.map(|(value, _)| value));
-    let (whole, blocks): (Vec<_>, Vec<_>) = (0..plan.buffers.len())
-        .map(|buffer| {
-            let bytes = plan.tasks.iter().map(|task| task.bytes(buffer));
-            (plan.buffers[buffer], bytes.sum::<usize>())
-        })
-        .partition(|(buffer, _)| matches!(buffer, Buffer::Whole(_)));
     PlanReport {
         images,
         training: plan.training,
@@ -230,8 +218,8 @@ fn report(graph: &Graph, parameters: &[Parameter], plan: &Plan) -> PlanReport {
             })
             .collect(),
         tasks: plan.tasks.len(),
-        buffers: whole.into_iter().map(|(_, bytes)| bytes).collect(),
-        blocks: blocks.into_iter().map(|(_, bytes)| bytes).sum(),
+        shared: images * plan.extent.whole * size_of::<f32>(),
+        blocks: plan.tasks.len() * plan.extent.near * size_of::<f32>(),
         unshared: unshared
             .map(|value| images * slots[value].len * size_of::<f32>())
             .sum(),

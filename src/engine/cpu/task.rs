@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::Instant;
 
-use super::memory::{Buffer, Slot};
+use super::memory::{Extent, Memory, Slot};
 use super::program::{Segment, Work};
 use super::step::{self, Shared};
 use super::steps::{Kind, Step};
@@ -14,7 +14,7 @@ use super::steps::{Kind, Step};
 pub(super) struct Task {
     /// Of the batch.
     pub(super) images: Range<usize>,
-    buffers: Vec<Vec<f32>>,
+    memory: Memory,
     /// For each normalisation that a segment sums for, two sums a channel.
     pub(super) sums: Vec<f64>,
     /// Half as long: around which numbers the first of them are taken.
@@ -40,29 +40,20 @@ pub(super) fn shares(images: usize) -> impl Iterator<Item = Range<usize>> {
 impl Task {
     pub(super) fn new(
         images: Range<usize>,
-        buffers: &[Buffer],
+        extent: Extent,
         segments: &[Segment],
         steps: usize,
     ) -> Task {
         let most = |of: fn(&Segment) -> usize| segments.iter().map(of).max().unwrap_or(0);
         let sums = most(|segment| segment.sums);
-        let buffers = buffers.iter().map(|buffer| match *buffer {
-            Buffer::Whole(len) => vec![0.0; images.len() * len],
-            Buffer::Near(len) => vec![0.0; len],
-        });
         Task {
-            buffers: buffers.collect(),
+            memory: Memory::new(extent, images.len()),
             images,
             sums: vec![0.0; sums],
             around: vec![0.0; sums / 2],
             parts: vec![0.0; most(|segment| segment.parts)],
             seconds: vec![(0.0, 0.0); steps],
         }
-    }
-
-    /// Bytes of a buffer.
-    pub(super) fn bytes(&self, buffer: usize) -> usize {
-        size_of_val(&self.buffers[buffer][..])
     }
 
     /// Bytes of what segments sum up.
@@ -72,12 +63,12 @@ impl Task {
 
     /// All images of a slot that holds them.
     pub(super) fn whole(&self, slot: &Slot) -> &[f32] {
-        &self.buffers[slot.buffer][..self.images.len() * slot.len]
+        self.memory.get(slot, &(0..self.images.len()))
     }
 
     /// The same, to be written.
     pub(super) fn whole_mut(&mut self, slot: &Slot) -> &mut [f32] {
-        &mut self.buffers[slot.buffer][..self.images.len() * slot.len]
+        self.memory.write(slot, &(0..self.images.len())).0
     }
 
     /// Takes all images through a segment.
@@ -101,29 +92,26 @@ impl Task {
     }
 
     fn act(&mut self, step: &Step, work: &Work, shared: &Shared<'_>, block: Range<usize>) {
+        let slot = |number: usize| &shared.slots[number];
         match *work {
             Work::Forward { ref x, y } => {
                 let first = self.images.start + block.start;
-                self.write(shared, y, &block, |task, y| {
-                    let x = |number: usize| task.get(shared, x[number], &block);
-                    step::forward(step, shared, first, x, y);
-                });
+                let (y, others) = self.memory.write(slot(y), &block);
+                let x = |number: usize| others.get(slot(x[number]), &block);
+                step::forward(step, shared, first, x, y);
             }
             Work::Moments { x, at } => {
                 let Kind::Norm { normal, .. } = &step.kind else {
                     return;
                 };
                 let stride = normal.mean.len();
-                let mut sums = std::mem::take(&mut self.sums);
-                let mut around = std::mem::take(&mut self.around);
-                let x = self.get(shared, x, &block);
-                let around_here = &mut around[at / 2..][..stride];
+                let x = self.memory.get(slot(x), &block);
+                let around = &mut self.around[at / 2..][..stride];
                 if block.start == 0 {
-                    around_here.copy_from_slice(&x[..stride]);
+                    around.copy_from_slice(&x[..stride]);
                 }
-                let to = &mut sums[at..][..2 * stride];
-                super::norm::moments(shared.isa, x, around_here, to);
-                (self.sums, self.around) = (sums, around);
+                let sums = &mut self.sums[at..][..2 * stride];
+                super::norm::moments(shared.isa, x, around, sums);
             }
             Work::Gradients { x, dy, at } => {
                 let Kind::Norm {
@@ -132,24 +120,20 @@ impl Task {
                 else {
                     return;
                 };
-                let mut sums = std::mem::take(&mut self.sums);
-                let to = &mut sums[at..][..2 * normal.mean.len()];
-                self.write(shared, dy, &block, |task, dy| {
-                    let x = task.get(shared, x, &block);
-                    normal.gradients((shared.isa, *function), x, dy, to);
-                });
-                self.sums = sums;
+                let sums = &mut self.sums[at..][..2 * normal.mean.len()];
+                let (dy, others) = self.memory.write(slot(dy), &block);
+                let x = others.get(slot(x), &block);
+                normal.gradients((shared.isa, *function), x, dy, sums);
             }
             Work::Weight { x, dy, at, bias } => {
-                let mut parts = std::mem::take(&mut self.parts);
-                let (x, dy) = (self.get(shared, x, &block), self.get(shared, dy, &block));
+                let get = |number: usize| self.memory.get(slot(number), &block);
+                let (x, dy) = (get(x), get(dy));
                 if let Some(at) = at {
-                    step::weight(step, shared, (x, dy), &mut parts[at..]);
+                    step::weight(step, shared, (x, dy), &mut self.parts[at..]);
                 }
                 if let Some(at) = bias {
-                    step::bias(step, dy, &mut parts[at..]);
+                    step::bias(step, dy, &mut self.parts[at..]);
                 }
-                self.parts = parts;
             }
             Work::Backward {
                 ref values,
@@ -161,46 +145,22 @@ impl Task {
                     let Some(target) = target else {
                         continue;
                     };
+                    let (dx, others) = self.memory.write(slot(target.slot), &block);
+                    let value = |number: usize| others.get(slot(values[number]), &block);
                     if target.slot == dy {
-                        self.write(shared, dy, &block, |task, dy| {
-                            let value = |number: usize| task.get(shared, values[number], &block);
-                            step::backward_in_place(step, shared, value, dy, target.add);
-                        });
+                        step::backward_in_place(step, shared, value, dx, target.add);
                         continue;
                     }
-                    let first = self.images.start + block.start;
-                    self.write(shared, target.slot, &block, |task, dx| {
-                        let backward = step::Backward {
-                            step,
-                            first,
-                            turned,
-                            dy: task.get(shared, dy, &block),
-                            input: number,
-                        };
-                        let value = |number: usize| task.get(shared, values[number], &block);
-                        backward.run(shared, value, (dx, target.add));
-                    });
+                    let backward = step::Backward {
+                        step,
+                        first: self.images.start + block.start,
+                        turned,
+                        dy: others.get(slot(dy), &block),
+                        input: number,
+                    };
+                    backward.run(shared, value, (dx, target.add));
                 }
             }
         }
-    }
-
-    fn get(&self, shared: &Shared<'_>, slot: usize, block: &Range<usize>) -> &[f32] {
-        let slot = &shared.slots[slot];
-        &self.buffers[slot.buffer][slot.range(block)]
-    }
-
-    /// Lets a slot be written while others are read.
-    fn write(
-        &mut self,
-        shared: &Shared<'_>,
-        slot: usize,
-        block: &Range<usize>,
-        write: impl FnOnce(&Task, &mut [f32]),
-    ) {
-        let slot = &shared.slots[slot];
-        let mut taken = std::mem::take(&mut self.buffers[slot.buffer]);
-        write(self, &mut taken[slot.range(block)]);
-        self.buffers[slot.buffer] = taken;
     }
 }
