@@ -1,20 +1,22 @@
 //! What can be typed. Parsing touches no file.
 
 #[cfg(feature = "train")]
+mod model;
+#[cfg(feature = "train")]
 mod study;
 #[cfg(feature = "train")]
 mod train;
 
 use std::path::PathBuf;
 
-#[cfg(feature = "train")]
-use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use regex::Regex;
 
 use crate::inspect::track::Channel;
 use crate::regen::{Below, Rule, Scope, To};
+#[cfg(feature = "train")]
+pub(super) use model::ModelArgs;
 #[cfg(feature = "train")]
 pub(super) use study::{AblateArgs, CompareArgs, ReportArgs};
 #[cfg(feature = "train")]
@@ -272,155 +274,6 @@ pub(super) struct SchemaArgs {
     /// The checkpoint: a file, a shard index (*.index.json) or a directory
     #[arg(value_name = "PATH")]
     pub(super) path: PathBuf,
-}
-
-/// Show a network: layers, shapes, parameters, multiply-adds
-///
-/// One line a layer: its name in the state dict; what it is, a convolution together with its
-/// BatchNorm and activation (conv 3×3/2 g32: stride 2, 32 groups; dw: depthwise); its output for one
-/// image; its parameters and multiply-adds (MACs), those of convolutions and linear layers, as
-/// torchvision counts them. Lines without either are left out, but where the size of the map
-/// changes.
-///
-/// Networks, names and initialisation are torchvision's; resnet20 to resnet110 are those of He et
-/// al. 2016 for CIFAR. Without NAME: a list of all, with the BatchNorm layers and their channels,
-/// and the options that each takes.
-///
-/// NAME may be an ONNX file, with its BatchNorm intact: what of it cannot be run here is listed, all
-/// of it at once (docs/onnx.md).
-#[cfg(feature = "train")]
-#[derive(Debug, Args)]
-pub(super) struct ModelArgs {
-    /// The network, as in mobilenet_v2, or an ONNX file
-    #[arg(value_name = "NAME")]
-    pub(super) name: Option<String>,
-    /// Height and width of the images [default: 224; 32 for the CIFAR ResNets and the CIFAR stem; those
-    /// that an ONNX file fixes]
-    #[arg(long, value_name = "R", requires = "name")]
-    pub(super) resolution: Option<usize>,
-    /// Number of classes [default: 1000; 10 for the CIFAR ResNets; those of an ONNX file]
-    #[arg(long, value_name = "N", requires = "name")]
-    pub(super) classes: Option<usize>,
-    /// How images enter: native, or cifar (without the strides and the pooling that would throw an
-    /// image of 32 × 32 away)
-    #[arg(long, value_enum, value_name = "STEM", requires = "name")]
-    pub(super) stem: Option<StemName>,
-    /// Width multiplier: factor of the channel counts, which stay multiples of 8
-    #[arg(long, value_name = "W", requires = "name")]
-    #[arg(allow_negative_numbers = true)]
-    pub(super) width: Option<f64>,
-    /// Say instead whether this checkpoint (a file, a shard index or a directory) fits the network,
-    /// and list all that is missing, unexpected or of another shape; reads headers only
-    #[arg(long, value_name = "PATH", requires = "name")]
-    #[arg(conflicts_with_all = ["json", "dot"])]
-    pub(super) weights: Option<PathBuf>,
-    /// The network in that checkpoint, where it holds several
-    #[arg(long, value_name = "ROOT", requires = "weights")]
-    pub(super) root: Option<String>,
-    /// Fail when anything is missing, unexpected or of another shape [default]
-    #[arg(long, requires = "weights", conflicts_with = "partial")]
-    pub(super) strict: bool,
-    /// Fail only when nothing of the checkpoint fits
-    #[arg(long, requires = "weights")]
-    pub(super) partial: bool,
-    /// Print JSON instead: every node with its settings, every tensor; with --plan or --profile,
-    /// every step
-    #[arg(long)]
-    pub(super) json: bool,
-    /// Print a drawing for Graphviz instead: … --dot | dot -Tsvg > network.svg
-    #[arg(long, requires = "name", conflicts_with = "json")]
-    pub(super) dot: bool,
-
-    /// Show instead how the engine computes a batch: one line a step, with what it does in one go,
-    /// what it computes, how that lies in memory and the memory it takes; runs nothing
-    #[arg(long, requires = "name", conflicts_with_all = ["weights", "dot"])]
-    #[arg(group = "engine", help_heading = "On the engine")]
-    pub(super) plan: bool,
-    /// Run training steps on made-up images instead, and show how long each kind of step takes, and
-    /// the ten slowest
-    #[arg(long, requires = "name", conflicts_with_all = ["weights", "dot"])]
-    #[arg(group = "engine", help_heading = "On the engine")]
-    pub(super) profile: bool,
-    /// Images in a batch [default: 128]
-    #[arg(
-        long,
-        value_name = "N",
-        requires = "engine",
-        help_heading = "On the engine"
-    )]
-    #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
-    pub(super) batch: Option<usize>,
-    /// Forward only, as a trained network is used
-    #[arg(long, requires = "engine", help_heading = "On the engine")]
-    pub(super) evaluate: bool,
-    /// How many batches are timed, after two that are not [default: 10]
-    #[arg(
-        long,
-        value_name = "N",
-        requires = "profile",
-        conflicts_with = "plan",
-        help_heading = "On the engine"
-    )]
-    #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
-    pub(super) steps: Option<usize>,
-    /// How many threads [default: one for each processor]
-    #[arg(
-        long,
-        value_name = "N",
-        requires = "profile",
-        conflicts_with = "plan",
-        help_heading = "On the engine"
-    )]
-    #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..=1024))]
-    pub(super) threads: Option<usize>,
-    /// Which vector instructions [default: the fastest that the processor has]
-    #[arg(
-        long,
-        value_enum,
-        value_name = "ISA",
-        requires = "profile",
-        conflicts_with = "plan"
-    )]
-    #[arg(help_heading = "On the engine")]
-    pub(super) isa: Option<IsaName>,
-}
-
-/// A set of vector instructions.
-#[cfg(feature = "train")]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum IsaName {
-    Avx512,
-    Avx2,
-    Portable,
-}
-
-#[cfg(feature = "train")]
-impl From<IsaName> for crate::engine::cpu::Isa {
-    fn from(name: IsaName) -> crate::engine::cpu::Isa {
-        match name {
-            IsaName::Avx512 => crate::engine::cpu::Isa::Avx512,
-            IsaName::Avx2 => crate::engine::cpu::Isa::Avx2,
-            IsaName::Portable => crate::engine::cpu::Isa::Portable,
-        }
-    }
-}
-
-/// How a network takes images in.
-#[cfg(feature = "train")]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum StemName {
-    Native,
-    Cifar,
-}
-
-#[cfg(feature = "train")]
-impl From<StemName> for crate::net::zoo::Stem {
-    fn from(name: StemName) -> crate::net::zoo::Stem {
-        match name {
-            StemName::Native => crate::net::zoo::Stem::Native,
-            StemName::Cifar => crate::net::zoo::Stem::Cifar,
-        }
-    }
 }
 
 /// Show what changed between two checkpoints: γ by layer, and whether anything else did

@@ -5,24 +5,18 @@ use super::output;
 use super::pictures::write;
 use super::progress::Run;
 use super::report::refuse_other_files;
-use super::train::{engine, network_flags, recipe, setting_flags, workers};
+use super::train::{changes, engine, recipe, workers};
 use crate::error::{Error, Result};
 use crate::inspect::{Html, Json, Render as _, Terminal};
 use crate::study::compare::{Planned, compare, plan};
-use crate::train::{Precision, Request, read_file};
+use crate::train::{Precision, Request};
 
 pub(super) fn run(args: &CompareArgs) -> Result<()> {
     decided_by_arms(args)?;
     if let Some(page) = &args.html {
         refuse_other_files(page)?;
     }
-    let mut changes = Vec::new();
-    if let Some(file) = &args.config {
-        changes.push(read_file(file)?);
-    }
-    let mut flags = network_flags(&args.network);
-    setting_flags(&args.settings, &mut flags);
-    changes.push(flags);
+    let changes = changes(args.config.as_deref(), &args.network, &args.settings)?;
     let request = Request {
         recipe: recipe(&args.network),
         changes,

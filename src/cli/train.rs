@@ -1,5 +1,7 @@
 //! `ckpt-regen train`.
 
+use std::path::Path;
+
 use serde::Serialize;
 use toml::{Table, Value};
 
@@ -14,13 +16,7 @@ use crate::train::{self, End, Precision, Recipe, Request, Trainer, read_file};
 use crate::weights::LoadOptions;
 
 pub(super) fn run(args: &TrainArgs) -> Result<()> {
-    let mut changes = Vec::new();
-    if let Some(file) = &args.config {
-        changes.push(read_file(file)?);
-    }
-    let mut flags = network_flags(&args.network);
-    setting_flags(&args.settings, &mut flags);
-    changes.push(flags);
+    let changes = changes(args.config.as_deref(), &args.network, &args.settings)?;
     let request = Request {
         out: args.out.clone(),
         resume: args.resume.clone(),
@@ -85,7 +81,19 @@ pub(super) fn network_flags(args: &NetworkArgs) -> Table {
     table
 }
 
-pub(super) fn setting_flags(args: &SettingArgs, table: &mut Table) {
+/// What changes a recipe: the file of settings first, so that flags win.
+pub(super) fn changes(
+    config: Option<&Path>,
+    network: &NetworkArgs,
+    settings: &SettingArgs,
+) -> Result<Vec<Table>> {
+    let mut flags = network_flags(network);
+    setting_flags(settings, &mut flags);
+    let file = config.map(read_file).transpose()?;
+    Ok(file.into_iter().chain([flags]).collect())
+}
+
+fn setting_flags(args: &SettingArgs, table: &mut Table) {
     put_all!(table, args, seed epochs batch_size accumulate optimizer lr momentum nesterov
         weight_decay decay_vectors clip_norm schedule milestones step_epochs lr_factor
         warmup_epochs label_smoothing ema patience recalibrate keep record crop_padding flip rotation

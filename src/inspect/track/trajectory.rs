@@ -1,5 +1,6 @@
 //! Single channels over time (Figure 4 of the paper).
 
+use std::ops::Range;
 use std::str::FromStr;
 
 use serde::Serialize;
@@ -35,7 +36,7 @@ pub struct Trajectory {
 pub enum Chosen {
     /// It was named.
     Asked,
-    /// Its |γ| has the smallest mean over the saves.
+    /// Its |γ| has the smallest mean over time.
     Weakest,
     /// Its |γ| has the largest.
     Strongest,
@@ -63,6 +64,30 @@ impl FromStr for Channel {
     }
 }
 
+impl Channel {
+    /// Which layer and channels are meant, where `layer` knows number and size of the layer of a name;
+    /// `None` where it knows none.
+    pub(crate) fn find(
+        &self,
+        layer: impl Fn(&str) -> Option<(usize, usize)>,
+    ) -> Result<Option<(usize, Range<usize>)>> {
+        let Channel { layer: name, index } = self;
+        // What looks like an index may be the end of a layer's name.
+        let whole = index.and_then(|index| layer(&format!("{name}:{index}")));
+        let index = index.filter(|_| whole.is_none());
+        let Some((number, channels)) = whole.or_else(|| layer(name)) else {
+            return Ok(None);
+        };
+        match index {
+            None => Ok(Some((number, 0..channels))),
+            Some(index) if index < channels => Ok(Some((number, index..index + 1))),
+            Some(index) => Err(Error::Usage(format!(
+                "--channel {name}:{index}: the layer has {channels} channels, counted from 0"
+            ))),
+        }
+    }
+}
+
 /// The channels asked for, or else the weakest and the strongest of `layers`.
 pub(super) fn follow(
     asked: &[Channel],
@@ -81,23 +106,11 @@ pub(super) fn follow(
     };
     if !asked.is_empty() {
         let mut all = Vec::new();
-        for Channel { layer: name, index } in asked {
-            let find = |name: &str| layers.iter().find(|layer| layer.name == *name);
-            // What looks like an index may be the end of a layer's name.
-            let whole = index.and_then(|index| find(&format!("{name}:{index}")));
-            let index = index.filter(|_| whole.is_none());
-            let layer = whole.or_else(|| find(name));
-            let layer = layer.ok_or_else(|| no_layer(name, layers))?;
-            let channels = match index {
-                None => 0..layer.channels,
-                Some(index) if index < layer.channels => index..index + 1,
-                Some(index) => {
-                    return Err(Error::Usage(format!(
-                        "--channel {name}:{index}: the layer has {} channels, counted from 0",
-                        layer.channels
-                    )));
-                }
-            };
+        for channel in asked {
+            let find = |name: &str| layers.iter().position(|layer| layer.name == *name);
+            let found = channel.find(|name| find(name).map(|at| (at, layers[at].channels)))?;
+            let (at, channels) = found.ok_or_else(|| no_layer(&channel.layer, layers))?;
+            let layer = &layers[at];
             all.extend(channels.map(|channel| trajectory(layer, channel, Chosen::Asked)));
         }
         return Ok(all);

@@ -1,11 +1,13 @@
 //! Single channels over time: γ, and how large the gradients of their filters were (Figures 1, 3 and
 //! 4 of the paper).
 
+use std::ops::Range;
+
 use serde::Serialize;
 
 use super::{Recorded, of_one_network};
-use crate::error::{Error, Result};
-use crate::inspect::track::Channel;
+use crate::error::Result;
+use crate::inspect::track::{Channel, Chosen};
 use crate::train::Record;
 
 /// One channel in all runs of its network.
@@ -24,18 +26,6 @@ pub struct Trace {
     pub gradient: Vec<Vec<Option<f32>>>,
 }
 
-/// Why a channel is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Chosen {
-    /// It was named.
-    Asked,
-    /// Its |γ| has the smallest mean over the first recorded run.
-    Weakest,
-    /// Its |γ| has the largest.
-    Strongest,
-}
-
 /// The channels asked for, or else the weakest and the strongest.
 pub(super) fn follow(all: &[Recorded], asked: &[Channel]) -> Result<Vec<Trace>> {
     let runs = of_one_network(all);
@@ -47,19 +37,8 @@ pub(super) fn follow(all: &[Recorded], asked: &[Channel]) -> Result<Vec<Trace>> 
         chosen.extend(extremes(first));
     }
     let record = first.any().expect("it was recorded");
-    for Channel { layer: name, index } in asked {
-        let place = record.layers.iter().position(|layer| layer.name == *name);
-        let place = place.expect("that it is there was checked");
-        let channels = record.layers[place].gamma.len();
-        let wanted = match *index {
-            None => 0..channels,
-            Some(index) if index < channels => index..index + 1,
-            Some(index) => {
-                return Err(Error::Usage(format!(
-                    "--channel {name}:{index}: the layer has {channels} channels, counted from 0"
-                )));
-            }
-        };
+    for channel in asked {
+        let (place, wanted) = find(record, channel)?.expect("that it is there was checked");
         chosen.extend(wanted.map(|channel| (place, channel, Chosen::Asked)));
     }
     let trace = |(place, channel, chosen): (usize, usize, Chosen)| {
@@ -87,6 +66,14 @@ pub(super) fn follow(all: &[Recorded], asked: &[Channel]) -> Result<Vec<Trace>> 
         trace
     };
     Ok(chosen.into_iter().map(trace).collect())
+}
+
+/// Number and channels of the layer that is meant.
+pub(super) fn find(record: &Record, channel: &Channel) -> Result<Option<(usize, Range<usize>)>> {
+    channel.find(|name| {
+        let number = record.layers.iter().position(|layer| layer.name == *name)?;
+        Some((number, record.layers[number].gamma.len()))
+    })
 }
 
 /// Of the channels with recorded gradients, those whose |γ| has the smallest and the largest mean:

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-pub use channels::{Chosen, Trace};
+pub use channels::Trace;
 pub use gradients::LayerGradients;
 pub(crate) use html::{Along, ChartLine, color, curve, key};
 pub use run::Run;
@@ -152,13 +152,18 @@ fn shape(record: &Record) -> Vec<(&str, usize)> {
 
 /// Whether what is asked of layers and channels has an answer in every run.
 fn asked(all: &[Recorded], names: &[String], options: &ReportOptions) -> Result<()> {
-    let layer = options.layer.as_deref().map(|name| ("--layer", name));
-    let channels = options.channels.iter().map(|c| ("--channel", &c.layer[..]));
-    let wanted: Vec<(&str, &str)> = layer.into_iter().chain(channels).collect();
+    let whole = options.layer.iter().map(|layer| Channel {
+        layer: layer.clone(),
+        index: None,
+    });
+    let whole = whole.map(|layer| ("--layer", layer));
+    let channels = options.channels.iter().cloned();
+    let channels = channels.map(|channel| ("--channel", channel));
+    let wanted: Vec<(&str, Channel)> = whole.chain(channels).collect();
     if wanted.is_empty() {
         return Ok(());
     }
-    let (option, _) = wanted[0];
+    let option = wanted[0].0;
     let mut first: Option<(&Record, &str)> = None;
     for (run, name) in all.iter().zip(names) {
         let path = &run.history.path;
@@ -182,16 +187,14 @@ fn asked(all: &[Recorded], names: &[String], options: &ReportOptions) -> Result<
             }
             Some(_) => {}
         }
-        for (option, name) in &wanted {
-            let Some(layer) = record.layers.iter().find(|layer| layer.name == *name) else {
+        for (option, wanted) in &wanted {
+            let Some((number, _)) = channels::find(record, wanted)? else {
                 let names: Vec<&str> = shape(record).into_iter().map(|(name, _)| name).collect();
-                return Err(no_layer(option, name, &names));
+                return Err(no_layer(option, &wanted.layer, &names));
             };
+            let layer = &record.layers[number];
             let records = run.records.iter().flatten();
-            let has = |record: &Record| {
-                let mut layers = record.layers.iter();
-                layers.any(|layer| layer.name == *name && layer.gradient.is_some())
-            };
+            let has = |record: &Record| record.layers[number].gradient.is_some();
             if !records.clone().any(has) {
                 let reason = format!(
                     "{option} {}: its gradients were not recorded; train --record {} does it, with \

@@ -2,10 +2,11 @@
 
 use std::io;
 
-use super::super::{Chosen, Trace};
+use super::super::Trace;
 use super::Report;
 use super::curves::{Along, ChartLine, color, curve, marks, of_run, run_key};
 use crate::inspect::chart::{SERIES, escaped};
+use crate::inspect::track::Chosen;
 
 /// Names in a key.
 const MOST_NAMES: usize = 12;

@@ -1,0 +1,153 @@
+//! What `model` takes.
+
+use std::path::PathBuf;
+
+use clap::builder::RangedU64ValueParser;
+use clap::{Args, ValueEnum};
+
+use crate::engine::cpu::Isa;
+use crate::net::zoo::Stem;
+
+/// Show a network: layers, shapes, parameters, multiply-adds
+///
+/// One line a layer: its name in the state dict; what it is, a convolution together with its
+/// BatchNorm and activation (conv 3×3/2 g32: stride 2, 32 groups; dw: depthwise); its output for one
+/// image; its parameters and multiply-adds (MACs), those of convolutions and linear layers, as
+/// torchvision counts them. Lines without either are left out, but where the size of the map
+/// changes.
+///
+/// Networks, names and initialisation are torchvision's; resnet20 to resnet110 are those of He et
+/// al. 2016 for CIFAR. Without NAME: a list of all, with the BatchNorm layers and their channels,
+/// and the options that each takes.
+///
+/// NAME may be an ONNX file, with its BatchNorm intact: what of it cannot be run here is listed, all
+/// of it at once (docs/onnx.md).
+#[derive(Debug, Args)]
+pub(crate) struct ModelArgs {
+    /// The network, as in mobilenet_v2, or an ONNX file
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Height and width of the images [default: 224; 32 for the CIFAR ResNets and the CIFAR stem; those
+    /// that an ONNX file fixes]
+    #[arg(long, value_name = "R", requires = "name")]
+    pub(crate) resolution: Option<usize>,
+    /// Number of classes [default: 1000; 10 for the CIFAR ResNets; those of an ONNX file]
+    #[arg(long, value_name = "N", requires = "name")]
+    pub(crate) classes: Option<usize>,
+    /// How images enter: native, or cifar (without the strides and the pooling that would throw an
+    /// image of 32 × 32 away)
+    #[arg(long, value_enum, value_name = "STEM", requires = "name")]
+    pub(crate) stem: Option<StemName>,
+    /// Width multiplier: factor of the channel counts, which stay multiples of 8
+    #[arg(long, value_name = "W", requires = "name")]
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) width: Option<f64>,
+    /// Say instead whether this checkpoint (a file, a shard index or a directory) fits the network,
+    /// and list all that is missing, unexpected or of another shape; reads headers only
+    #[arg(long, value_name = "PATH", requires = "name")]
+    #[arg(conflicts_with_all = ["json", "dot"])]
+    pub(crate) weights: Option<PathBuf>,
+    /// The network in that checkpoint, where it holds several
+    #[arg(long, value_name = "ROOT", requires = "weights")]
+    pub(crate) root: Option<String>,
+    /// Fail when anything is missing, unexpected or of another shape [default]
+    #[arg(long, requires = "weights", conflicts_with = "partial")]
+    pub(crate) strict: bool,
+    /// Fail only when nothing of the checkpoint fits
+    #[arg(long, requires = "weights")]
+    pub(crate) partial: bool,
+    /// Print JSON instead: every node with its settings, every tensor; with --plan or --profile,
+    /// every step
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print a drawing for Graphviz instead: … --dot | dot -Tsvg > network.svg
+    #[arg(long, requires = "name", conflicts_with = "json")]
+    pub(crate) dot: bool,
+
+    /// Show instead how the engine computes a batch: one line a step, with what it does in one go,
+    /// what it computes, how that lies in memory and the memory it takes; runs nothing
+    #[arg(long, requires = "name", conflicts_with_all = ["weights", "dot"])]
+    #[arg(group = "engine", help_heading = "On the engine")]
+    pub(crate) plan: bool,
+    /// Run training steps on made-up images instead, and show how long each kind of step takes, and
+    /// the ten slowest
+    #[arg(long, requires = "name", conflicts_with_all = ["weights", "dot"])]
+    #[arg(group = "engine", help_heading = "On the engine")]
+    pub(crate) profile: bool,
+    /// Images in a batch [default: 128]
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "engine",
+        help_heading = "On the engine"
+    )]
+    #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    pub(crate) batch: Option<usize>,
+    /// Forward only, as a trained network is used
+    #[arg(long, requires = "engine", help_heading = "On the engine")]
+    pub(crate) evaluate: bool,
+    /// How many batches are timed, after two that are not [default: 10]
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "profile",
+        conflicts_with = "plan",
+        help_heading = "On the engine"
+    )]
+    #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
+    pub(crate) steps: Option<usize>,
+    /// How many threads [default: one for each processor]
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "profile",
+        conflicts_with = "plan",
+        help_heading = "On the engine"
+    )]
+    #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..=1024))]
+    pub(crate) threads: Option<usize>,
+    /// Which vector instructions [default: the fastest that the processor has]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "ISA",
+        requires = "profile",
+        conflicts_with = "plan"
+    )]
+    #[arg(help_heading = "On the engine")]
+    pub(crate) isa: Option<IsaName>,
+}
+
+/// A set of vector instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum IsaName {
+    Avx512,
+    Avx2,
+    Portable,
+}
+
+impl From<IsaName> for Isa {
+    fn from(name: IsaName) -> Isa {
+        match name {
+            IsaName::Avx512 => Isa::Avx512,
+            IsaName::Avx2 => Isa::Avx2,
+            IsaName::Portable => Isa::Portable,
+        }
+    }
+}
+
+/// How a network takes images in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StemName {
+    Native,
+    Cifar,
+}
+
+impl From<StemName> for Stem {
+    fn from(name: StemName) -> Stem {
+        match name {
+            StemName::Native => Stem::Native,
+            StemName::Cifar => Stem::Cifar,
+        }
+    }
+}
