@@ -370,8 +370,9 @@ fn every_image_of_tiny_imagenet_is_read() {
 #[cfg(feature = "hub")]
 mod hub {
     use std::io::{BufRead as _, BufReader, Write as _};
-    use std::net::{TcpListener, TcpStream};
+    use std::net::{TcpListener, TcpStream, ToSocketAddrs as _};
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
 
     use super::*;
 
@@ -546,6 +547,28 @@ mod hub {
             "HTTP/1.1 {status}\r\n{head}Content-Length: {len}\r\nConnection: close\r\n\r\n"
         )?;
         stream.write_all(&body)
+    }
+
+    /// 18 MB, once: the library keeps them.
+    #[test]
+    fn a_set_of_the_hub_itself_is_read() {
+        let reached = ("huggingface.co", 443)
+            .to_socket_addrs()
+            .ok()
+            .and_then(|mut all| all.next())
+            .is_some_and(|hub| TcpStream::connect_timeout(&hub, Duration::from_secs(3)).is_ok());
+        if !reached {
+            println!("skipped: huggingface.co cannot be reached");
+            return;
+        }
+        let train = open("hf:ylecun/mnist", Split::Train).unwrap();
+        let digits: Vec<String> = (0..10).map(|digit| digit.to_string()).collect();
+        assert_eq!((train.len(), train.classes()), (60_000, &digits[..]));
+        assert_eq!(train.label(0), 5);
+        let image = train.image(0).unwrap();
+        assert_eq!((image.width(), image.height()), (28, 28));
+        let test = open("hf:ylecun/mnist", Split::Test).unwrap();
+        assert_eq!((test.len(), test.label(0)), (10_000, 7));
     }
 
     #[test]
