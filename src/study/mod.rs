@@ -3,4 +3,5 @@
 
 pub mod ablate;
 pub mod compare;
+mod names;
 pub mod report;

@@ -41,7 +41,7 @@ fn chart(ablation: &Ablation) -> io::Result<String> {
     let lines: Vec<ChartLine> = checkpoints
         .clone()
         .map(|(i, one)| ChartLine {
-            name: one.path.clone(),
+            name: one.name.clone(),
             values: one.top1.iter().copied().map(Some).collect(),
             color: color(i),
             at: format!("/checkpoints/{i}/top1"),
@@ -49,7 +49,7 @@ fn chart(ablation: &Ablation) -> io::Result<String> {
         .collect();
     let loss = |(i, one): (usize, &super::Ablated)| {
         (
-            format!("loss {}", one.path),
+            format!("loss {}", one.name),
             format!("/checkpoints/{i}/loss"),
         )
     };
@@ -57,7 +57,7 @@ fn chart(ablation: &Ablation) -> io::Result<String> {
         "<h3>Test accuracy without the strongest channels</h3><p>Weight and bias of the BatchNorm are \
          0 in so many channels of this layer, those of the largest γ (Figure 6 of the paper). The \
          slower it falls, the less the network relies on few of them.</p>{}",
-        key(ablation.checkpoints.iter().map(|one| &one.path[..]))
+        key(ablation.checkpoints.iter().map(|one| &one.name[..]))
     );
     let label = "accuracy over the number of ablated channels";
     let more: Vec<(String, String)> = checkpoints.map(loss).collect();
@@ -68,7 +68,7 @@ fn table(ablation: &Ablation) -> String {
     let names: String = ablation
         .checkpoints
         .iter()
-        .map(|one| format!("<th scope=\"col\">{}</th>", escaped(&one.path)))
+        .map(|one| format!("<th scope=\"col\">{}</th>", escaped(&one.name)))
         .collect();
     let row = |(i, point): (usize, &usize)| {
         let cells: String = ablation

@@ -5,10 +5,11 @@ mod html;
 mod json;
 mod terminal;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::names::names;
 use crate::engine::{Engine, Part};
 use crate::error::{Error, Result};
 use crate::near::no_layer;
@@ -38,6 +39,8 @@ pub struct Ablation {
 pub struct Ablated {
     /// As it was named.
     pub path: String,
+    /// The end of the path that tells it from the others.
+    pub name: String,
     /// The network's name.
     pub network: String,
     /// The layer's channels, of the largest γ first; of equals the first.
@@ -87,9 +90,11 @@ pub fn ablate(
     let total = images * points.len() * opened.len();
     let mut before = 0;
     let mut checkpoints = Vec::new();
-    for (path, examination) in paths.iter().zip(&mut opened) {
+    let named: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
+    for ((path, short), examination) in paths.iter().zip(names(&named)).zip(&mut opened) {
         let mut ablated = Ablated {
             path: path.display().to_string(),
+            name: short,
             network: examination.engine.graph().name().to_owned(),
             order: order(&*examination.engine, &name)?,
             top1: Vec::new(),

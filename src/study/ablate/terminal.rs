@@ -17,12 +17,12 @@ impl Render<Ablation> for Terminal {
         )?;
         let all = &ablation.checkpoints;
         let room = self.width.saturating_sub(8) / all.len().max(1);
-        let longest = all.iter().map(|one| printable(&one.path).width()).max();
+        let longest = all.iter().map(|one| printable(&one.name).width()).max();
         let column = longest.unwrap_or(0).clamp(8, room.max(11) - 2);
         let names: String = all
             .iter()
             .map(|one| {
-                let name = fit(&one.path, column);
+                let name = fit(&one.name, column);
                 let name = name.trim_end();
                 format!("  {}{name}", " ".repeat(column - name.width().min(column)))
             })

@@ -10,7 +10,7 @@ mod run;
 mod terminal;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -19,6 +19,7 @@ pub use gradients::LayerGradients;
 pub(crate) use html::{Along, ChartLine, color, curve, key};
 pub use run::Run;
 
+use super::names::names;
 use crate::error::{Error, Result};
 use crate::inspect::track::Channel;
 use crate::near::no_layer;
@@ -79,7 +80,8 @@ pub fn report(paths: &[PathBuf], options: &ReportOptions) -> Result<Report> {
     let histories = paths.iter().map(|path| History::read(path));
     let histories: Vec<History> = histories.collect::<Result<_>>()?;
     same_task(&histories)?;
-    let names = run::names(paths, &histories);
+    let found: Vec<&Path> = histories.iter().map(|run| run.path.as_path()).collect();
+    let names = names(&found);
     let mut epochs = BTreeSet::new();
     let mut recorded = Vec::new();
     for history in histories {

@@ -120,32 +120,6 @@ fn channels(recorded: &Recorded, checkpoint: &Path) -> Result<usize> {
     Ok(network.map_or(0, |network| network.total.channels))
 }
 
-/// The ends of the paths that tell the runs apart.
-pub(super) fn names(named: &[PathBuf], histories: &[History]) -> Vec<String> {
-    let parts = |path: &Path| -> Vec<String> {
-        let parts = path.components();
-        parts
-            .map(|part| part.as_os_str().to_string_lossy().into_owned())
-            .collect()
-    };
-    let whole: Vec<Vec<String>> = histories.iter().map(|h| parts(&h.path)).collect();
-    let end = |parts: &[String], depth: usize| parts[parts.len().saturating_sub(depth)..].join("/");
-    let deepest = whole.iter().map(Vec::len).max().unwrap_or(1);
-    let different = |depth: &usize| {
-        let ends: std::collections::BTreeSet<String> =
-            whole.iter().map(|parts| end(parts, *depth)).collect();
-        ends.len() == whole.len()
-    };
-    match (1..=deepest).find(different) {
-        Some(depth) => whole.iter().map(|parts| end(parts, depth)).collect(),
-        // One of them twice.
-        None => named
-            .iter()
-            .map(|path| path.to_string_lossy().into_owned())
-            .collect(),
-    }
-}
-
 /// When γ are regenerated, and how where that is not the default.
 fn regeneration(settings: &Settings) -> Option<String> {
     let schedule = settings.regeneration()?;
