@@ -224,17 +224,50 @@ fn tells_its_gradient(function: Function) -> bool {
 const DEEP: usize = 9;
 
 /// For each value how many steps compute it again from values that are kept; 0 where it is kept.
+///
+/// A normalisation is, since its gradient needs what it reads anyway. Sums and their like are where nothing
+/// is kept for them alone; for a single pixel it is not worth the trouble.
 pub(super) fn depths(steps: &[Step], values: usize) -> Vec<usize> {
+    let needed = needed(steps, values);
     let mut depths = vec![0; values];
     for step in steps {
-        if matches!(
-            step.kind,
-            Kind::Norm { .. } | Kind::Gate | Kind::Add | Kind::Activation(_)
-        ) {
-            let inputs = step.inputs.iter().map(|input| depths[input.value]);
-            let depth = 1 + inputs.max().unwrap_or(0);
-            depths[step.output] = if depth > DEEP { 0 } else { depth };
+        let inputs = || step.inputs.iter().map(|input| input.value);
+        let again = match step.kind {
+            Kind::Norm { .. } | Kind::Gate => true,
+            Kind::Add | Kind::Activation(_) | Kind::Noise { whole: true, .. } => {
+                step.shape.pixels() > 1 && inputs().all(|x| depths[x] > 0 || needed[x])
+            }
+            _ => false,
+        };
+        let depth = 1 + inputs().map(|x| depths[x]).max().unwrap_or(0);
+        if again && depth <= DEEP {
+            depths[step.output] = depth;
         }
     }
     depths
+}
+
+/// For each value whether a step's gradient follows from it.
+fn needed(steps: &[Step], values: usize) -> Vec<bool> {
+    let mut needed = vec![false; values];
+    needed[0] = true;
+    for step in steps {
+        match step.kind {
+            Kind::Activation(function) if tells_its_gradient(function) => {
+                needed[step.output] = true;
+            }
+            Kind::Convolution(_)
+            | Kind::Depthwise(_)
+            | Kind::Norm { .. }
+            | Kind::Gate
+            | Kind::MaxPool(_)
+            | Kind::Activation(_) => {
+                for input in &step.inputs {
+                    needed[input.value] = true;
+                }
+            }
+            Kind::Add | Kind::Move(_) | Kind::Mix(_) | Kind::Noise { .. } | Kind::Flatten => {}
+        }
+    }
+    needed
 }

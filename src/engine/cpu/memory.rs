@@ -124,8 +124,8 @@ fn pack(mut tenants: Vec<Tenant<'_>>) -> usize {
     end
 }
 
-/// Numbers of a line of a cache.
-const LINE: usize = 16;
+/// Numbers of a line of a cache: so many are spare, that values may begin where one does.
+pub(super) const LINE: usize = 16;
 
 /// The values and gradients of a task.
 #[derive(Debug)]

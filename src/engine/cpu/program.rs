@@ -141,8 +141,9 @@ impl Program {
     }
 }
 
-/// Bytes that what a block of images is computed from and to should take: a part of a core's own cache.
-const NEAR: usize = 512 << 10;
+/// Bytes that what a block of images is computed from and to should take: a part of a core's own cache. Few
+/// in tests, so that what small networks compute is in blocks too.
+const NEAR: usize = if cfg!(test) { 8 << 10 } else { 512 << 10 };
 
 /// A program that is being made.
 pub(super) struct Builder<'a> {

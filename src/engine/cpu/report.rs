@@ -2,6 +2,7 @@
 
 use super::Cpu;
 use super::layout::{Images, stride};
+use super::memory::LINE;
 use super::parameter::Parameter;
 use super::plan::Plan;
 use super::program::Work;
@@ -219,7 +220,7 @@ fn report(graph: &Graph, parameters: &[Parameter], plan: &Plan) -> PlanReport {
             .collect(),
         tasks: plan.tasks.len(),
         shared: images * plan.extent.whole * size_of::<f32>(),
-        blocks: plan.tasks.len() * plan.extent.near * size_of::<f32>(),
+        blocks: plan.tasks.len() * (plan.extent.near + LINE) * size_of::<f32>(),
         unshared: unshared
             .map(|value| images * slots[value].len * size_of::<f32>())
             .sum(),

@@ -51,7 +51,7 @@ fn random(number: usize) -> Graph {
         let back = draw(3).min(values.len() - 1);
         let x = values[values.len() - 1 - back];
         let other = values[draw(values.len())];
-        let y = match draw(10) {
+        let y = match draw(12) {
             0 => graph.convolution(&name("1×1"), x, &layer(20, 1)).unwrap(),
             1 => graph.convolution(&name("3×3"), x, &layer(20, 3)).unwrap(),
             2 => {
@@ -81,6 +81,14 @@ fn random(number: usize) -> Graph {
                     .convolution(&name("half"), both, &layer(20, 1))
                     .unwrap()
             }
+            9 => {
+                let activation = activations[draw(4)];
+                graph.activation(&name("act"), x, activation).unwrap()
+            }
+            10 => {
+                let op = Op::StochasticDepth { p: 0.3 };
+                graph.add(&name("depth"), op, &[x]).unwrap()
+            }
             _ => graph
                 .add(&name("drop"), Op::Dropout { p: 0.3 }, &[x])
                 .unwrap(),
@@ -96,7 +104,7 @@ fn random(number: usize) -> Graph {
 
 #[test]
 fn random_networks_and_numbers_of_images() {
-    for number in 0..32 {
+    for number in 0..48 {
         let (graph, images) = (random(number), [1, 9, 21, 37][number % 4]);
         // One normalisation after the other, or of a channel without variance, makes them large.
         let exact = everything(&mut Plain::<f64>::new(graph.clone()).unwrap(), images);
