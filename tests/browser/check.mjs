@@ -276,7 +276,7 @@ const checks = {
       await page.mouse.move(at.x, at.y);
       const text = (await tip(page)).replace(/\s+/g, ' ');
       assert.ok(text.includes(`ablated channels: ${data.points[last]}`), text);
-      for (const one of data.checkpoints) assert.ok(text.includes(`${one.path} ${one.top1[last]}`), text);
+      for (const one of data.checkpoints) assert.ok(text.includes(`${one.name} ${one.top1[last]}`), text);
     });
     for (const options of [DARK, PHONE]) await open(file, options, async page => assert.ok(await fits(page)));
   },
