@@ -208,3 +208,52 @@ impl Places {
         at + block.start * slot.len..at + block.end * slot.len
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::uniform::uniform;
+
+    #[test]
+    fn what_lives_at_one_time_lies_apart_and_nothing_lies_idle_for_long() {
+        let draws = uniform("tenants", 600);
+        let draw =
+            |at: usize, count: f64| ((draws[at] / 3_f64.sqrt() + 1.0) / 2.0 * count) as usize;
+        let wanted: Vec<(usize, usize, usize)> = (0..200)
+            .map(|i| {
+                let from = draw(3 * i, 100.0);
+                (
+                    from,
+                    from + draw(3 * i + 1, 30.0),
+                    1 + draw(3 * i + 2, 50.0),
+                )
+            })
+            .collect();
+        let mut slots = vec![Slot::new(0); wanted.len()];
+        let tenants = wanted.iter().zip(&mut slots);
+        let tenants = tenants.map(|(&(from, until, len), slot)| Tenant {
+            from,
+            until,
+            len,
+            slot,
+        });
+        let end = pack(tenants.collect());
+        let all: Vec<_> = wanted.iter().zip(&slots).collect();
+        for (i, (a, here)) in all.iter().enumerate() {
+            assert!(here.at + a.2 <= end);
+            for (b, there) in &all[..i] {
+                let meet = a.0 <= b.1 && b.0 <= a.1;
+                let apart = here.at + a.2 <= there.at || there.at + b.2 <= here.at;
+                assert!(!meet || apart, "{a:?} {here:?} {b:?} {there:?}");
+            }
+        }
+        let alive = |time: usize| -> usize {
+            let now = wanted
+                .iter()
+                .filter(|(from, until, _)| (*from..=*until).contains(&time));
+            now.map(|(.., len)| len).sum()
+        };
+        let least = (0..130).map(alive).max().unwrap();
+        assert!(end < least + least / 4, "{end} of at least {least}");
+    }
+}
