@@ -1,7 +1,10 @@
 //! The memory of a task: where a value or gradient lies, and for how long.
 
 use std::cmp::Reverse;
+use std::io;
 use std::ops::Range;
+
+use memmap2::MmapMut;
 
 use super::program::Segment;
 
@@ -124,40 +127,43 @@ fn pack(mut tenants: Vec<Tenant<'_>>) -> usize {
     end
 }
 
-/// Numbers of a line of a cache: so many are spare, that values may begin where one does.
-pub(super) const LINE: usize = 16;
+/// Numbers of a line of a cache: values begin where one does, so that no vector lies in two.
+const LINE: usize = 16;
 
 /// The values and gradients of a task.
 #[derive(Debug)]
 pub(super) struct Memory {
-    numbers: Vec<f32>,
+    bytes: MmapMut,
     places: Places,
 }
 
 impl Memory {
-    pub(super) fn new(extent: Extent, images: usize) -> Memory {
-        let numbers = vec![0.0; images * extent.whole + extent.near + LINE];
-        let line = LINE * size_of::<f32>();
-        Memory {
+    pub(super) fn new(extent: Extent, images: usize) -> io::Result<Memory> {
+        let numbers = images * extent.whole + extent.near;
+        let bytes = MmapMut::map_anon(numbers * size_of::<f32>())?;
+        // Fewer pages are fewer places to look up; where there are no large ones, the small do.
+        #[cfg(target_os = "linux")]
+        let _ = bytes.advise(memmap2::Advice::HugePage);
+        Ok(Memory {
+            bytes,
             places: Places {
-                // No vector lies in two lines of a cache.
-                start: numbers.as_ptr().align_offset(line).min(LINE),
                 images,
                 near: images * extent.whole,
             },
-            numbers,
-        }
+        })
     }
 
     /// A block's images in a slot.
     pub(super) fn get(&self, slot: &Slot, block: &Range<usize>) -> &[f32] {
-        &self.numbers[self.places.of(slot, block)]
+        let numbers: &[f32] = bytemuck::cast_slice(&self.bytes);
+        &numbers[self.places.of(slot, block)]
     }
 
     /// The same to be written, while all else is read.
     pub(super) fn write(&mut self, slot: &Slot, block: &Range<usize>) -> (&mut [f32], Others<'_>) {
         let range = self.places.of(slot, block);
-        let (before, rest) = self.numbers.split_at_mut(range.start);
+        let numbers: &mut [f32] = bytemuck::cast_slice_mut(&mut self.bytes);
+        let (before, rest) = numbers.split_at_mut(range.start);
         let (target, after) = rest.split_at_mut(range.len());
         let others = Others {
             before,
@@ -192,7 +198,6 @@ impl<'a> Others<'a> {
 /// Where a task's slots are.
 #[derive(Debug, Clone, Copy)]
 struct Places {
-    start: usize,
     images: usize,
     /// Where those of blocks begin.
     near: usize,
@@ -204,7 +209,6 @@ impl Places {
             true => (slot.at * self.images, block.clone()),
             false => (self.near + slot.at, 0..block.len()),
         };
-        let at = self.start + at;
         at + block.start * slot.len..at + block.end * slot.len
     }
 }

@@ -112,19 +112,24 @@ impl Cpu {
     }
 
     /// The number of the plan for such a batch, which is made where there is none.
-    fn planned(&mut self, images: usize, training: bool) -> usize {
+    fn planned(&mut self, images: usize, training: bool) -> Result<usize> {
         let mut plans = self.plans.iter();
         let found = plans.position(|plan| (plan.images, plan.training) == (images, training));
-        found.unwrap_or_else(|| {
-            self.plans.push(Plan::new(&self.graph, images, training));
-            self.plans.len() - 1
-        })
+        if let Some(found) = found {
+            return Ok(found);
+        }
+        let plan = Plan::new(&self.graph, images, training).map_err(|err| {
+            let reason = format!("no memory for a batch of {images} images: {err}");
+            self.graph.error("memory", reason)
+        })?;
+        self.plans.push(plan);
+        Ok(self.plans.len() - 1)
     }
 
     /// Runs the batch forward.
     fn forward(&mut self, batch: &Batch<'_>, seed: Option<u64>) -> Result<usize> {
         check(&self.graph, batch, seed.is_some())?;
-        let at = self.planned(batch.labels.len(), seed.is_some());
+        let at = self.planned(batch.labels.len(), seed.is_some())?;
         self.last = Some(at);
         let (graph, isa, parameters) = (&self.graph, self.isa, &mut self.parameters);
         let plan = &mut self.plans[at];

@@ -1,5 +1,6 @@
 //! What runs for one batch size, and its memory: made once.
 
+use std::io;
 use std::time::Instant;
 
 use rayon::prelude::*;
@@ -39,7 +40,7 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn new(graph: &Graph, images: usize, training: bool) -> Plan {
+    pub(super) fn new(graph: &Graph, images: usize, training: bool) -> io::Result<Plan> {
         let mut steps = steps(graph);
         let nodes = graph.nodes();
         moves::fold(&mut steps, nodes.len());
@@ -59,11 +60,11 @@ impl Plan {
             _ => 0,
         });
         let logits = vec![0.0; images * graph.output_shape().len()];
-        Plan {
+        Ok(Plan {
             images,
             training,
             layout,
-            tasks: tasks.collect(),
+            tasks: tasks.collect::<io::Result<_>>()?,
             extent,
             turned: vec![0.0; turned.unwrap_or(0)],
             zeros: vec![0.0; zeros.max().unwrap_or(0)],
@@ -72,7 +73,7 @@ impl Plan {
             seconds: vec![(0.0, 0.0); steps.len()],
             steps,
             program,
-        }
+        })
     }
 
     /// Bytes of what steps use while they run, and of the statistics of normalisations.

@@ -2,7 +2,6 @@
 
 use super::Cpu;
 use super::layout::{Images, stride};
-use super::memory::LINE;
 use super::parameter::Parameter;
 use super::plan::Plan;
 use super::program::Work;
@@ -120,7 +119,7 @@ impl Cpu {
     /// No images, or so many that their values cannot be had.
     pub fn plan(&mut self, images: usize, training: bool) -> Result<PlanReport> {
         self.check_size(images)?;
-        let at = self.planned(images, training);
+        let at = self.planned(images, training)?;
         Ok(report(&self.graph, &self.parameters, &self.plans[at]))
     }
 
@@ -220,7 +219,7 @@ fn report(graph: &Graph, parameters: &[Parameter], plan: &Plan) -> PlanReport {
             .collect(),
         tasks: plan.tasks.len(),
         shared: images * plan.extent.whole * size_of::<f32>(),
-        blocks: plan.tasks.len() * (plan.extent.near + LINE) * size_of::<f32>(),
+        blocks: plan.tasks.len() * plan.extent.near * size_of::<f32>(),
         unshared: unshared
             .map(|value| images * slots[value].len * size_of::<f32>())
             .sum(),

@@ -71,7 +71,7 @@ pub(super) fn forward<'x>(
                 y.fill(0.0);
             }
             for (number, moves) in moves.iter().enumerate() {
-                moves.spread((step.inputs[number].shape, step.shape), x(number), y);
+                moves.spread(isa, (step.inputs[number].shape, step.shape), x(number), y);
             }
         }
         Kind::MaxPool(pool) => pool.forward(isa, x(0), y),
@@ -207,7 +207,7 @@ impl Backward<'_> {
                 elementwise::gate(isa, step.shape, dy, value(1), (dx, add));
             }
             Kind::Gate => elementwise::gate_gradient(isa, step.shape, (value(0), dy), (dx, add)),
-            Kind::Move(moves) => moves[input].collect((shape, step.shape), dy, (dx, add)),
+            Kind::Move(moves) => moves[input].collect(isa, (shape, step.shape), dy, (dx, add)),
             Kind::MaxPool(pool) => pool.backward(isa, value(0), dy, dx),
             Kind::Mix(mix) => mix.backward(isa, dy, dx),
             Kind::Noise { p, whole } => {

@@ -1,5 +1,6 @@
 //! A share of a batch: its images' memory, and how they go through a segment.
 
+use std::io;
 use std::ops::Range;
 use std::time::Instant;
 
@@ -43,17 +44,17 @@ impl Task {
         extent: Extent,
         segments: &[Segment],
         steps: usize,
-    ) -> Task {
+    ) -> io::Result<Task> {
         let most = |of: fn(&Segment) -> usize| segments.iter().map(of).max().unwrap_or(0);
         let sums = most(|segment| segment.sums);
-        Task {
-            memory: Memory::new(extent, images.len()),
+        Ok(Task {
+            memory: Memory::new(extent, images.len())?,
             images,
             sums: vec![0.0; sums],
             around: vec![0.0; sums / 2],
             parts: vec![0.0; most(|segment| segment.parts)],
             seconds: vec![(0.0, 0.0); steps],
-        }
+        })
     }
 
     /// Bytes of what segments sum up.
