@@ -287,6 +287,11 @@ fn pooling_and_resizing() {
 #[test]
 fn joins_splits_gates_and_noise() {
     let shape = Shape::new(22, 3, 4);
+    for (channels, groups) in [(32, 2), (33, 3)] {
+        check("shuffle", Shape::new(channels, 3, 4), 3, |graph, x| {
+            graph.add("layer", Op::Shuffle { groups }, &[x]).unwrap()
+        });
+    }
     let ops = [
         Op::Shuffle { groups: 2 },
         Op::Slice { start: 3, len: 17 },
