@@ -22,6 +22,7 @@ mod parameter;
 mod plan;
 mod program;
 mod report;
+mod statistics;
 mod step;
 mod steps;
 mod task;

@@ -3,103 +3,12 @@
 
 use super::activation::{Function, gradient, specialised, value};
 use super::isa::Isa;
-use super::layout::{LANES, stride};
+use super::layout::LANES;
 use super::multiply::multiply_add;
+use super::statistics::Normal;
 use pulp::{Simd, WithSimd};
 
-/// What a normalisation multiplies and adds, by padded channel. With x̂ = (x − mean) · scale, it is
-/// y = (x − mean) · slope + shift, slope = scale · γ, shift = β; all 0 in the padding.
-#[derive(Debug, Default)]
-pub(super) struct Normal {
-    pub(super) mean: Vec<f32>,
-    pub(super) scale: Vec<f32>,
-    pub(super) slope: Vec<f32>,
-    pub(super) shift: Vec<f32>,
-    /// Factors of the gradient, see [`Normal::differentiate`].
-    constant: Vec<f32>,
-    linear: Vec<f32>,
-}
-
-/// γ and β, or their gradients.
-pub(super) type Pair<'a> = (&'a [f32], &'a [f32]);
-
 impl Normal {
-    pub(super) fn new(channels: usize) -> Normal {
-        let zeros = || vec![0.0; stride(channels)];
-        Normal {
-            mean: zeros(),
-            scale: zeros(),
-            slope: zeros(),
-            shift: zeros(),
-            constant: zeros(),
-            linear: zeros(),
-        }
-    }
-
-    /// Bytes it holds.
-    pub(super) fn bytes(&self) -> usize {
-        let rows = [&self.mean, &self.scale, &self.slope, &self.shift];
-        let rows = rows.into_iter().chain([&self.constant, &self.linear]);
-        rows.map(|row| size_of_val(&row[..])).sum()
-    }
-
-    /// Takes the running statistics.
-    pub(super) fn take(&mut self, running: Pair<'_>, affine: Pair<'_>, epsilon: f64) {
-        for (channel, (mean, variance)) in running.0.iter().zip(running.1).enumerate() {
-            let scale = 1.0 / (f64::from(*variance) + epsilon).sqrt();
-            self.set(channel, f64::from(*mean), scale, affine);
-        }
-    }
-
-    fn set(&mut self, channel: usize, mean: f64, scale: f64, affine: Pair<'_>) {
-        self.mean[channel] = mean as f32;
-        self.scale[channel] = scale as f32;
-        self.slope[channel] = (scale * f64::from(affine.0[channel])) as f32;
-        self.shift[channel] = affine.1[channel];
-    }
-
-    /// Takes the statistics of a batch, and moves the running ones by `momentum` towards its mean
-    /// and unbiased variance. Each part of the batch gives its rows, and the sums of [`moments`] with
-    /// the numbers around which they were taken.
-    pub(super) fn measure<'a>(
-        &mut self,
-        parts: impl Iterator<Item = (usize, &'a [f32], &'a [f64])> + Clone,
-        affine: Pair<'_>,
-        (epsilon, momentum): (f64, f64),
-        running: (&mut [f32], &mut [f32]),
-    ) {
-        let stride = self.mean.len();
-        let n = parts.clone().map(|(rows, ..)| rows).sum::<usize>() as f64;
-        for channel in 0..affine.0.len() {
-            // Rows, mean, and the sum of squared differences from it.
-            let parts = parts.clone().map(|(rows, around, sums)| {
-                let rows = rows as f64;
-                let (sum, square) = (sums[channel], sums[stride + channel]);
-                let mean = f64::from(around[channel]) + sum / rows;
-                (rows, mean, square - sum * sum / rows)
-            });
-            let mean = parts
-                .clone()
-                .map(|(rows, mean, _)| rows * mean)
-                .sum::<f64>()
-                / n;
-            let squares = parts.map(|(rows, own, squares)| {
-                let away = own - mean;
-                squares + rows * away * away
-            });
-            let squares = squares.sum::<f64>();
-            // Below 0 by rounding only; NaN stays.
-            let squares = if squares < 0.0 { 0.0 } else { squares };
-            let follow = |running: &mut f32, now: f64| {
-                let before = f64::from(*running);
-                *running = (before + momentum * (now - before)) as f32;
-            };
-            follow(&mut running.0[channel], mean);
-            follow(&mut running.1[channel], squares / (n - 1.0));
-            self.set(channel, mean, 1.0 / (squares / n + epsilon).sqrt(), affine);
-        }
-    }
-
     /// y = f((x − mean) · slope + shift).
     pub(super) fn apply(&self, isa: Isa, function: Function, x: &[f32], y: &mut [f32]) {
         isa.run(Apply {
@@ -128,27 +37,6 @@ impl Normal {
                 dy,
             };
             isa.run(Rows { kernel, sums });
-        }
-    }
-
-    /// Takes the sums of [`Normal::gradients`] of all parts of a batch of `rows`: adds to dγ and dβ,
-    /// and keeps what dx is made with. dβ = Σ g, dγ = Σ g · x̂, dx = slope · (g − dβ / n − x̂ · dγ / n).
-    pub(super) fn differentiate<'a>(
-        &mut self,
-        parts: impl Iterator<Item = &'a [f64]> + Clone,
-        rows: usize,
-        affine: (&mut [f32], &mut [f32]),
-    ) {
-        let stride = self.mean.len();
-        for channel in 0..affine.0.len() {
-            let sum = parts.clone().map(|sums| sums[channel]).sum::<f64>();
-            let product = parts.clone().map(|sums| sums[stride + channel]);
-            let scale = f64::from(self.scale[channel]);
-            let product = product.sum::<f64>() * scale;
-            affine.0[channel] += product as f32;
-            affine.1[channel] += sum as f32;
-            self.constant[channel] = (sum / rows as f64) as f32;
-            self.linear[channel] = (scale * product / rows as f64) as f32;
         }
     }
 

@@ -215,11 +215,11 @@ impl Plan {
             let slots = &self.program.slots;
             match &action.work {
                 Work::Moments { at, .. } => {
-                    take_moments(step, &self.tasks, *at, parameters);
+                    take_moments(step, &self.tasks, *at, isa, parameters);
                 }
                 Work::Gradients { at, .. } => {
                     let rows = self.images * step.shape.pixels();
-                    take_gradients(step, &self.tasks, *at, rows, parameters);
+                    take_gradients(step, &self.tasks, (*at, rows), isa, parameters);
                 }
                 Work::Weight { x, dy, at, bias } => {
                     let values = (&slots[*x], &slots[*dy]);
@@ -233,7 +233,13 @@ impl Plan {
 }
 
 /// Gives a normalisation the sums of what it reads.
-fn take_moments(step: &mut Step, tasks: &[Task], at: usize, parameters: &mut [Parameter]) {
+fn take_moments(
+    step: &mut Step,
+    tasks: &[Task],
+    at: usize,
+    isa: Isa,
+    parameters: &mut [Parameter],
+) {
     let shape = step.shape;
     let Kind::Norm { op, normal, .. } = &mut step.kind else {
         return;
@@ -265,7 +271,7 @@ fn take_moments(step: &mut Step, tasks: &[Task], at: usize, parameters: &mut [Pa
         &parameters[beta.index()].value[..],
     );
     let into = (&mut running.0[..], &mut running.1[..]);
-    normal.measure(parts, affine, (*epsilon, *momentum), into);
+    normal.measure(isa, parts, affine, (*epsilon, *momentum), into);
     parameters[mean.index()].value = running.0;
     parameters[variance.index()].value = running.1;
     if let Some(batches) = batches {
@@ -277,8 +283,8 @@ fn take_moments(step: &mut Step, tasks: &[Task], at: usize, parameters: &mut [Pa
 fn take_gradients(
     step: &mut Step,
     tasks: &[Task],
-    at: usize,
-    rows: usize,
+    (at, rows): (usize, usize),
+    isa: Isa,
     parameters: &mut [Parameter],
 ) {
     let Kind::Norm { op, normal, .. } = &mut step.kind else {
@@ -293,7 +299,7 @@ fn take_gradients(
         std::mem::take(&mut parameters[beta.index()].gradient),
     );
     let sums = tasks.iter().map(|task| &task.sums[at..][..len]);
-    normal.differentiate(sums, rows, (&mut affine.0, &mut affine.1));
+    normal.differentiate(isa, sums, rows, (&mut affine.0, &mut affine.1));
     parameters[gamma.index()].gradient = affine.0;
     parameters[beta.index()].gradient = affine.1;
 }
@@ -313,10 +319,17 @@ fn take_weight(
     let dw = &mut parameters[layer.weight.index()].gradient;
     match at {
         Some(at) => dw.par_chunks_mut(SUM).enumerate().for_each(|(chunk, dw)| {
-            for task in tasks {
-                let part = &task.parts[at + chunk * SUM..];
-                dw.iter_mut().zip(part).for_each(|(dw, part)| *dw += *part);
-            }
+            isa.run_loops(
+                #[inline(always)]
+                || {
+                    for task in tasks {
+                        let part = &task.parts[at + chunk * SUM..];
+                        for (dw, part) in dw.iter_mut().zip(part) {
+                            *dw += *part;
+                        }
+                    }
+                },
+            );
         }),
         None => {
             let gradient = step::weight_gradient(layer, isa);

@@ -6,8 +6,8 @@ use super::layout::{Images, LANES, Plane};
 use super::max_pool::MaxPool;
 use super::mix::Mix;
 use super::moves::Moves;
-use super::norm::Normal;
 use super::parameter::is_depthwise;
+use super::statistics::Normal;
 use crate::engine::channels::{runs, shuffle};
 use crate::net::{Graph, Node, Op, Shape, TensorId, Window};
 
