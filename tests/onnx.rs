@@ -236,6 +236,13 @@ fn operator_sets_that_are_not_known_are_refused() {
 }
 
 #[test]
+fn a_batch_norm_whose_parts_are_one_tensor_is_refused() {
+    let message = fails(1, &["model", text(&small("tied.onnx"))]);
+    let expected = "its γ and its β are one tensor";
+    assert!(message.contains(expected), "{message}");
+}
+
+#[test]
 fn an_export_with_folded_batch_norm_is_refused_for_training_with_the_way_to_export() {
     let dir = tempfile::tempdir().unwrap();
     let file = repository(FIXTURE).join("folded.onnx");

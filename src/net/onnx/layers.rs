@@ -160,11 +160,21 @@ impl Import<'_> {
             ("running variance", Kind::RunningVariance),
         ];
         let mut ids = Vec::new();
-        for (at, (what, kind)) in parts.into_iter().enumerate() {
-            let id = self.parameter(node, at + 1, (what, &channels, kind))?;
+        for (at, (what, kind)) in parts.iter().enumerate() {
+            let id = self.parameter(node, at + 1, (what, &channels, *kind))?;
             ids.push(id.ok_or_else(|| format!("has no {what}"))?);
         }
         let all = [ids[0], ids[1], ids[2], ids[3]];
+        for (second, what) in parts.iter().enumerate().map(|(at, part)| (at, part.0)) {
+            if let Some(first) = all[..second].iter().position(|id| *id == all[second]) {
+                return Err(format!(
+                    "its {} and its {what} are one tensor: the exporter kept one of several equal \
+                     tensors; dynamo=True, optimize=False does not",
+                    parts[first].0
+                )
+                .into());
+            }
+        }
         let mut others = self.parameters.norms.iter();
         let shares = |other: &&([_; 4], String)| {
             other.0 != all && other.0.iter().zip(&all).any(|(a, b)| a == b)
