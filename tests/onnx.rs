@@ -13,6 +13,9 @@ use ckpt_regen::engine::{Batch, Engine, Optimizer, Part, Training, Update};
 use ckpt_regen::net::{Graph, onnx, zoo};
 use ckpt_regen::{Checkpoint, weights};
 use common::*;
+use half::f16;
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
 use serde_json::Value;
 
 /// An engine with the weights that the file has.
@@ -361,6 +364,36 @@ fn an_export_evaluates_like_the_checkpoint_it_is_from() {
     let of_run = ok_json(&[&["eval", &weights], &how[..]].concat());
     let of_file = ok_json(&[&["eval", text(&out)], &data[..], &how[..]].concat());
     assert_eq!(of_run, of_file);
+}
+
+#[test]
+fn an_export_to_f16_rounds_to_the_nearest() {
+    let dir = tempfile::tempdir().unwrap();
+    let (weights, out) = (
+        dir.path().join("w.safetensors"),
+        dir.path().join("out.onnx"),
+    );
+    let before = imported(&small("half.onnx"), None);
+    // Numbers that f16 does not have.
+    let given = |name: &str| value(&before, name).into_iter().map(|x| x as f32 / 3.0);
+    let tensors = before.graph().tensors().iter().map(|spec| {
+        let bytes: Vec<u8> = given(&spec.name).flat_map(f32::to_le_bytes).collect();
+        (spec.name.clone(), spec.shape.clone(), bytes)
+    });
+    let tensors: Vec<_> = tensors.collect();
+    let views = tensors.iter().map(|(name, shape, bytes)| {
+        let view = TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap();
+        (name, view)
+    });
+    fs::write(&weights, safetensors::serialize(views, None).unwrap()).unwrap();
+    let model = small("half.onnx");
+    let paths = [text(&weights), "--model", text(&model), "-o", text(&out)];
+    ok(&[&["export"], &paths[..]].concat());
+    let after = imported(&out, None);
+    for (name, ..) in &tensors {
+        let rounded = given(name).map(|x| f64::from(f16::from_f32(x)));
+        assert_eq!(value(&after, name), rounded.collect::<Vec<f64>>(), "{name}");
+    }
 }
 
 #[test]
