@@ -4,7 +4,7 @@
 //! cargo bench --bench train_step -- [--model mobilenet_v2] [--batch 128] [--resolution 32]
 //!     [--stem native|cifar] [--threads 2] [--isa avx512|avx2|portable] [--steps 20] [--evaluate]
 //!
-//! Prints one JSON object: images a second (of the fastest step and of the median one), the arithmetic
+//! Prints one JSON object: images a second (of the fastest step, the median one and the mean), the arithmetic
 //! of a step, the losses of the first three steps on one batch, what the network said of its first
 //! images in the first, and the peak memory. Weights and images follow from names by the
 //! rule of fixtures/golden/generate.py, so that another program can check the losses.
@@ -103,12 +103,14 @@ fn main() {
         }
     }
     let mut steady = seconds.split_off(3);
+    let mean = steady.iter().sum::<f64>() / steady.len() as f64;
     steady.sort_by(f64::total_cmp);
     let result = serde_json::json!({
         "model": name,
         "evaluate": evaluate,
         "isa": isa.name(),
         "images_per_s": images as f64 / steady[steady.len() / 2],
+        "mean_images_per_s": images as f64 / mean,
         "best_images_per_s": images as f64 / steady[0],
         "flops_per_step": flops,
         "losses": &losses[..3],
