@@ -145,7 +145,7 @@ fn totals(plan: &PlanReport) -> Vec<(&'static str, String, usize)> {
         ("optimizer", optimizer.to_owned(), plan.slot),
         (
             "scratch",
-            "for sums and turned filters".to_owned(),
+            "for sums and prepared filters".to_owned(),
             plan.scratch,
         ),
         ("total", String::new(), plan.total()),

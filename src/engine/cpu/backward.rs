@@ -24,7 +24,11 @@ impl Builder<'_> {
         let y = self.slots.len();
         self.slots.push(Slot::new(self.slots[value].len));
         let slots: Vec<usize> = x.iter().copied().chain([y]).collect();
-        self.push(number, &slots, false, |_| Work::Forward { x, y });
+        self.push(number, &slots, false, |_| Work::Forward {
+            x,
+            y,
+            filters: 0,
+        });
         self.again[value] = Some((self.segments.len() - 1, y));
         y
     }
@@ -64,7 +68,7 @@ impl Builder<'_> {
                 let len = layer.geometry.filters().len();
                 let channels = step.inputs[0].shape.channels + step.shape.channels;
                 let rows = self.images * step.shape.pixels();
-                self.weight(number, layer, len, len <= rows * channels, dy);
+                self.weight(number, layer, layer.part(), len <= rows * channels, dy);
             }
             Kind::Depthwise(layer) => {
                 let len = layer.geometry.kernel() * stride(layer.geometry.output.channels);
@@ -88,15 +92,15 @@ impl Builder<'_> {
             if away.count() > 0 || matches!(step.kind, Kind::Activation(_)) {
                 let targets = into.iter().flatten().map(|target| target.slot);
                 let slots: Vec<usize> = values.iter().copied().chain([dy]).chain(targets).collect();
-                let filters = match &step.kind {
-                    Kind::Convolution(layer) => layer.geometry.filters().transposed().len(),
+                let prepared = match &step.kind {
+                    Kind::Convolution(layer) => layer.prepared(true),
                     _ => 0,
                 };
                 self.push(number, &slots, false, |segment| Work::Backward {
                     values,
                     dy,
                     into,
-                    turned: take(&mut segment.turned, filters),
+                    filters: take(&mut segment.prepared, prepared),
                 });
             }
         }

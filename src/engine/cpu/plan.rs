@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
+use super::convolution::winograd;
 use super::isa::Isa;
-use super::layout::{self, Images};
+use super::layout::{self, Images, LANES};
 use super::memory::{Extent, Slot, assign};
 use super::moves;
 use super::parameter::Parameter;
@@ -29,9 +30,9 @@ pub(super) struct Plan {
     /// Memory of each task.
     pub(super) extent: Extent,
     pub(super) tasks: Vec<Task>,
-    /// Transposed filters of a segment.
-    turned: Vec<f32>,
-    /// As many as the widest group has channels; never written.
+    /// Filters of a segment as it reads them.
+    prepared: Vec<f32>,
+    /// As many as the widest group has padded channels; never written.
     zeros: Vec<f32>,
     pub(super) logits: Vec<f32>,
     pub(super) logits_gradient: Vec<f32>,
@@ -41,7 +42,7 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn new(graph: &Graph, images: usize, training: bool) -> io::Result<Plan> {
-        let mut steps = steps(graph);
+        let mut steps = steps(graph, images);
         let nodes = graph.nodes();
         moves::fold(&mut steps, nodes.len());
         let layout = frame(&mut steps, graph.input_shape());
@@ -49,13 +50,12 @@ impl Plan {
         let share = shares(images).next().map_or(1, |share| share.len());
         let mut program = Program::new(&steps, layout, &shapes, share, training);
         let extent = assign(&mut program.slots, &program.segments);
-        let tasks =
-            shares(images).map(|share| Task::new(share, extent, &program.segments, steps.len()));
-        let turned = program.segments.iter().map(|segment| segment.turned).max();
+        let tasks = shares(images).map(|share| Task::new(share, extent, &program.segments, &steps));
+        let prepared = program.segments.iter().map(|segment| segment.prepared);
         let zeros = steps.iter().map(|step| match &step.kind {
             Kind::Convolution(layer) => {
                 let filters = layer.geometry.filters();
-                filters.from.max(filters.to)
+                layout::stride(filters.from.max(filters.to))
             }
             _ => 0,
         });
@@ -66,7 +66,7 @@ impl Plan {
             layout,
             tasks: tasks.collect::<io::Result<_>>()?,
             extent,
-            turned: vec![0.0; turned.unwrap_or(0)],
+            prepared: vec![0.0; prepared.max().unwrap_or(0)],
             zeros: vec![0.0; zeros.max().unwrap_or(0)],
             logits_gradient: logits.clone(),
             logits,
@@ -83,7 +83,7 @@ impl Plan {
             _ => 0,
         });
         let shared = [
-            &self.turned,
+            &self.prepared,
             &self.zeros,
             &self.logits,
             &self.logits_gradient,
@@ -185,14 +185,15 @@ impl Plan {
             }
         };
         for action in &segment.actions {
-            if let (Work::Backward { turned, .. }, Kind::Convolution(layer)) =
-                (&action.work, &self.steps[action.step].kind)
+            if let (
+                Work::Forward { filters, .. } | Work::Backward { filters, .. },
+                Kind::Convolution(layer),
+            ) = (&action.work, &self.steps[action.step].kind)
             {
                 let begin = Instant::now();
-                let filters = layer.geometry.filters();
-                let turned = &mut self.turned[*turned..][..filters.transposed().len()];
+                let into = &mut self.prepared[*filters..][..layer.prepared(backward)];
                 let weight = &parameters[layer.weight.index()].value;
-                filters.transpose(&layer.backward, weight, turned);
+                layer.prepare(isa, weight, backward, into);
                 spend(&mut self.seconds[action.step], begin);
             }
         }
@@ -202,7 +203,7 @@ impl Plan {
             slots: &self.program.slots,
             parameters,
             zeros: &self.zeros,
-            turned: &self.turned,
+            prepared: &self.prepared,
             seed,
         };
         self.tasks
@@ -318,6 +319,18 @@ fn take_weight(
     };
     let dw = &mut parameters[layer.weight.index()].gradient;
     match at {
+        Some(at) if layer.winograd.is_some() => {
+            let filters = layer.geometry.filters();
+            let part = winograd::transformed(&filters).strip();
+            let strips = dw.par_chunks_mut(filters.strip()).enumerate();
+            strips.for_each(|(strip, dw)| {
+                let parts = tasks
+                    .iter()
+                    .map(|task| &task.parts[at + strip * part..][..part]);
+                let width = filters.to - strip * LANES;
+                winograd::collect(isa, parts, width.min(LANES), dw);
+            });
+        }
         Some(at) => dw.par_chunks_mut(SUM).enumerate().for_each(|(chunk, dw)| {
             isa.run_loops(
                 #[inline(always)]

@@ -19,10 +19,10 @@ pub(super) struct Segment {
     /// Images that go through at a time.
     pub(super) block: usize,
     /// Numbers that a task needs for sums of normalisations, for gradients of filters, and that all need
-    /// for transposed filters.
+    /// for prepared filters.
     pub(super) sums: usize,
     pub(super) parts: usize,
-    pub(super) turned: usize,
+    pub(super) prepared: usize,
 }
 
 /// A part of a step.
@@ -36,7 +36,12 @@ pub(super) struct Action {
 #[derive(Debug)]
 pub(super) enum Work {
     /// The value.
-    Forward { x: Vec<usize>, y: usize },
+    Forward {
+        x: Vec<usize>,
+        y: usize,
+        /// Where the prepared filters are, see [`Convolution::prepare`](super::steps::Convolution::prepare).
+        filters: usize,
+    },
     /// Sums of what a normalisation reads.
     Moments { x: usize, at: usize },
     /// From the gradient of a normalisation's value that of what is inside its activation, in place, and
@@ -56,8 +61,8 @@ pub(super) enum Work {
         values: Vec<usize>,
         dy: usize,
         into: Vec<Option<Target>>,
-        /// Where the transposed filters are.
-        turned: usize,
+        /// Where the prepared filters are.
+        filters: usize,
     },
 }
 
@@ -261,7 +266,14 @@ impl Builder<'_> {
             let x: Vec<usize> = step.inputs.iter().map(|input| input.value).collect();
             let y = step.output;
             let slots: Vec<usize> = x.iter().copied().chain([y]).collect();
-            self.push(number, &slots, false, |_| Work::Forward { x, y });
+            let prepared = match &step.kind {
+                Kind::Convolution(layer) => layer.prepared(false),
+                _ => 0,
+            };
+            self.push(number, &slots, false, |segment| {
+                let filters = take(&mut segment.prepared, prepared);
+                Work::Forward { x, y, filters }
+            });
             if training {
                 self.moments(step.output);
             }

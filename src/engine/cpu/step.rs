@@ -1,7 +1,7 @@
 //! One step for some images, forward and backward: calls the kernels.
 
 use super::activation::{self, Into};
-use super::convolution::{Gather, WeightGradient};
+use super::convolution::{Gather, WeightGradient, winograd};
 use super::isa::Isa;
 use super::layout::stride;
 use super::memory::Slot;
@@ -18,76 +18,105 @@ pub(super) struct Shared<'a> {
     pub(super) steps: &'a [Step],
     pub(super) slots: &'a [Slot],
     pub(super) parameters: &'a [Parameter],
-    /// As many as the widest group has channels.
+    /// As many as the widest group has padded channels.
     pub(super) zeros: &'a [f32],
-    /// Transposed filters.
-    pub(super) turned: &'a [f32],
+    /// Filters as a segment reads them.
+    pub(super) prepared: &'a [f32],
     /// `None` in evaluation.
     pub(super) seed: Option<u64>,
 }
 
-/// Computes the value of a step from those of its inputs. `first` is the number of the first image.
-pub(super) fn forward<'x>(
-    step: &Step,
-    shared: &Shared<'_>,
-    first: usize,
-    x: impl Fn(usize) -> &'x [f32],
-    y: &mut [f32],
-) {
-    let isa = shared.isa;
-    let shapes = (step.inputs[0].shape, step.shape);
-    let parameter = |id: crate::net::TensorId| &shared.parameters[id.index()].value[..];
-    match &step.kind {
-        Kind::Convolution(layer) => {
-            let gather = Gather {
-                isa,
-                walks: &layer.forward,
-                shapes: (layer.geometry.input, layer.geometry.output),
-                groups: layer.geometry.groups,
-                source: x(0),
-                filters: parameter(layer.weight),
-                outside: shared.zeros,
-                bias: layer.bias.map(parameter),
-                add: false,
-            };
-            gather.run(y);
-        }
-        Kind::Depthwise(layer) => {
-            let filters = parameter(layer.weight);
-            depthwise::gather(isa, &layer.forward, shapes, filters, x(0), (y, false));
-            if let Some(bias) = layer.bias {
-                elementwise::add_to_channels(isa, parameter(bias), y);
+/// The value of a step.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Forward<'a> {
+    pub(super) step: &'a Step,
+    /// The number of the first image.
+    pub(super) first: usize,
+    /// Where the step's prepared filters are.
+    pub(super) filters: usize,
+}
+
+impl Forward<'_> {
+    /// Computes it from the values of the step's inputs.
+    pub(super) fn run<'x>(
+        &self,
+        shared: &Shared<'_>,
+        x: impl Fn(usize) -> &'x [f32],
+        y: &mut [f32],
+        scratch: &mut [f32],
+    ) {
+        let isa = shared.isa;
+        let Forward {
+            step,
+            first,
+            filters,
+        } = *self;
+        let shapes = (step.inputs[0].shape, step.shape);
+        let parameter = |id: crate::net::TensorId| &shared.parameters[id.index()].value[..];
+        match &step.kind {
+            Kind::Convolution(layer) => {
+                if let Some(winograd) = &layer.winograd {
+                    let gather = winograd::Gather {
+                        isa,
+                        squares: &winograd.forward,
+                        source: x(0),
+                        filters: &shared.prepared[filters..],
+                        outside: shared.zeros,
+                        bias: layer.bias.map(parameter),
+                        add: false,
+                    };
+                    return gather.run(y, scratch);
+                }
+                let gather = Gather {
+                    isa,
+                    walks: &layer.forward,
+                    shapes: (layer.geometry.input, layer.geometry.output),
+                    groups: layer.geometry.groups,
+                    source: x(0),
+                    filters: parameter(layer.weight),
+                    outside: shared.zeros,
+                    bias: layer.bias.map(parameter),
+                    add: false,
+                };
+                gather.run(y);
             }
-        }
-        Kind::Norm {
-            function, normal, ..
-        } => normal.apply(isa, *function, x(0), y),
-        Kind::Activation(function) => activation::forward(isa, *function, x(0), y),
-        Kind::Add => elementwise::sum(isa, x(0), x(1), y),
-        Kind::Gate => elementwise::gate(isa, step.shape, x(0), x(1), (y, false)),
-        Kind::Move(moves) => {
-            // Channels that nothing goes to are 0.
-            if moves.iter().map(Moves::len).sum::<usize>() < step.shape.channels {
-                y.fill(0.0);
+            Kind::Depthwise(layer) => {
+                let filters = parameter(layer.weight);
+                depthwise::gather(isa, &layer.forward, shapes, filters, x(0), (y, false));
+                if let Some(bias) = layer.bias {
+                    elementwise::add_to_channels(isa, parameter(bias), y);
+                }
             }
-            for (number, moves) in moves.iter().enumerate() {
-                moves.spread(isa, (step.inputs[number].shape, step.shape), x(number), y);
+            Kind::Norm {
+                function, normal, ..
+            } => normal.apply(isa, *function, x(0), y),
+            Kind::Activation(function) => activation::forward(isa, *function, x(0), y),
+            Kind::Add => elementwise::sum(isa, x(0), x(1), y),
+            Kind::Gate => elementwise::gate(isa, step.shape, x(0), x(1), (y, false)),
+            Kind::Move(moves) => {
+                // Channels that nothing goes to are 0.
+                if moves.iter().map(Moves::len).sum::<usize>() < step.shape.channels {
+                    y.fill(0.0);
+                }
+                for (number, moves) in moves.iter().enumerate() {
+                    moves.spread(isa, (step.inputs[number].shape, step.shape), x(number), y);
+                }
             }
+            Kind::MaxPool(pool) => pool.forward(isa, x(0), y),
+            Kind::Mix(mix) => mix.forward(isa, x(0), y),
+            Kind::Noise { p, whole } => {
+                noise(
+                    step,
+                    (*p, *whole),
+                    shared.seed,
+                    first,
+                    x(0),
+                    (y, false),
+                    isa,
+                );
+            }
+            Kind::Flatten => elementwise::flatten(shapes.0, x(0), y),
         }
-        Kind::MaxPool(pool) => pool.forward(isa, x(0), y),
-        Kind::Mix(mix) => mix.forward(isa, x(0), y),
-        Kind::Noise { p, whole } => {
-            noise(
-                step,
-                (*p, *whole),
-                shared.seed,
-                first,
-                x(0),
-                (y, false),
-                isa,
-            );
-        }
-        Kind::Flatten => elementwise::flatten(shapes.0, x(0), y),
     }
 }
 
@@ -117,10 +146,24 @@ fn noise(
 }
 
 /// Adds to the gradient of a step's filters.
-pub(super) fn weight(step: &Step, shared: &Shared<'_>, values: (&[f32], &[f32]), dw: &mut [f32]) {
+pub(super) fn weight(
+    step: &Step,
+    shared: &Shared<'_>,
+    values: (&[f32], &[f32]),
+    dw: &mut [f32],
+    scratch: &mut [f32],
+) {
     match &step.kind {
         Kind::Convolution(layer) => {
-            let dw = &mut dw[..layer.geometry.filters().len()];
+            let dw = &mut dw[..layer.part()];
+            if let Some(winograd) = &layer.winograd {
+                let gradient = winograd::WeightGradient {
+                    isa: shared.isa,
+                    squares: &winograd.forward,
+                    outside: shared.zeros,
+                };
+                return gradient.add(values, dw, scratch);
+            }
             weight_gradient(layer, shared.isa).add(values, dw);
         }
         Kind::Depthwise(layer) => {
@@ -154,8 +197,8 @@ pub(super) struct Backward<'a> {
     pub(super) step: &'a Step,
     /// The number of the first image.
     pub(super) first: usize,
-    /// Where the step's transposed filters are.
-    pub(super) turned: usize,
+    /// Where the step's prepared filters are.
+    pub(super) filters: usize,
     pub(super) dy: &'a [f32],
     /// Which input.
     pub(super) input: usize,
@@ -168,6 +211,7 @@ impl Backward<'_> {
         shared: &Shared<'_>,
         value: impl Fn(usize) -> &'x [f32],
         (dx, add): (&mut [f32], bool),
+        scratch: &mut [f32],
     ) {
         let isa = shared.isa;
         let Backward {
@@ -180,13 +224,26 @@ impl Backward<'_> {
         }
         match &step.kind {
             Kind::Convolution(layer) => {
+                let filters = &shared.prepared[self.filters..];
+                if let Some(winograd) = &layer.winograd {
+                    let gather = winograd::Gather {
+                        isa,
+                        squares: &winograd.backward,
+                        source: dy,
+                        filters,
+                        outside: shared.zeros,
+                        bias: None,
+                        add,
+                    };
+                    return gather.run(dx, scratch);
+                }
                 let gather = Gather {
                     isa,
                     walks: &layer.backward,
                     shapes: (layer.geometry.output.into(), shape),
                     groups: layer.geometry.groups,
                     source: dy,
-                    filters: &shared.turned[self.turned..],
+                    filters,
                     outside: shared.zeros,
                     bias: None,
                     add,

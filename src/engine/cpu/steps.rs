@@ -1,7 +1,9 @@
 //! The steps of a network: what is computed in one go.
 
 use super::activation::Function;
+use super::convolution::winograd::{self, Winograd};
 use super::convolution::{Geometry, Walk};
+use super::isa::Isa;
 use super::layout::{Images, LANES, Plane};
 use super::max_pool::MaxPool;
 use super::mix::Mix;
@@ -61,6 +63,7 @@ impl Kind {
     /// As it is called where steps are listed.
     pub(super) fn name(&self) -> &'static str {
         match self {
+            Kind::Convolution(layer) if layer.winograd.is_some() => "winograd",
             Kind::Convolution(_) => "convolution",
             Kind::Depthwise(_) => "depthwise",
             Kind::Norm { .. } => "norm",
@@ -84,10 +87,54 @@ pub(super) struct Convolution {
     pub(super) bias: Option<TensorId>,
     pub(super) forward: Vec<Walk>,
     pub(super) backward: Vec<Walk>,
+    /// Where that is faster.
+    pub(super) winograd: Option<Winograd>,
 }
 
-/// The steps in order. A BatchNorm and an activation that alone reads it become one.
-pub(super) fn steps(graph: &Graph) -> Vec<Step> {
+impl Convolution {
+    /// Numbers of the filters as forward, or backward, reads them; 0 where it reads them as they are kept.
+    pub(super) fn prepared(&self, backward: bool) -> usize {
+        let filters = self.geometry.filters();
+        match (backward, self.winograd) {
+            (false, None) => 0,
+            (false, Some(_)) => winograd::transformed(&filters).len(),
+            (true, None) => filters.transposed().len(),
+            (true, Some(_)) => {
+                let turned = filters.transposed();
+                winograd::transformed(&turned).len() + turned.len()
+            }
+        }
+    }
+
+    /// Writes them, and behind them what they are made from.
+    pub(super) fn prepare(&self, isa: Isa, weight: &[f32], backward: bool, into: &mut [f32]) {
+        let filters = self.geometry.filters();
+        match (backward, self.winograd) {
+            (false, None) => {}
+            (false, Some(_)) => winograd::transform(isa, &filters, weight, false, into),
+            (true, None) => filters.transpose(&self.backward, weight, into),
+            (true, Some(_)) => {
+                let turned = filters.transposed();
+                let (into, between) = into.split_at_mut(winograd::transformed(&turned).len());
+                filters.transpose(&self.backward, weight, between);
+                winograd::transform(isa, &turned, between, true, into);
+            }
+        }
+    }
+
+    /// Numbers of the gradient of its filters as a task sums it up.
+    pub(super) fn part(&self) -> usize {
+        let filters = self.geometry.filters();
+        match self.winograd {
+            Some(_) => winograd::transformed(&filters).len(),
+            None => filters.len(),
+        }
+    }
+}
+
+/// The steps in order, for a batch of so many images. A BatchNorm and an activation that alone reads it become
+/// one.
+pub(super) fn steps(graph: &Graph, images: usize) -> Vec<Step> {
     let nodes = graph.nodes();
     let mut readers = vec![0; nodes.len()];
     for input in nodes.iter().flat_map(|node| &node.inputs) {
@@ -110,7 +157,7 @@ pub(super) fn steps(graph: &Graph) -> Vec<Step> {
             shape: graph.shape(*input),
         });
         steps.push(Step {
-            kind: kind(graph, node),
+            kind: kind(graph, node, images),
             node: number,
             inputs: inputs.collect(),
             output: number,
@@ -153,7 +200,7 @@ pub(super) fn frame(steps: &mut [Step], shape: Shape) -> Images {
     Images::Framed { before, after }
 }
 
-fn kind(graph: &Graph, node: &Node) -> Kind {
+fn kind(graph: &Graph, node: &Node, images: usize) -> Kind {
     let input = graph.shape(node.inputs[0]);
     let layer = |weight, bias, window, groups| {
         let geometry = Geometry {
@@ -165,6 +212,7 @@ fn kind(graph: &Graph, node: &Node) -> Kind {
         Box::new(Convolution {
             forward: Walk::forward(&geometry),
             backward: Walk::backward(&geometry),
+            winograd: Winograd::of(&geometry, images),
             geometry,
             weight,
             bias,

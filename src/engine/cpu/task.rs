@@ -22,6 +22,8 @@ pub(super) struct Task {
     pub(super) around: Vec<f32>,
     /// Gradients of filters and biases that a segment sums up.
     pub(super) parts: Vec<f32>,
+    /// What a step computes with.
+    scratch: Vec<f32>,
     /// Seconds that each step has taken so far, forward and backward.
     pub(super) seconds: Vec<(f64, f64)>,
 }
@@ -43,23 +45,33 @@ impl Task {
         images: Range<usize>,
         extent: Extent,
         segments: &[Segment],
-        steps: usize,
+        steps: &[Step],
     ) -> io::Result<Task> {
         let most = |of: fn(&Segment) -> usize| segments.iter().map(of).max().unwrap_or(0);
         let sums = most(|segment| segment.sums);
+        let scratch = steps.iter().filter_map(|step| match &step.kind {
+            Kind::Convolution(layer) => layer.winograd.map(|winograd| winograd.scratch()),
+            _ => None,
+        });
         Ok(Task {
             memory: Memory::new(extent, images.len())?,
             images,
             sums: vec![0.0; sums],
             around: vec![0.0; sums / 2],
             parts: vec![0.0; most(|segment| segment.parts)],
-            seconds: vec![(0.0, 0.0); steps],
+            scratch: vec![0.0; scratch.max().unwrap_or(0)],
+            seconds: vec![(0.0, 0.0); steps.len()],
         })
     }
 
-    /// Bytes of what segments sum up.
+    /// Bytes of what segments sum up, and steps compute with.
     pub(super) fn scratch(&self) -> usize {
-        size_of_val(&self.sums[..]) + size_of_val(&self.around[..]) + size_of_val(&self.parts[..])
+        let singles = [&self.around, &self.parts, &self.scratch];
+        size_of_val(&self.sums[..])
+            + singles
+                .map(|all| size_of_val(&all[..]))
+                .iter()
+                .sum::<usize>()
     }
 
     /// All images of a slot that holds them.
@@ -95,11 +107,16 @@ impl Task {
     fn act(&mut self, step: &Step, work: &Work, shared: &Shared<'_>, block: Range<usize>) {
         let slot = |number: usize| &shared.slots[number];
         match *work {
-            Work::Forward { ref x, y } => {
+            Work::Forward { ref x, y, filters } => {
                 let first = self.images.start + block.start;
                 let (y, others) = self.memory.write(slot(y), &block);
                 let x = |number: usize| others.get(slot(x[number]), &block);
-                step::forward(step, shared, first, x, y);
+                let forward = step::Forward {
+                    step,
+                    first,
+                    filters,
+                };
+                forward.run(shared, x, y, &mut self.scratch);
             }
             Work::Moments { x, at } => {
                 let Kind::Norm { normal, .. } = &step.kind else {
@@ -130,7 +147,8 @@ impl Task {
                 let get = |number: usize| self.memory.get(slot(number), &block);
                 let (x, dy) = (get(x), get(dy));
                 if let Some(at) = at {
-                    step::weight(step, shared, (x, dy), &mut self.parts[at..]);
+                    let dw = &mut self.parts[at..];
+                    step::weight(step, shared, (x, dy), dw, &mut self.scratch);
                 }
                 if let Some(at) = bias {
                     step::bias(step, dy, &mut self.parts[at..]);
@@ -140,7 +158,7 @@ impl Task {
                 ref values,
                 dy,
                 ref into,
-                turned,
+                filters,
             } => {
                 for (number, target) in into.iter().enumerate() {
                     let Some(target) = target else {
@@ -155,11 +173,11 @@ impl Task {
                     let backward = step::Backward {
                         step,
                         first: self.images.start + block.start,
-                        turned,
+                        filters,
                         dy: others.get(slot(dy), &block),
                         input: number,
                     };
-                    backward.run(shared, value, (dx, target.add));
+                    backward.run(shared, value, (dx, target.add), &mut self.scratch);
                 }
             }
         }

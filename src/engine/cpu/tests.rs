@@ -1,6 +1,7 @@
 //! Every operation gives what the plain engine gives, with every set of instructions.
 
 mod networks;
+mod winograd;
 
 use super::{Cpu, Isa};
 use crate::engine::plain::Plain;

@@ -8,6 +8,7 @@
 mod filters;
 mod gather;
 mod weight;
+pub(super) mod winograd;
 
 pub(super) use filters::Filters;
 pub(super) use gather::Gather;
