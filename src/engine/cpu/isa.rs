@@ -1,5 +1,8 @@
 //! Which vector instructions the kernels use. Each is written once, generic over them.
 
+#[cfg(target_arch = "x86_64")]
+use std::any::Any;
+
 use pulp::{Scalar256b, Simd, WithSimd};
 
 /// A set of vector instructions.
@@ -82,5 +85,26 @@ impl<F: FnMut()> WithSimd for Loops<F> {
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, _: S) {
         (self.0)();
+    }
+}
+
+/// Bytes to the line that is fetched while numbers from memory go by: four pages. Where their rows end, a block's
+/// next images begin.
+const AHEAD: usize = 16 << 10;
+
+/// Fetches the line of memory some pages behind a vector that is being read. The processor does so by itself,
+/// but not past the end of a page.
+#[inline(always)]
+pub(super) fn fetch_ahead<S: Simd>(simd: S, vector: &S::f32s) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::_MM_HINT_T0;
+        let line = std::ptr::from_ref(vector).cast::<i8>().wrapping_add(AHEAD);
+        let simd: &dyn Any = &simd;
+        if let Some(simd) = simd.downcast_ref::<pulp::x86::V4>() {
+            simd.sse._mm_prefetch::<_MM_HINT_T0>(line);
+        } else if let Some(simd) = simd.downcast_ref::<pulp::x86::V3>() {
+            simd.sse._mm_prefetch::<_MM_HINT_T0>(line);
+        }
     }
 }

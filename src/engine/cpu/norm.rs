@@ -2,7 +2,7 @@
 //! that computes.
 
 use super::activation::{Function, gradient, specialised, value};
-use super::isa::Isa;
+use super::isa::{Isa, fetch_ahead};
 use super::layout::LANES;
 use super::multiply::multiply_add;
 use super::statistics::Normal;
@@ -217,6 +217,7 @@ impl WithSimd for Apply<'_> {
         let y = S::as_mut_simd_f32s(self.y).0.chunks_exact_mut(vectors);
         specialised!(function => for (y, x) in y.zip(x) {
             for i in 0..vectors {
+                fetch_ahead(simd, &x[i]);
                 let x = simd.sub_f32s(x[i], mean[i]);
                 y[i] = value(simd, function, multiply_add(simd, x, slope[i], shift[i]));
             }
@@ -248,6 +249,8 @@ impl WithSimd for InputGradient<'_> {
         let dx = S::as_mut_simd_f32s(self.dx).0.chunks_exact_mut(vectors);
         for (dx, (x, g)) in dx.zip(x.zip(g)) {
             for i in 0..vectors {
+                fetch_ahead(simd, &x[i]);
+                fetch_ahead(simd, &g[i]);
                 let x = simd.sub_f32s(x[i], mean[i]);
                 let g = simd.sub_f32s(g[i], constant[i]);
                 let g = simd.sub_f32s(g, simd.mul_f32s(x, linear[i]));
