@@ -60,7 +60,8 @@ impl Moves {
 
     /// How many channels.
     pub(super) fn len(&self) -> usize {
-        self.channels().count()
+        let runs = self.runs.iter().chain(&self.spaced);
+        runs.map(|run| run.len).sum::<usize>() + self.singles.len()
     }
 
     /// Every channel: from, to.
