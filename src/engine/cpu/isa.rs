@@ -88,17 +88,14 @@ impl<F: FnMut()> WithSimd for Loops<F> {
     }
 }
 
-/// Bytes to the line that is fetched while numbers from memory go by: four pages. Where their rows end, a block's
-/// next images begin.
-const AHEAD: usize = 16 << 10;
-
-/// Fetches the line of memory some pages behind a vector that is being read. The processor does so by itself,
-/// but not past the end of a page.
+/// Fetches the line of memory four pages behind a vector that is being read, for when the rows from there on are.
+/// The processor does so by itself, but not past the end of a page.
 #[inline(always)]
 pub(super) fn fetch_ahead<S: Simd>(simd: S, vector: &S::f32s) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::_MM_HINT_T0;
+        const AHEAD: usize = 16 << 10;
         let line = std::ptr::from_ref(vector).cast::<i8>().wrapping_add(AHEAD);
         let simd: &dyn Any = &simd;
         if let Some(simd) = simd.downcast_ref::<pulp::x86::V4>() {
@@ -107,4 +104,6 @@ pub(super) fn fetch_ahead<S: Simd>(simd: S, vector: &S::f32s) {
             simd.sse._mm_prefetch::<_MM_HINT_T0>(line);
         }
     }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (simd, vector);
 }

@@ -50,7 +50,8 @@ impl Plan {
         let share = shares(images).next().map_or(1, |share| share.len());
         let mut program = Program::new(&steps, layout, &shapes, share, training);
         let extent = assign(&mut program.slots, &program.segments);
-        let tasks = shares(images).map(|share| Task::new(share, extent, &program.segments, &steps));
+        let tasks = shares(images)
+            .map(|share| Task::new(share, extent, &program.segments, &steps, training));
         let prepared = program.segments.iter().map(|segment| segment.prepared);
         let zeros = steps.iter().map(|step| match &step.kind {
             Kind::Convolution(layer) => {
@@ -185,17 +186,19 @@ impl Plan {
             }
         };
         for action in &segment.actions {
-            if let (
-                Work::Forward { filters, .. } | Work::Backward { filters, .. },
-                Kind::Convolution(layer),
-            ) = (&action.work, &self.steps[action.step].kind)
-            {
-                let begin = Instant::now();
-                let into = &mut self.prepared[*filters..][..layer.prepared(backward)];
-                let weight = &parameters[layer.weight.index()].value;
-                layer.prepare(isa, weight, backward, into);
-                spend(&mut self.seconds[action.step], begin);
-            }
+            let Kind::Convolution(layer) = &self.steps[action.step].kind else {
+                continue;
+            };
+            let (filters, backward) = match action.work {
+                Work::Forward { filters, .. } => (filters, false),
+                Work::Backward { filters, .. } => (filters, true),
+                _ => continue,
+            };
+            let begin = Instant::now();
+            let into = &mut self.prepared[filters..][..layer.prepared(backward)];
+            let weight = &parameters[layer.weight.index()].value;
+            layer.prepare(isa, weight, backward, into);
+            spend(&mut self.seconds[action.step], begin);
         }
         let shared = Shared {
             isa,

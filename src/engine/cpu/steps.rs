@@ -106,7 +106,7 @@ impl Convolution {
         }
     }
 
-    /// Writes them, and behind them what they are made from.
+    /// Writes them; behind transformed ones for backward lie those that they are made from.
     pub(super) fn prepare(&self, isa: Isa, weight: &[f32], backward: bool, into: &mut [f32]) {
         let filters = self.geometry.filters();
         match (backward, self.winograd) {

@@ -46,11 +46,12 @@ impl Task {
         extent: Extent,
         segments: &[Segment],
         steps: &[Step],
+        training: bool,
     ) -> io::Result<Task> {
         let most = |of: fn(&Segment) -> usize| segments.iter().map(of).max().unwrap_or(0);
         let sums = most(|segment| segment.sums);
         let scratch = steps.iter().filter_map(|step| match &step.kind {
-            Kind::Convolution(layer) => layer.winograd.map(|winograd| winograd.scratch()),
+            Kind::Convolution(layer) => layer.winograd.map(|winograd| winograd.scratch(training)),
             _ => None,
         });
         Ok(Task {

@@ -78,6 +78,35 @@ fn one_behind_the_other_and_two_that_read_one_value() {
 }
 
 #[test]
+fn filters_that_another_kind_of_convolution_has_too() {
+    let found = check_winograd(Shape::new(32, 8, 8), 24, |graph, x| {
+        let constant = Kind::Parameter(Init::Constant(0.0));
+        let weight = graph.add_tensor("weight", vec![32, 32, 3, 3], constant);
+        let weight = weight.unwrap();
+        let mut layer = |name, x, step| {
+            let window = Window {
+                before: (1, 1),
+                after: (1, 1),
+                stride: (step, step),
+                ..Window::square(3)
+            };
+            let op = Op::Convolution {
+                weight,
+                bias: None,
+                window,
+                groups: 1,
+            };
+            graph.add(name, op, &[x]).unwrap()
+        };
+        let x = layer("stride 1", x, 1);
+        let x = layer("stride 2", x, 2);
+        layer("again", x, 1)
+    });
+    // The last has too few pixels.
+    assert_eq!(found, 1);
+}
+
+#[test]
 fn where_it_would_not_be_faster_a_convolution_is_computed_directly() {
     let layer = |to| Convolution::new(to, 3).padding(1);
     for (input, images, layer) in [
@@ -85,6 +114,9 @@ fn where_it_would_not_be_faster_a_convolution_is_computed_directly() {
         (Shape::new(64, 16, 16), 8, layer(15)),
         (Shape::new(64, 8, 8), 1, layer(64)),
         (Shape::new(64, 2, 2), 512, layer(64)),
+        // Backward there would be more.
+        (Shape::new(64, 4, 4), 512, layer(64).padding(0)),
+        (Shape::new(64, 16, 16), 8, layer(64).padding(3)),
         (Shape::new(64, 16, 16), 8, layer(64).stride(2)),
         (Shape::new(64, 16, 16), 8, layer(64).groups(2)),
         (Shape::new(64, 16, 16), 8, layer(64).padding(2).dilation(2)),

@@ -4,7 +4,7 @@ use pulp::{Simd, WithSimd};
 
 use super::planes::Planes;
 use super::transform::{both, of_source, to_result};
-use super::{PRODUCTS, Square, Squares};
+use super::{PRODUCTS, SQUARES, STRIPS, Square, Squares};
 use crate::engine::cpu::isa::Isa;
 use crate::engine::cpu::layout::{LANES, padded, stride};
 use crate::engine::cpu::multiply::{Acc, rows_by_strips, vectors};
@@ -38,11 +38,6 @@ impl Gather<'_> {
         });
     }
 }
-
-/// Squares whose matrices are there at a time.
-const SQUARES: usize = 32;
-/// Strips of the result that are computed at a time.
-const STRIPS: usize = 2;
 
 /// The left matrices, and the products of [`STRIPS`].
 fn planes(squares: &Squares) -> (Planes, Planes) {

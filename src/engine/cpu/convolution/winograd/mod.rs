@@ -18,7 +18,7 @@ use rayon::prelude::*;
 use super::{Filters, Geometry};
 use crate::engine::cpu::isa::Isa;
 use crate::engine::cpu::layout::{Plane, stride};
-use crate::net::Shape;
+use crate::net::{Shape, Window};
 
 /// Matrices that are multiplied.
 const PRODUCTS: usize = 16;
@@ -34,36 +34,35 @@ pub(in crate::engine::cpu) struct Winograd {
 const CHANNELS: usize = 16;
 /// Pixels of a batch below which transforming the filters does.
 const PIXELS: usize = 1024;
+/// Squares whose matrices are there at a time.
+const SQUARES: usize = 32;
+/// Strips of the result that are computed at a time.
+const STRIPS: usize = 2;
 
 impl Winograd {
     /// The convolution, for a batch of so many images; `None` where computing it directly is faster.
     pub(in crate::engine::cpu) fn of(g: &Geometry, images: usize) -> Option<Winograd> {
-        let window = &g.window;
-        let fits = (window.kernel, window.stride, window.dilation) == ((3, 3), (1, 1), (1, 1))
-            && window.before.0.max(window.before.1) <= 2
-            && g.groups == 1
-            && g.input.stride == stride(g.input.channels);
+        let Window {
+            kernel,
+            stride,
+            dilation,
+            before,
+            ..
+        } = g.window;
+        let fits = (kernel, stride, dilation) == ((3, 3), (1, 1), (1, 1))
+            && before.0.max(before.1) <= 2
+            && g.groups == 1;
         let many = g.input.channels.min(g.output.channels) >= CHANNELS
             && images * g.output.pixels() >= PIXELS;
-        let forward = Squares {
-            source: g.input,
-            result: g.output,
-            before: window.before,
-        };
-        // Taps that fall outside of a map cost nothing where it is small, but 4 × 4 pixels are always 16.
-        let inside = |size: usize, count: usize, before: usize| -> usize {
-            let under = (0..3).map(|tap| {
-                (0..count)
-                    .filter(|at| (at + tap).wrapping_sub(before) < size)
-                    .count()
-            });
-            under.sum()
-        };
-        let taps = inside(g.input.height, g.output.height, window.before.0)
-            * inside(g.input.width, g.output.width, window.before.1);
-        let fewer = PRODUCTS * forward.count() * 5 < taps * 4;
-        (fits && many && fewer).then_some(Winograd {
-            forward,
+        if !fits || !many {
+            return None;
+        }
+        let winograd = Winograd {
+            forward: Squares {
+                source: g.input,
+                result: g.output,
+                before,
+            },
             backward: Squares {
                 source: g.output.into(),
                 result: Shape {
@@ -71,17 +70,37 @@ impl Winograd {
                     height: g.input.height,
                     width: g.input.width,
                 },
-                before: (2 - window.before.0, 2 - window.before.1),
+                before: (2 - before.0, 2 - before.1),
             },
-        })
+        };
+        // For each tap along an axis how many pixels are under it. Computed directly, what is outside of a small
+        // map costs nothing; the matrices are made for it too.
+        let under = |size: usize, count: usize, before: usize| {
+            [0, 1, 2].map(|tap| {
+                let places = (0..count).map(|at| (at + tap).wrapping_sub(before));
+                places.filter(|place| *place < size).count()
+            })
+        };
+        let down = under(g.input.height, g.output.height, before.0);
+        let over = under(g.input.width, g.output.width, before.1);
+        let pairs = down.iter().sum::<usize>() * over.iter().sum::<usize>();
+        let squares = winograd.forward.count().max(winograd.backward.count());
+        // A quarter more is what the transforms take.
+        let fewer = PRODUCTS * squares * 5 < pairs * 4;
+        // Directly computed, a convolution leaves filters of taps that no pixel is under as they are.
+        let all = down.into_iter().chain(over).all(|pixels| pixels > 0);
+        (fewer && all).then_some(winograd)
     }
 
     /// Numbers of the matrices that are made for some squares at a time, whatever is computed.
-    pub(in crate::engine::cpu) fn scratch(&self) -> usize {
-        let gather = |squares: &Squares| gather::scratch(squares);
-        gather(&self.forward)
-            .max(gather(&self.backward))
-            .max(weight::scratch(&self.forward))
+    pub(in crate::engine::cpu) fn scratch(&self, training: bool) -> usize {
+        let forward = gather::scratch(&self.forward);
+        match training {
+            true => forward
+                .max(gather::scratch(&self.backward))
+                .max(weight::scratch(&self.forward)),
+            false => forward,
+        }
     }
 }
 
@@ -93,12 +112,12 @@ pub(in crate::engine::cpu) fn transformed(filters: &Filters) -> Filters {
     }
 }
 
-/// G g Gᵀ of all filters; with `turned`, of what they are when they go the other way.
+/// G g Gᵀ of all filters, with `reversed` taken from the last tap to the first.
 pub(in crate::engine::cpu) fn transform(
     isa: Isa,
     sizes: &Filters,
     filters: &[f32],
-    turned: bool,
+    reversed: bool,
     into: &mut [f32],
 ) {
     let strips = filters.par_chunks_exact(sizes.strip());
@@ -106,7 +125,7 @@ pub(in crate::engine::cpu) fn transform(
     strips.zip(into).for_each(|(filters, into)| {
         isa.run(transform::Filters {
             filters,
-            turned,
+            reversed,
             into,
         });
     });

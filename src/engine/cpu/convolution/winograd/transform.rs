@@ -84,7 +84,7 @@ pub(super) fn to_filter<S: Simd>(simd: S, [a, b, c, d]: [S::f32s; 4]) -> [S::f32
 pub(super) struct Filters<'a> {
     pub(super) filters: &'a [f32],
     /// From the last tap to the first.
-    pub(super) turned: bool,
+    pub(super) reversed: bool,
     pub(super) into: &'a mut [f32],
 }
 
@@ -104,7 +104,7 @@ impl WithSimd for Filters<'_> {
             let mut g = [[filters[at]; 3]; 3];
             for (i, row) in g.iter_mut().enumerate() {
                 for (j, g) in row.iter_mut().enumerate() {
-                    let number = if self.turned {
+                    let number = if self.reversed {
                         8 - 3 * i - j
                     } else {
                         3 * i + j

@@ -4,7 +4,7 @@ use pulp::{Simd, WithSimd};
 
 use super::planes::Planes;
 use super::transform::{both, of_gradient, of_source, to_filter};
-use super::{PRODUCTS, Squares};
+use super::{PRODUCTS, SQUARES, STRIPS, Squares};
 use crate::engine::cpu::isa::Isa;
 use crate::engine::cpu::layout::{LANES, padded, stride};
 use crate::engine::cpu::multiply::{Acc, outer, vectors};
@@ -38,9 +38,6 @@ impl WeightGradient<'_> {
         });
     }
 }
-
-/// Squares whose matrices are there at a time.
-const SQUARES: usize = 32;
 
 fn planes(squares: &Squares) -> (Planes, Planes) {
     (
@@ -77,14 +74,14 @@ impl WithSimd for Images<'_> {
             self.transform(simd, range.clone());
             let strips = stride(squares.result.channels) / LANES;
             for number in 0..PRODUCTS {
-                for strip in (0..strips).step_by(2) {
+                for strip in (0..strips).step_by(STRIPS) {
                     for channel in (0..squares.source.channels).step_by(8) {
                         let at = (range.len(), number, strip, channel);
                         match (S::F32_LANES, strips - strip) {
                             (16, 1) => self.tile::<S, 8, 1, 1>(simd, at),
                             (16, _) => self.tile::<S, 8, 2, 1>(simd, at),
                             (_, left) => {
-                                for strip in strip..strip + left.min(2) {
+                                for strip in strip..strip + left.min(STRIPS) {
                                     for channel in [channel, channel + 4] {
                                         let at = (range.len(), number, strip, channel);
                                         self.tile::<S, 4, 1, 2>(simd, at);
