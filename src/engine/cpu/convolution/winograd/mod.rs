@@ -87,7 +87,7 @@ impl Winograd {
         let squares = winograd.forward.count().max(winograd.backward.count());
         // A quarter more is what the transforms take.
         let fewer = PRODUCTS * squares * 5 < pairs * 4;
-        // Directly computed, a convolution leaves filters of taps that no pixel is under as they are.
+        // Filters are transposed without the taps that no pixel is under, and these read all of them.
         let all = down.into_iter().chain(over).all(|pixels| pixels > 0);
         (fewer && all).then_some(winograd)
     }
