@@ -100,6 +100,9 @@ fn a_pipe_and_no_color_get_no_escape_codes_and_who_forces_colors_gets_them() {
         &["inspect", text(&file)][..],
         &["diff", text(&before), text(&file)],
         &["track", text(&earlier), text(&before)],
+        &["model"],
+        &["model", "resnet20"],
+        &["model", "resnet20", "--plan"],
     ] {
         let shown = |variables: &[(&str, &str)]| {
             let mut command = command(args);

@@ -482,6 +482,7 @@ fn eval_measures_what_training_measured() {
     assert_eq!(ok_json(&by_hand)["top1"], found["top1"]);
     let shown = ok(&["eval", text(&ema), "--per-class"]);
     assert_eq!(shown.lines().count(), 12, "{shown}");
+    assert!(!shown.contains('\u{1b}'), "{shown}");
 }
 
 #[test]

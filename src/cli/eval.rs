@@ -57,10 +57,12 @@ pub(super) fn run(args: &EvalArgs) -> Result<()> {
             &to_csv(&found, classes).map_err(Error::io("write", file))?,
         )?;
     }
-    output::data(|out| match args.json {
-        true => writeln!(out, "{}", to_json(&found, classes)),
-        false => table(out, &weights, &found, args.per_class.then_some(classes)),
-    })
+    match args.json {
+        true => output::data(|out| writeln!(out, "{}", to_json(&found, classes))),
+        false => {
+            output::text(|out| table(out, &weights, &found, args.per_class.then_some(classes)))
+        }
+    }
 }
 
 fn table(
