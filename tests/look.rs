@@ -100,8 +100,11 @@ fn a_pipe_and_no_color_get_no_escape_codes_and_who_forces_colors_gets_them() {
         &["inspect", text(&file)][..],
         &["diff", text(&before), text(&file)],
         &["track", text(&earlier), text(&before)],
+        #[cfg(feature = "train")]
         &["model"],
+        #[cfg(feature = "train")]
         &["model", "resnet20"],
+        #[cfg(feature = "train")]
         &["model", "resnet20", "--plan"],
     ] {
         let shown = |variables: &[(&str, &str)]| {
