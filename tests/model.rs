@@ -181,6 +181,12 @@ fn the_bytes_of_a_plan_add_up() {
             "scratch",
         ];
         assert_eq!(parts.map(bytes).iter().sum::<u64>(), bytes("total"));
+        let args = ["--plan", "--batch", "3", "--json", "--threads"];
+        let threads = ["1", "3"].map(|threads| {
+            ok_json(&[&["model", name], &args[..], &[threads]].concat())["bytes"]["blocks"].as_u64()
+        });
+        let [one, three] = threads.map(Option::unwrap);
+        assert!(one > 0 && three == 3 * one, "{name}: {one} and {three}");
         let steps = plan["steps"].as_array().unwrap().iter();
         let mut unshared = plan["input"]["bytes"].as_u64().unwrap();
         for of in steps.map(|step| &step["output"]) {

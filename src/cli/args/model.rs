@@ -100,8 +100,7 @@ pub(crate) struct ModelArgs {
     #[arg(
         long,
         value_name = "N",
-        requires = "profile",
-        conflicts_with = "plan",
+        requires = "engine",
         help_heading = "On the engine"
     )]
     #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..=1024))]

@@ -39,9 +39,10 @@ pub(super) fn run(args: &ModelArgs) -> Result<()> {
         return compare(&graph, path, args);
     }
     let images = args.batch.unwrap_or(128);
+    let threads = args.threads.unwrap_or(0);
     if args.plan {
-        // Which threads and instructions run a plan makes no difference to it.
-        let mut engine = Cpu::new(graph, Isa::Portable, 1)?;
+        // Which instructions run a plan makes no difference to it.
+        let mut engine = Cpu::new(graph, Isa::Portable, threads)?;
         let report = engine.plan(images, !args.evaluate)?;
         return match args.json {
             true => json(&plan::to_json(engine.graph(), &report)),
@@ -50,7 +51,7 @@ pub(super) fn run(args: &ModelArgs) -> Result<()> {
     }
     if args.profile {
         let isa = args.isa.map_or_else(Isa::best, Isa::from);
-        let mut engine = Cpu::new(graph, isa, args.threads.unwrap_or(0))?;
+        let mut engine = Cpu::new(graph, isa, threads)?;
         let batches = args.steps.unwrap_or(10);
         let times = measure::measure(&mut engine, images, !args.evaluate, batches)?;
         return match args.json {

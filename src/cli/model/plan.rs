@@ -104,6 +104,14 @@ pub(super) fn render(graph: &Graph, plan: &PlanReport, width: usize) -> String {
             mib(row.value.bytes),
         );
     }
+    let backward = plan.segments.iter().filter(|segment| segment.backward);
+    let (all, backward) = (plan.segments.len(), backward.count());
+    let _ = writeln!(
+        out,
+        "{} forward and {backward} backward, {}",
+        plural(all - backward, "segment"),
+        plural(plan.tasks, "task")
+    );
     let left = shown + kind + output + layout + 3 - TOTAL - 1;
     for (name, note, bytes) in totals(plan) {
         let style = match name {
@@ -121,13 +129,7 @@ pub(super) fn render(graph: &Graph, plan: &PlanReport, width: usize) -> String {
 
 /// The parts of the memory, and all of it.
 fn totals(plan: &PlanReport) -> Vec<(&'static str, String, usize)> {
-    let backward = plan.segments.iter().filter(|segment| segment.backward);
-    let (all, backward) = (plan.segments.len(), backward.count());
-    let segments = format!(
-        "{} forward and {backward} backward, {}",
-        plural(all - backward, "segment"),
-        plural(plan.tasks, "task")
-    );
+    let blocks = format!("of images, for {}", plural(plan.threads, "thread"));
     let shared = format!("{} MiB if none were shared", mib(plan.unshared));
     let optimizer = match plan.slot {
         0 => "none",
@@ -135,7 +137,7 @@ fn totals(plan: &PlanReport) -> Vec<(&'static str, String, usize)> {
     };
     vec![
         ("all images", shared, plan.shared),
-        ("blocks", segments, plan.blocks),
+        ("blocks", blocks, plan.blocks),
         (
             "weights",
             "with running statistics".to_owned(),
@@ -173,6 +175,7 @@ pub(super) fn to_json(graph: &Graph, plan: &PlanReport) -> Value {
             "images": segment.images,
         })).collect::<Vec<Value>>(),
         "tasks": plan.tasks,
+        "threads": plan.threads,
         "bytes": {
             "shared": plan.shared,
             "blocks": plan.blocks,

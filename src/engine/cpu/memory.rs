@@ -1,4 +1,4 @@
-//! The memory of a task: where a value or gradient lies, and for how long.
+//! Memory: where a value or gradient lies, and for how long.
 
 use std::cmp::Reverse;
 use std::io;
@@ -49,14 +49,23 @@ impl Slot {
     pub(super) fn is_whole(&self) -> bool {
         self.kept || self.uses.is_some_and(|(first, last)| first.0 != last.0)
     }
+
+    /// Where a block of so many images lies in the memory for all of them, or in that for blocks.
+    pub(super) fn range(&self, images: usize, block: &Range<usize>) -> Range<usize> {
+        let (at, block) = match self.is_whole() {
+            true => (self.at * images, block.clone()),
+            false => (self.at, 0..block.len()),
+        };
+        at + block.start * self.len..at + block.end * self.len
+    }
 }
 
-/// How much memory a task needs, in numbers.
+/// How much memory is needed, in numbers.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Extent {
     /// For each image: what holds all images.
     pub(super) whole: usize,
-    /// In all: what holds those of a block.
+    /// For each thread: what holds those of a block.
     pub(super) near: usize,
 }
 
@@ -130,46 +139,64 @@ fn pack(mut tenants: Vec<Tenant<'_>>) -> usize {
 /// Numbers of a line of a cache: values begin where one does, so that no vector lies in two.
 const LINE: usize = 16;
 
-/// The values and gradients of a task.
+/// Numbers, 0 at first.
 #[derive(Debug)]
-pub(super) struct Memory {
-    bytes: MmapMut,
-    places: Places,
-}
+pub(super) struct Memory(MmapMut);
 
 impl Memory {
-    pub(super) fn new(extent: Extent, images: usize) -> io::Result<Memory> {
-        let numbers = images * extent.whole + extent.near;
+    pub(super) fn new(numbers: usize) -> io::Result<Memory> {
         let bytes = MmapMut::map_anon(numbers * size_of::<f32>())?;
         // Fewer pages are fewer places to look up; where there are no large ones, the small do.
         #[cfg(target_os = "linux")]
         let _ = bytes.advise(memmap2::Advice::HugePage);
-        Ok(Memory {
-            bytes,
-            places: Places {
-                images,
-                near: images * extent.whole,
-            },
-        })
+        Ok(Memory(bytes))
     }
 
+    pub(super) fn numbers(&self) -> &[f32] {
+        bytemuck::cast_slice(&self.0)
+    }
+
+    pub(super) fn numbers_mut(&mut self) -> &mut [f32] {
+        bytemuck::cast_slice_mut(&mut self.0)
+    }
+}
+
+/// Where the values and gradients of a task are while it runs.
+pub(super) struct Room<'a> {
+    /// Of the task.
+    pub(super) images: usize,
+    /// What holds all of them.
+    pub(super) whole: &'a mut [f32],
+    /// What holds those of a block.
+    pub(super) near: &'a mut [f32],
+}
+
+impl Room<'_> {
     /// A block's images in a slot.
     pub(super) fn get(&self, slot: &Slot, block: &Range<usize>) -> &[f32] {
-        let numbers: &[f32] = bytemuck::cast_slice(&self.bytes);
-        &numbers[self.places.of(slot, block)]
+        let range = slot.range(self.images, block);
+        match slot.is_whole() {
+            true => &self.whole[range],
+            false => &self.near[range],
+        }
     }
 
     /// The same to be written, while all else is read.
     pub(super) fn write(&mut self, slot: &Slot, block: &Range<usize>) -> (&mut [f32], Others<'_>) {
-        let range = self.places.of(slot, block);
-        let numbers: &mut [f32] = bytemuck::cast_slice_mut(&mut self.bytes);
-        let (before, rest) = numbers.split_at_mut(range.start);
+        let range = slot.range(self.images, block);
+        let (written, other) = match slot.is_whole() {
+            true => (&mut *self.whole, &*self.near),
+            false => (&mut *self.near, &*self.whole),
+        };
+        let (before, rest) = written.split_at_mut(range.start);
         let (target, after) = rest.split_at_mut(range.len());
         let others = Others {
+            images: self.images,
+            is_whole: slot.is_whole(),
             before,
             after,
             end: range.end,
-            places: self.places,
+            other,
         };
         (target, others)
     }
@@ -177,39 +204,28 @@ impl Memory {
 
 /// What is not being written.
 pub(super) struct Others<'a> {
+    images: usize,
+    /// Whether a slot that holds all images is being written.
+    is_whole: bool,
     before: &'a [f32],
     after: &'a [f32],
     /// Where what is being written ends.
     end: usize,
-    places: Places,
+    /// The memory in which nothing is being written.
+    other: &'a [f32],
 }
 
 impl<'a> Others<'a> {
-    /// As [`Memory::get`].
+    /// As [`Room::get`].
     pub(super) fn get(&self, slot: &Slot, block: &Range<usize>) -> &'a [f32] {
-        let range = self.places.of(slot, block);
+        let range = slot.range(self.images, block);
+        if slot.is_whole() != self.is_whole {
+            return &self.other[range];
+        }
         match range.start < self.end {
             true => &self.before[range],
             false => &self.after[range.start - self.end..range.end - self.end],
         }
-    }
-}
-
-/// Where a task's slots are.
-#[derive(Debug, Clone, Copy)]
-struct Places {
-    images: usize,
-    /// Where those of blocks begin.
-    near: usize,
-}
-
-impl Places {
-    fn of(&self, slot: &Slot, block: &Range<usize>) -> Range<usize> {
-        let (at, block) = match slot.is_whole() {
-            true => (slot.at * self.images, block.clone()),
-            false => (self.near + slot.at, 0..block.len()),
-        };
-        at + block.start * slot.len..at + block.end * slot.len
     }
 }
 

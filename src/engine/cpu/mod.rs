@@ -119,7 +119,8 @@ impl Cpu {
         if let Some(found) = found {
             return Ok(found);
         }
-        let plan = Plan::new(&self.graph, images, training).map_err(|err| {
+        let threads = self.threads();
+        let plan = Plan::new(&self.graph, images, training, threads).map_err(|err| {
             let reason = format!("no memory for a batch of {images} images: {err}");
             self.graph.error("memory", reason)
         })?;

@@ -1,6 +1,7 @@
 //! What runs for one batch size, and its memory: made once.
 
 use std::io;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use rayon::prelude::*;
@@ -14,7 +15,7 @@ use super::parameter::Parameter;
 use super::program::{Program, Work};
 use super::step::{self, Shared};
 use super::steps::{Kind, Step, frame, steps};
-use super::task::{Task, shares};
+use super::task::{Task, Workspace, shares};
 use crate::engine::Batch;
 use crate::net::{Graph, Op, Shape, TensorId};
 
@@ -27,9 +28,11 @@ pub(super) struct Plan {
     pub(super) layout: Images,
     pub(super) steps: Vec<Step>,
     pub(super) program: Program,
-    /// Memory of each task.
+    /// Memory of each task and thread.
     pub(super) extent: Extent,
     pub(super) tasks: Vec<Task>,
+    /// Of each thread that has a task to run.
+    pub(super) workspaces: Vec<Workspace>,
     /// Filters of a segment as it reads them.
     prepared: Vec<f32>,
     /// As many as the widest group has padded channels; never written.
@@ -41,7 +44,12 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn new(graph: &Graph, images: usize, training: bool) -> io::Result<Plan> {
+    pub(super) fn new(
+        graph: &Graph,
+        images: usize,
+        training: bool,
+        threads: usize,
+    ) -> io::Result<Plan> {
         let mut steps = steps(graph, images);
         let nodes = graph.nodes();
         moves::fold(&mut steps, nodes.len());
@@ -50,8 +58,11 @@ impl Plan {
         let share = shares(images).next().map_or(1, |share| share.len());
         let mut program = Program::new(&steps, layout, &shapes, share, training);
         let extent = assign(&mut program.slots, &program.segments);
-        let tasks = shares(images)
-            .map(|share| Task::new(share, extent, &program.segments, &steps, training));
+        let tasks =
+            shares(images).map(|share| Task::new(share, extent, &program.segments, steps.len()));
+        let tasks: Vec<Task> = tasks.collect::<io::Result<_>>()?;
+        let workspaces =
+            (0..threads.min(tasks.len())).map(|_| Workspace::new(extent, &steps, training));
         let prepared = program.segments.iter().map(|segment| segment.prepared);
         let zeros = steps.iter().map(|step| match &step.kind {
             Kind::Convolution(layer) => {
@@ -65,7 +76,8 @@ impl Plan {
             images,
             training,
             layout,
-            tasks: tasks.collect::<io::Result<_>>()?,
+            workspaces: workspaces.collect::<io::Result<_>>()?,
+            tasks,
             extent,
             prepared: vec![0.0; prepared.max().unwrap_or(0)],
             zeros: vec![0.0; zeros.max().unwrap_or(0)],
@@ -95,6 +107,11 @@ impl Plan {
                 .iter()
                 .sum::<usize>()
             + self.tasks.iter().map(Task::scratch).sum::<usize>()
+            + self
+                .workspaces
+                .iter()
+                .map(Workspace::scratch)
+                .sum::<usize>()
     }
 
     /// Computes the logits.
@@ -209,10 +226,14 @@ impl Plan {
             prepared: &self.prepared,
             seed,
         };
-        self.tasks
-            .par_iter_mut()
-            .with_max_len(1)
-            .for_each(|task| task.run(segment, &shared, backward));
+        let tasks = Mutex::new(self.tasks.iter_mut());
+        let next = || tasks.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let workspaces = self.workspaces.par_iter_mut().with_max_len(1);
+        workspaces.for_each(|workspace| {
+            while let Some(task) = next() {
+                task.run(segment, &shared, workspace, backward);
+            }
+        });
         for action in &segment.actions {
             let begin = Instant::now();
             let step = &mut self.steps[action.step];

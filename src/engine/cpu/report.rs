@@ -27,10 +27,12 @@ pub struct PlanReport {
     pub segments: Vec<PlannedSegment>,
     /// Parts that the batch is cut into; each goes through a segment on one thread.
     pub tasks: usize,
+    /// Threads that tasks run on.
+    pub threads: usize,
     /// Bytes of the memory for values and gradients of all images. Those share a place that live one
     /// after the other.
     pub shared: usize,
-    /// Bytes of that for blocks of images.
+    /// Bytes of that for blocks of images, which each thread has.
     pub blocks: usize,
     /// Bytes that all values and gradients would take if each had a place for all images.
     pub unshared: usize,
@@ -218,8 +220,9 @@ fn report(graph: &Graph, parameters: &[Parameter], plan: &Plan) -> PlanReport {
             })
             .collect(),
         tasks: plan.tasks.len(),
+        threads: plan.workspaces.len(),
         shared: images * plan.extent.whole * size_of::<f32>(),
-        blocks: plan.tasks.len() * plan.extent.near * size_of::<f32>(),
+        blocks: plan.workspaces.len() * plan.extent.near * size_of::<f32>(),
         unshared: unshared
             .map(|value| images * slots[value].len * size_of::<f32>())
             .sum(),

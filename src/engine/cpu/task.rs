@@ -4,7 +4,7 @@ use std::io;
 use std::ops::Range;
 use std::time::Instant;
 
-use super::memory::{Extent, Memory, Slot};
+use super::memory::{Extent, Memory, Room, Slot};
 use super::program::{Segment, Work};
 use super::step::{self, Shared};
 use super::steps::{Kind, Step};
@@ -15,6 +15,7 @@ use super::steps::{Kind, Step};
 pub(super) struct Task {
     /// Of the batch.
     pub(super) images: Range<usize>,
+    /// The slots that hold all of them.
     memory: Memory,
     /// For each normalisation that a segment sums for, two sums a channel.
     pub(super) sums: Vec<f64>,
@@ -22,8 +23,6 @@ pub(super) struct Task {
     pub(super) around: Vec<f32>,
     /// Gradients of filters and biases that a segment sums up.
     pub(super) parts: Vec<f32>,
-    /// What a step computes with.
-    scratch: Vec<f32>,
     /// Seconds that each step has taken so far, forward and backward.
     pub(super) seconds: Vec<(f64, f64)>,
 }
@@ -40,53 +39,78 @@ pub(super) fn shares(images: usize) -> impl Iterator<Item = Range<usize>> {
         .map(move |first| first..images.min(first + share))
 }
 
+/// What a thread computes in. Nothing in it outlives a segment of a task, so that it stays in the core's cache
+/// from task to task.
+#[derive(Debug)]
+pub(super) struct Workspace {
+    /// The slots that hold a block of images.
+    near: Memory,
+    /// What a step computes with.
+    scratch: Vec<f32>,
+}
+
+impl Workspace {
+    pub(super) fn new(extent: Extent, steps: &[Step], training: bool) -> io::Result<Workspace> {
+        let scratch = steps.iter().filter_map(|step| match &step.kind {
+            Kind::Convolution(layer) => layer.winograd.map(|winograd| winograd.scratch(training)),
+            _ => None,
+        });
+        Ok(Workspace {
+            near: Memory::new(extent.near)?,
+            scratch: vec![0.0; scratch.max().unwrap_or(0)],
+        })
+    }
+
+    /// Bytes of what steps compute with.
+    pub(super) fn scratch(&self) -> usize {
+        size_of_val(&self.scratch[..])
+    }
+}
+
 impl Task {
     pub(super) fn new(
         images: Range<usize>,
         extent: Extent,
         segments: &[Segment],
-        steps: &[Step],
-        training: bool,
+        steps: usize,
     ) -> io::Result<Task> {
         let most = |of: fn(&Segment) -> usize| segments.iter().map(of).max().unwrap_or(0);
         let sums = most(|segment| segment.sums);
-        let scratch = steps.iter().filter_map(|step| match &step.kind {
-            Kind::Convolution(layer) => layer.winograd.map(|winograd| winograd.scratch(training)),
-            _ => None,
-        });
         Ok(Task {
-            memory: Memory::new(extent, images.len())?,
+            memory: Memory::new(images.len() * extent.whole)?,
             images,
             sums: vec![0.0; sums],
             around: vec![0.0; sums / 2],
             parts: vec![0.0; most(|segment| segment.parts)],
-            scratch: vec![0.0; scratch.max().unwrap_or(0)],
-            seconds: vec![(0.0, 0.0); steps.len()],
+            seconds: vec![(0.0, 0.0); steps],
         })
     }
 
-    /// Bytes of what segments sum up, and steps compute with.
+    /// Bytes of what segments sum up.
     pub(super) fn scratch(&self) -> usize {
-        let singles = [&self.around, &self.parts, &self.scratch];
-        size_of_val(&self.sums[..])
-            + singles
-                .map(|all| size_of_val(&all[..]))
-                .iter()
-                .sum::<usize>()
+        size_of_val(&self.sums[..]) + size_of_val(&self.around[..]) + size_of_val(&self.parts[..])
     }
 
     /// All images of a slot that holds them.
     pub(super) fn whole(&self, slot: &Slot) -> &[f32] {
-        self.memory.get(slot, &(0..self.images.len()))
+        let images = self.images.len();
+        &self.memory.numbers()[slot.range(images, &(0..images))]
     }
 
     /// The same, to be written.
     pub(super) fn whole_mut(&mut self, slot: &Slot) -> &mut [f32] {
-        self.memory.write(slot, &(0..self.images.len())).0
+        let images = self.images.len();
+        &mut self.memory.numbers_mut()[slot.range(images, &(0..images))]
     }
 
     /// Takes all images through a segment.
-    pub(super) fn run(&mut self, segment: &Segment, shared: &Shared<'_>, backward: bool) {
+    pub(super) fn run(
+        &mut self,
+        segment: &Segment,
+        shared: &Shared<'_>,
+        workspace: &mut Workspace,
+        backward: bool,
+    ) {
         self.sums[..segment.sums].fill(0.0);
         self.parts[..segment.parts].fill(0.0);
         for first in (0..self.images.len()).step_by(segment.block) {
@@ -94,7 +118,7 @@ impl Task {
             for action in &segment.actions {
                 let begin = Instant::now();
                 let step = &shared.steps[action.step];
-                self.act(step, &action.work, shared, block.clone());
+                self.act(step, &action.work, shared, workspace, block.clone());
                 let seconds = &mut self.seconds[action.step];
                 let spent = begin.elapsed().as_secs_f64();
                 match backward {
@@ -105,26 +129,39 @@ impl Task {
         }
     }
 
-    fn act(&mut self, step: &Step, work: &Work, shared: &Shared<'_>, block: Range<usize>) {
+    fn act(
+        &mut self,
+        step: &Step,
+        work: &Work,
+        shared: &Shared<'_>,
+        workspace: &mut Workspace,
+        block: Range<usize>,
+    ) {
         let slot = |number: usize| &shared.slots[number];
+        let mut room = Room {
+            images: self.images.len(),
+            whole: self.memory.numbers_mut(),
+            near: workspace.near.numbers_mut(),
+        };
+        let scratch = &mut workspace.scratch[..];
         match *work {
             Work::Forward { ref x, y, filters } => {
                 let first = self.images.start + block.start;
-                let (y, others) = self.memory.write(slot(y), &block);
+                let (y, others) = room.write(slot(y), &block);
                 let x = |number: usize| others.get(slot(x[number]), &block);
                 let forward = step::Forward {
                     step,
                     first,
                     filters,
                 };
-                forward.run(shared, x, y, &mut self.scratch);
+                forward.run(shared, x, y, scratch);
             }
             Work::Moments { x, at } => {
                 let Kind::Norm { normal, .. } = &step.kind else {
                     return;
                 };
                 let stride = normal.mean.len();
-                let x = self.memory.get(slot(x), &block);
+                let x = room.get(slot(x), &block);
                 let around = &mut self.around[at / 2..][..stride];
                 if block.start == 0 {
                     around.copy_from_slice(&x[..stride]);
@@ -140,16 +177,16 @@ impl Task {
                     return;
                 };
                 let sums = &mut self.sums[at..][..2 * normal.mean.len()];
-                let (dy, others) = self.memory.write(slot(dy), &block);
+                let (dy, others) = room.write(slot(dy), &block);
                 let x = others.get(slot(x), &block);
                 normal.gradients((shared.isa, *function), x, dy, sums);
             }
             Work::Weight { x, dy, at, bias } => {
-                let get = |number: usize| self.memory.get(slot(number), &block);
+                let get = |number: usize| room.get(slot(number), &block);
                 let (x, dy) = (get(x), get(dy));
                 if let Some(at) = at {
                     let dw = &mut self.parts[at..];
-                    step::weight(step, shared, (x, dy), dw, &mut self.scratch);
+                    step::weight(step, shared, (x, dy), dw, scratch);
                 }
                 if let Some(at) = bias {
                     step::bias(step, dy, &mut self.parts[at..]);
@@ -165,7 +202,7 @@ impl Task {
                     let Some(target) = target else {
                         continue;
                     };
-                    let (dx, others) = self.memory.write(slot(target.slot), &block);
+                    let (dx, others) = room.write(slot(target.slot), &block);
                     let value = |number: usize| others.get(slot(values[number]), &block);
                     if target.slot == dy {
                         step::backward_in_place(step, shared, value, dx, target.add);
@@ -178,7 +215,7 @@ impl Task {
                         dy: others.get(slot(dy), &block),
                         input: number,
                     };
-                    backward.run(shared, value, (dx, target.add), &mut self.scratch);
+                    backward.run(shared, value, (dx, target.add), scratch);
                 }
             }
         }
