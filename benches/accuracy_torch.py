@@ -103,7 +103,7 @@ def main():
             found.append(train(options, int(seed)))
             print(f"{name}, seed {seed}: {found[-1]:.2f} %", flush=True)
         spread = f", standard deviation {statistics.stdev(found):.2f}" if len(found) > 1 else ""
-        print(f"{name}: {len(found)} seeds, mean {statistics.mean(found):.2f} %{spread}, {min(found):.2f} to {max(found):.2f}", flush=True)
+        print(f"{name}, runs: {len(found)}, mean {statistics.mean(found):.2f} %{spread}, {min(found):.2f} to {max(found):.2f}", flush=True)
 
 
 if __name__ == "__main__":
