@@ -117,7 +117,7 @@ pub(crate) struct ExamineArgs {
     pub(crate) network: NetworkArgs,
 }
 
-/// What computes. It decides nothing but the time.
+/// What computes. It decides the time and the memory, and no bit of what comes out.
 #[derive(Debug, Args)]
 pub(crate) struct MachineArgs {
     /// What computes: auto, cpu

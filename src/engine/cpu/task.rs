@@ -1,4 +1,4 @@
-//! A share of a batch: its images' memory, and how they go through a segment.
+//! A share of a batch: its images' memory, what a thread computes in, and how images go through a segment.
 
 use std::io;
 use std::ops::Range;
@@ -93,12 +93,14 @@ impl Task {
 
     /// All images of a slot that holds them.
     pub(super) fn whole(&self, slot: &Slot) -> &[f32] {
+        debug_assert!(slot.is_whole());
         let images = self.images.len();
         &self.memory.numbers()[slot.range(images, &(0..images))]
     }
 
     /// The same, to be written.
     pub(super) fn whole_mut(&mut self, slot: &Slot) -> &mut [f32] {
+        debug_assert!(slot.is_whole());
         let images = self.images.len();
         &mut self.memory.numbers_mut()[slot.range(images, &(0..images))]
     }
