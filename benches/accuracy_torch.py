@@ -58,7 +58,7 @@ def pytorch(options, seed):
     network = torchvision.models.get_model(options.model, weights=None, num_classes=100).to(memory_format=torch.channels_last)
     compiled = torch.compile(network) if options.compile else network
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
-    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [int(epoch) for epoch in options.milestones.split(",")], 0.2)
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, options.milestones, 0.2)
     for _ in range(options.epochs):
         network.train()
         for numbers in torch.randperm(len(images)).split(128):
@@ -79,10 +79,18 @@ def ours(options, seed):
     """The same of `ckpt-regen train`."""
     with tempfile.TemporaryDirectory() as out:
         command = [PROGRAM, "train", "--model", options.model, "--data", str(options.data), "--recipe", "cifar"]
-        command += ["--epochs", str(options.epochs), "--milestones", options.milestones, "--seed", str(seed)]
+        command += ["--epochs", str(options.epochs), "--milestones", ",".join(map(str, options.milestones)), "--seed", str(seed)]
         command += ["--threads", str(options.threads), "--out", f"{out}/run"]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        status = subprocess.run(command, stdout=subprocess.DEVNULL).returncode
+        if status != 0:
+            # It has said what is wrong.
+            raise SystemExit(status)
         return json.loads(Path(out, "run", "metrics.jsonl").read_text().splitlines()[-1])["test_top1"]
+
+
+def numbers(text):
+    """Numbers with commas between them."""
+    return [int(number) for number in text.split(",")]
 
 
 def main():
@@ -90,17 +98,17 @@ def main():
     parser.add_argument("data", type=Path, metavar="CIFAR")
     parser.add_argument("--model", default="shufflenet_v2_x1_0")
     parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--milestones", default="3,6,8")
-    parser.add_argument("--seeds", default="0,1,2", help="PyTorch's")
-    parser.add_argument("--ours", default="0,1,2", help="those of ckpt-regen")
+    parser.add_argument("--milestones", type=numbers, default="3,6,8")
+    parser.add_argument("--seeds", type=numbers, default="0,1,2", help="PyTorch's")
+    parser.add_argument("--ours", type=numbers, default="0,1,2", help="those of ckpt-regen")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--compile", action="store_true", help="PyTorch by torch.compile")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     for name, train, seeds in (("ckpt-regen", ours, options.ours), ("PyTorch", pytorch, options.seeds)):
         found = []
-        for seed in seeds.split(","):
-            found.append(train(options, int(seed)))
+        for seed in seeds:
+            found.append(train(options, seed))
             print(f"{name}, seed {seed}: {found[-1]:.2f} %", flush=True)
         spread = f", standard deviation {statistics.stdev(found):.2f}" if len(found) > 1 else ""
         print(f"{name}, runs: {len(found)}, mean {statistics.mean(found):.2f} %{spread}, {min(found):.2f} to {max(found):.2f}", flush=True)

@@ -89,7 +89,7 @@ impl<F: FnMut()> WithSimd for Loops<F> {
 }
 
 /// Fetches the line of memory four pages behind a vector that is being read, for when the rows from there on are.
-/// The processor does so by itself, but not past the end of a page.
+/// The processor does so by itself, but, as it seems, not past the end of a page.
 #[inline(always)]
 pub(super) fn fetch_ahead<S: Simd>(simd: S, vector: &S::f32s) {
     #[cfg(target_arch = "x86_64")]
