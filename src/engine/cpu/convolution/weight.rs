@@ -58,7 +58,7 @@ impl WeightGradient<'_> {
 /// Strips that are computed at once: none of another group.
 fn width(filters: &Filters) -> usize {
     match filters.strips() {
-        strips if filters.groups == 1 => strips.div_ceil(strips.div_ceil(2).max(2)),
+        strips if filters.groups == 1 => strips.min(2),
         strips => [2, 1]
             .into_iter()
             .find(|width| strips % width == 0)
@@ -87,31 +87,36 @@ impl WithSimd for Products<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        let mut pairs = [(0, 0); ROWS];
+        let mut runs = [Run::default(); ROWS];
         let lines = (ROWS / self.g.output.width).max(1);
-        let (x, dy) = (self.g.input.stride, stride(self.g.output.channels));
-        let steps = (self.walk.stride.1 * x, dy);
+        let steps = self.steps();
         for first in (0..self.lines).step_by(lines) {
             let block = first..self.lines.min(first + lines);
             for tap in &self.walk.taps {
-                let mut count = 0;
+                let (mut count, mut rows) = (0, 0);
                 for line in block.clone() {
-                    let (mut pair, mut len) = self.under(tap, line);
+                    let ((mut x, mut dy), mut len) = self.under(tap, line);
                     while len > 0 {
-                        let next = &mut pairs[count..ROWS.min(count + len)];
-                        for (number, next) in next.iter_mut().enumerate() {
-                            *next = (pair.0 + number * steps.0, pair.1 + number * steps.1);
+                        let taken = len.min(ROWS - rows);
+                        let next = |run: &Run| {
+                            (run.x + run.len * steps.0, run.dy + run.len * steps.1) == (x, dy)
+                        };
+                        match runs[..count].last_mut() {
+                            Some(last) if next(last) => last.len += taken,
+                            _ => {
+                                runs[count] = Run { x, dy, len: taken };
+                                count += 1;
+                            }
                         }
-                        let taken = next.len();
-                        pair = (pair.0 + taken * steps.0, pair.1 + taken * steps.1);
-                        (count, len) = (count + taken, len - taken);
-                        if count == ROWS {
-                            self.block::<S>(simd, tap, &pairs);
-                            count = 0;
+                        (x, dy) = (x + taken * steps.0, dy + taken * steps.1);
+                        (rows, len) = (rows + taken, len - taken);
+                        if rows == ROWS {
+                            self.block::<S>(simd, tap, &runs[..count]);
+                            (count, rows) = (0, 0);
                         }
                     }
                 }
-                self.block::<S>(simd, tap, &pairs[..count]);
+                self.block::<S>(simd, tap, &runs[..count]);
             }
         }
     }
@@ -120,7 +125,22 @@ impl WithSimd for Products<'_> {
 /// Rows that are gone through while they are near.
 const ROWS: usize = 64;
 
+/// Pixels that lie at equal distances from each other, in x and in dy.
+#[derive(Debug, Clone, Copy, Default)]
+struct Run {
+    x: usize,
+    dy: usize,
+    len: usize,
+}
+
 impl Products<'_> {
+    /// From one pixel of a line to the next, in x and in dy.
+    #[inline(always)]
+    fn steps(&self) -> (usize, usize) {
+        let (input, output) = (self.g.input, self.g.output);
+        (self.walk.stride.1 * input.stride, stride(output.channels))
+    }
+
     /// Where x and dy begin at the first pixel of a line whose tap is inside, and how many are.
     #[inline(always)]
     fn under(&self, tap: &Tap, line: usize) -> ((usize, usize), usize) {
@@ -145,8 +165,8 @@ impl Products<'_> {
     }
 
     #[inline(always)]
-    fn block<S: Simd>(&mut self, simd: S, tap: &Tap, pairs: &[(usize, usize)]) {
-        if pairs.is_empty() {
+    fn block<S: Simd>(&mut self, simd: S, tap: &Tap, runs: &[Run]) {
+        if runs.is_empty() {
             return;
         }
         let strips = self.dw.len() / self.filters.strip();
@@ -154,13 +174,13 @@ impl Products<'_> {
         while first < self.filters.from {
             let few = self.filters.from - first <= 4;
             match (S::F32_LANES, strips, few) {
-                (16, 1, true) => self.tile::<S, 4, 1, 1>(simd, tap, pairs, first, 0),
-                (16, 2, true) => self.tile::<S, 4, 2, 1>(simd, tap, pairs, first, 0),
-                (16, 1, false) => self.tile::<S, 8, 1, 1>(simd, tap, pairs, first, 0),
-                (16, 2, false) => self.tile::<S, 8, 2, 1>(simd, tap, pairs, first, 0),
+                (16, 1, true) => self.tile::<S, 4, 1, 1>(simd, tap, runs, first, 0),
+                (16, 2, true) => self.tile::<S, 4, 2, 1>(simd, tap, runs, first, 0),
+                (16, 1, false) => self.tile::<S, 8, 1, 1>(simd, tap, runs, first, 0),
+                (16, 2, false) => self.tile::<S, 8, 2, 1>(simd, tap, runs, first, 0),
                 _ => {
                     for strip in 0..strips {
-                        self.tile::<S, 4, 1, 2>(simd, tap, pairs, first, strip);
+                        self.tile::<S, 4, 1, 2>(simd, tap, runs, first, strip);
                     }
                 }
             }
@@ -174,62 +194,61 @@ impl Products<'_> {
         &mut self,
         simd: S,
         tap: &Tap,
-        pairs: &[(usize, usize)],
+        runs: &[Run],
         first: usize,
         strip: usize,
     ) {
         let mut acc: Acc<S, MR, NS, V> = [[[simd.splat_f32s(0.0); V]; NS]; MR];
         let (a, b) = (self.channels.0 + first, self.channels.1 + strip * LANES);
-        // Behind the last channels of the last pixel there may be fewer numbers than a tile has.
-        let whole = pairs.partition_point(|(x, dy)| {
-            x + a + MR <= self.x.len() && dy + b + NS * LANES <= self.dy.len()
-        });
-        let (pairs, rest) = pairs.split_at(whole);
-        let (left, right) = (&self.x[a..], &self.dy[b..]);
-        for (x, dy) in pairs {
-            let (x, dy) = (&left[*x..][..MR], &right[*dy..][..NS * LANES]);
-            if let (Some(x), Some(dy)) = (x.first_chunk(), vectors::<S, V>(dy).first_chunk()) {
-                outer::<S, MR, NS, V>(simd, &mut acc, x, dy);
-            }
-        }
-        for (x, dy) in rest {
-            let (x, dy) = (&self.x[x + a..], &self.dy[dy + b..]);
-            let (mut left, mut right) = ([0.0; MR], [[0.0; LANES]; NS]);
-            let (count, columns) = (x.len().min(MR), dy.len().min(NS * LANES));
-            left[..count].copy_from_slice(&x[..count]);
-            right.as_flattened_mut()[..columns].copy_from_slice(&dy[..columns]);
-            if let Some(dy) = vectors::<S, V>(right.as_flattened()).first_chunk() {
-                outer::<S, MR, NS, V>(simd, &mut acc, &left, dy);
-            }
-        }
-        let rows = MR.min(self.filters.from - first);
-        let at = strip * self.filters.strip() + (tap.number * self.filters.from + first) * LANES;
-        let columns = self.filters.to - (self.strip + strip) * LANES;
-        if rows == MR && columns >= NS * LANES {
-            for column in 0..NS {
-                let dw = &mut self.dw[at + column * self.filters.strip()..][..MR * LANES];
-                let (dw, _) = S::as_mut_simd_f32s(dw);
-                for (dw, acc) in dw.as_chunks_mut::<V>().0.iter_mut().zip(&acc) {
-                    for (dw, acc) in dw.iter_mut().zip(&acc[column]) {
-                        *dw = simd.add_f32s(*dw, *acc);
-                    }
+        let steps = self.steps();
+        for run in runs {
+            let (x, dy) = (&self.x[run.x + a..], &self.dy[run.dy + b..]);
+            let rows = x.chunks_exact(steps.0).zip(dy.chunks_exact(steps.1));
+            let mut whole = 0;
+            for (x, dy) in rows.take(run.len) {
+                if let (Some(x), Some(dy)) = (x.first_chunk(), vectors::<S, V>(dy).first_chunk()) {
+                    outer::<S, MR, NS, V>(simd, &mut acc, x, dy);
+                    whole += 1;
                 }
             }
-            return;
+            // Behind the last channels of the last pixel there may be fewer numbers than a tile has.
+            for row in whole..run.len {
+                let (x, dy) = (&x[row * steps.0..], &dy[row * steps.1..]);
+                let (mut left, mut right) = ([0.0; MR], [[0.0; LANES]; NS]);
+                let (count, columns) = (x.len().min(MR), dy.len().min(NS * LANES));
+                left[..count].copy_from_slice(&x[..count]);
+                right.as_flattened_mut()[..columns].copy_from_slice(&dy[..columns]);
+                if let Some(dy) = vectors::<S, V>(right.as_flattened()).first_chunk() {
+                    outer::<S, MR, NS, V>(simd, &mut acc, &left, dy);
+                }
+            }
         }
-        // Through memory: indexed by what is not known here, the sums would not stay in registers.
-        let mut sums = [[[0.0; LANES]; NS]; MR];
-        let (to, _) = S::as_mut_simd_f32s(sums.as_flattened_mut().as_flattened_mut());
-        let flat = acc.as_flattened().as_flattened();
-        to.iter_mut().zip(flat).for_each(|(to, acc)| *to = *acc);
+        // Past the last channel of a group lies another group, or padding.
+        let columns = self.filters.to - (self.strip + strip) * LANES;
+        if columns < NS * LANES {
+            let mut counted = [[0.0; LANES]; NS];
+            counted.as_flattened_mut()[..columns].fill(1.0);
+            let counted = vectors::<S, V>(counted.as_flattened());
+            let zero = simd.splat_f32s(0.0);
+            for acc in &mut acc {
+                let counted = counted.as_flattened().iter();
+                for (acc, counted) in acc.as_flattened_mut().iter_mut().zip(counted) {
+                    let counts = simd.less_than_f32s(zero, *counted);
+                    *acc = simd.select_f32s(counts, *acc, zero);
+                }
+            }
+        }
+        let rows = self.filters.from - first;
+        let at = strip * self.filters.strip() + (tap.number * self.filters.from + first) * LANES;
         for column in 0..NS {
-            // Past the last channel lies another group, or padding.
-            let channel = (self.strip + strip + column) * LANES;
-            let width = self.filters.to.saturating_sub(channel).min(LANES);
-            let dw = &mut self.dw[at + column * self.filters.strip()..][..rows * LANES];
-            for (dw, sums) in dw.as_chunks_mut::<LANES>().0.iter_mut().zip(&sums) {
-                for (dw, sum) in dw[..width].iter_mut().zip(&sums[column]) {
-                    *dw += sum;
+            let dw = &mut self.dw[at + column * self.filters.strip()..];
+            let (dw, _) = S::as_mut_simd_f32s(&mut dw[..rows.min(MR) * LANES]);
+            let (dw, _) = dw.as_chunks_mut::<V>();
+            for i in 0..MR {
+                if i < rows {
+                    for (dw, acc) in dw[i].iter_mut().zip(&acc[i][column]) {
+                        *dw = simd.add_f32s(*dw, *acc);
+                    }
                 }
             }
         }
