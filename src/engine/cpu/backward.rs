@@ -119,7 +119,7 @@ impl Builder<'_> {
             self.slots[x].keep();
             self.slots[dy].keep();
         }
-        let channels = layer.geometry.output.channels;
+        let channels = stride(layer.geometry.output.channels);
         self.push(number, &[x, dy], false, |segment| Work::Weight {
             x,
             dy,

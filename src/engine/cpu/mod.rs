@@ -12,6 +12,7 @@ mod depthwise;
 mod elementwise;
 mod isa;
 mod layout;
+mod lines;
 mod max_pool;
 mod memory;
 mod mix;
@@ -41,6 +42,7 @@ use super::optimizer::Rates;
 use super::{Batch, Engine, Outcome, Part, Training, Update, loss};
 use crate::error::Result;
 use crate::net::{Graph, TensorId};
+use lines::Lines;
 use parameter::Parameter;
 use plan::Plan;
 
@@ -228,7 +230,9 @@ impl Engine for Cpu {
                     return 0.0;
                 }
                 for slot in kept.slots.iter_mut().take(update.optimizer.slots()) {
-                    slot.resize(kept.value.len(), 0.0);
+                    if slot.is_empty() {
+                        *slot = Lines::new(kept.value.len());
+                    }
                 }
                 let rates = Rates {
                     learning: update.learning_rate,

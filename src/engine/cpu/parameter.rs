@@ -5,6 +5,7 @@ use crate::net::{Graph, Kind, Op};
 
 use super::convolution::Filters;
 use super::layout::stride;
+use super::lines::Lines;
 
 /// A tensor with what training keeps of it, all in one layout.
 #[derive(Debug, Default)]
@@ -13,10 +14,10 @@ pub(super) struct Parameter {
     /// Numbers in the state dict, which has no padding.
     len: usize,
     /// Empty for a count.
-    pub(super) value: Vec<f32>,
+    pub(super) value: Lines,
     /// Empty for what is not trained; so are the slots.
-    pub(super) gradient: Vec<f32>,
-    pub(super) slots: [Vec<f32>; 2],
+    pub(super) gradient: Lines,
+    pub(super) slots: [Lines; 2],
     pub(super) count: u64,
 }
 
@@ -98,8 +99,8 @@ impl Parameter {
         let parameter = |(spec, layout): (&crate::net::TensorSpec, Option<Layout>)| {
             let layout = layout.unwrap_or_default();
             let zeros = |wanted| match wanted {
-                true => vec![0.0; layout.len(spec.len())],
-                false => Vec::new(),
+                true => Lines::new(layout.len(spec.len())),
+                false => Lines::default(),
             };
             Parameter {
                 layout,
@@ -120,21 +121,20 @@ impl Parameter {
     }
 
     /// Puts the numbers of a state dict where they are kept.
-    pub(super) fn take(&mut self, values: &[f64], part: impl FnOnce(&mut Self) -> &mut Vec<f32>) {
+    pub(super) fn take(&mut self, values: &[f64], part: impl FnOnce(&mut Self) -> &mut Lines) {
         let (layout, len) = (self.layout, self.layout.len(self.len));
         let kept = part(self);
-        kept.clear();
-        kept.resize(len, 0.0);
+        *kept = Lines::new(len);
         for (at, value) in values.iter().enumerate() {
             kept[layout.place(at)] = *value as f32;
         }
     }
 
-    pub(super) fn value(&mut self) -> &mut Vec<f32> {
+    pub(super) fn value(&mut self) -> &mut Lines {
         &mut self.value
     }
 
-    pub(super) fn gradient(&mut self) -> &mut Vec<f32> {
+    pub(super) fn gradient(&mut self) -> &mut Lines {
         &mut self.gradient
     }
 }

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use super::convolution::winograd;
 use super::isa::Isa;
 use super::layout::{self, Images, LANES};
+use super::lines::Lines;
 use super::memory::{Extent, Slot, assign};
 use super::moves;
 use super::parameter::Parameter;
@@ -34,7 +35,7 @@ pub(super) struct Plan {
     /// Of each thread that has a task to run.
     pub(super) workspaces: Vec<Workspace>,
     /// Filters of a segment as it reads them.
-    prepared: Vec<f32>,
+    prepared: Lines,
     /// As many as the widest group has padded channels; never written.
     zeros: Vec<f32>,
     pub(super) logits: Vec<f32>,
@@ -79,7 +80,7 @@ impl Plan {
             workspaces: workspaces.collect::<io::Result<_>>()?,
             tasks,
             extent,
-            prepared: vec![0.0; prepared.max().unwrap_or(0)],
+            prepared: Lines::new(prepared.max().unwrap_or(0)),
             zeros: vec![0.0; zeros.max().unwrap_or(0)],
             logits_gradient: logits.clone(),
             logits,
@@ -96,7 +97,7 @@ impl Plan {
             _ => 0,
         });
         let shared = [
-            &self.prepared,
+            &self.prepared[..],
             &self.zeros,
             &self.logits,
             &self.logits_gradient,

@@ -4,6 +4,7 @@ use std::io;
 use std::ops::Range;
 use std::time::Instant;
 
+use super::lines::Lines;
 use super::memory::{Extent, Memory, Room, Slot};
 use super::program::{Segment, Work};
 use super::step::{self, Shared};
@@ -22,7 +23,7 @@ pub(super) struct Task {
     /// Half as long: around which numbers the first of them are taken.
     pub(super) around: Vec<f32>,
     /// Gradients of filters and biases that a segment sums up.
-    pub(super) parts: Vec<f32>,
+    pub(super) parts: Lines,
     /// Seconds that each step has taken so far, forward and backward.
     pub(super) seconds: Vec<(f64, f64)>,
 }
@@ -81,7 +82,7 @@ impl Task {
             images,
             sums: vec![0.0; sums],
             around: vec![0.0; sums / 2],
-            parts: vec![0.0; most(|segment| segment.parts)],
+            parts: Lines::new(most(|segment| segment.parts)),
             seconds: vec![(0.0, 0.0); steps],
         })
     }
