@@ -3,7 +3,7 @@
 use pulp::{Simd, WithSimd};
 
 use super::convolution::{Tap, Walk};
-use super::isa::Isa;
+use super::isa::{Isa, fetch_place};
 use super::layout::{padded, stride};
 use super::multiply::multiply_add;
 use crate::net::Shape;
@@ -111,8 +111,16 @@ impl Gather<'_> {
     ) {
         let (source, _) = S::as_simd_f32s(self.source);
         let (filters, _) = S::as_simd_f32s(self.filters);
-        let (result, _) = S::as_mut_simd_f32s(self.result);
         let steps = run.steps;
+        let at = run.at + first * steps.1 + channel;
+        // What is written after the next pixels.
+        for i in 0..N {
+            for c in 0..C {
+                let place = at + (2 * N + i) * steps.1 + c;
+                fetch_place(simd, self.result, place * S::F32_LANES);
+            }
+        }
+        let (result, _) = S::as_mut_simd_f32s(self.result);
         let from = first * steps.0 + channel;
         let mut acc = [[simd.splat_f32s(0.0); C]; N];
         for (filter, at) in run.seen {
@@ -125,7 +133,6 @@ impl Gather<'_> {
                 }
             }
         }
-        let at = run.at + first * steps.1 + channel;
         let to = &mut result[at..][..(N - 1) * steps.1 + C];
         for (i, acc) in acc.into_iter().enumerate() {
             let to = &mut to[i * steps.1..][..C];

@@ -92,18 +92,30 @@ impl<F: FnMut()> WithSimd for Loops<F> {
 /// The processor does so by itself, but, as it seems, not past the end of a page.
 #[inline(always)]
 pub(super) fn fetch_ahead<S: Simd>(simd: S, vector: &S::f32s) {
+    const AHEAD: usize = 16 << 10;
+    let vector = std::ptr::from_ref(vector).cast::<i8>();
+    fetch(simd, vector.wrapping_add(AHEAD));
+}
+
+/// Fetches the line of memory at a place in numbers that will be written, or in what lies behind them.
+#[inline(always)]
+pub(super) fn fetch_place<S: Simd>(simd: S, numbers: &[f32], place: usize) {
+    fetch(simd, numbers.as_ptr().wrapping_add(place).cast());
+}
+
+/// Only asks for it: any place will do.
+#[inline(always)]
+fn fetch<S: Simd>(simd: S, place: *const i8) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::_MM_HINT_T0;
-        const AHEAD: usize = 16 << 10;
-        let line = std::ptr::from_ref(vector).cast::<i8>().wrapping_add(AHEAD);
         let simd: &dyn Any = &simd;
         if let Some(simd) = simd.downcast_ref::<pulp::x86::V4>() {
-            simd.sse._mm_prefetch::<_MM_HINT_T0>(line);
+            simd.sse._mm_prefetch::<_MM_HINT_T0>(place);
         } else if let Some(simd) = simd.downcast_ref::<pulp::x86::V3>() {
-            simd.sse._mm_prefetch::<_MM_HINT_T0>(line);
+            simd.sse._mm_prefetch::<_MM_HINT_T0>(place);
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (simd, vector);
+    let _ = (simd, place);
 }

@@ -3,7 +3,7 @@
 use pulp::{Simd, WithSimd};
 
 use super::{Tap, Walk};
-use crate::engine::cpu::isa::Isa;
+use crate::engine::cpu::isa::{Isa, fetch_place};
 use crate::engine::cpu::layout::{LANES, Plane, padded, stride};
 use crate::engine::cpu::multiply::{Acc, rows_by_strips, vectors};
 use crate::net::Shape;
@@ -41,6 +41,9 @@ impl Gather<'_> {
 const BLOCK: usize = 128;
 /// Rows of the filters that a block goes through at once.
 const DEPTH: usize = 2048;
+/// Bytes of filters of which all strips are gone through for some rows before the next rows are: half of the
+/// first cache.
+const FEW: usize = 24 << 10;
 /// Pixels of a map up to which rows go image by image for a pixel, and not pixel by pixel for an image:
 /// a tile's rows then see the same taps, and those in the padding are left out.
 const SMALL: usize = 64;
@@ -124,32 +127,47 @@ impl Images<'_> {
         let strips = to.div_ceil(LANES);
         let len = walk.kernel * self.depth() * LANES;
         let filters = &self.gather.filters[group * strips * len..][..strips * len];
-        let mut strip = 0;
-        while strip < strips {
-            let width = match (S::F32_LANES, strips - strip) {
-                (16, 1) => 1,
-                (16, _) => 2,
-                _ => 1,
-            };
-            let part = Part {
-                gather: self.gather,
-                taps,
-                add,
-                group,
-                strip,
-                filters: &filters[strip * len..][..width * len],
-            };
-            for (number, rows) in block.chunks_exact(MR).enumerate() {
+        // Small filters stay in the first cache: then rows are read, and written, once.
+        let near = match size_of_val(filters) <= FEW {
+            true => strips,
+            false => 2,
+        };
+        for first in (0..strips).step_by(near) {
+            let end = strips.min(first + near);
+            let tiles = || block.chunks_exact(MR);
+            for (number, rows) in tiles().enumerate() {
                 let Some(rows) = rows.first_chunk() else {
                     continue;
                 };
                 let count = MR.min(filled - number * MR);
-                match width {
-                    1 => part.tile::<S, MR, 1, V>(simd, rows, count, self.result),
-                    _ => part.tile::<S, MR, 2, V>(simd, rows, count, self.result),
+                let mut strip = first;
+                while strip < end {
+                    let width = match (S::F32_LANES, end - strip) {
+                        (16, 2..) => 2,
+                        _ => 1,
+                    };
+                    // A store waits for memory longer than a tile takes.
+                    for row in tiles().nth(number + 1).into_iter().flatten() {
+                        for strip in strip..strip + width {
+                            let place = row.to + group * to + strip * LANES;
+                            fetch_place(simd, self.result, place);
+                        }
+                    }
+                    let part = Part {
+                        gather: self.gather,
+                        taps,
+                        add,
+                        group,
+                        strip,
+                        filters: &filters[strip * len..][..width * len],
+                    };
+                    match width {
+                        1 => part.tile::<S, MR, 1, V>(simd, rows, count, self.result),
+                        _ => part.tile::<S, MR, 2, V>(simd, rows, count, self.result),
+                    }
+                    strip += width;
                 }
             }
-            strip += width;
         }
     }
 }
