@@ -2,27 +2,27 @@
 
 use std::ops::{Deref, DerefMut};
 
-use bytemuck::{Pod, Zeroable};
-
 use super::layout::LANES;
 
-/// So many numbers; the last line is filled up with zeros.
+/// So many numbers.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
-    lines: Vec<Line>,
+    /// With room for a beginning at any place of a line.
+    numbers: Vec<f32>,
+    begin: usize,
     len: usize,
 }
 
-/// A line of the cache: one vector of the widest kind.
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-#[repr(C, align(64))]
-struct Line([f32; LANES]);
+/// Bytes of a line, and of a vector of the widest kind.
+const LINE: usize = LANES * size_of::<f32>();
 
 impl Lines {
-    /// Zeros.
+    /// Zeros, whose memory is not touched yet.
     pub(super) fn new(len: usize) -> Lines {
+        let numbers = vec![0.0_f32; len + LANES];
         Lines {
-            lines: vec![Line([0.0; LANES]); len.div_ceil(LANES)],
+            begin: numbers.as_ptr().align_offset(LINE),
+            numbers,
             len,
         }
     }
@@ -32,13 +32,13 @@ impl Deref for Lines {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        &bytemuck::cast_slice(&self.lines)[..self.len]
+        &self.numbers[self.begin..][..self.len]
     }
 }
 
 impl DerefMut for Lines {
     fn deref_mut(&mut self) -> &mut [f32] {
-        &mut bytemuck::cast_slice_mut(&mut self.lines)[..self.len]
+        &mut self.numbers[self.begin..][..self.len]
     }
 }
 
@@ -48,12 +48,12 @@ mod tests {
 
     #[test]
     fn numbers_are_as_many_as_asked_for_and_begin_where_a_line_does() {
-        for len in [0, 1, 15, 16, 17, 1000] {
+        for len in [0, 1, 15, 16, 17, 1000, 100_000] {
             let mut lines = Lines::new(len);
             assert_eq!(*lines, vec![0.0; len]);
-            assert_eq!(lines.as_ptr().addr() % 64, 0);
+            assert_eq!(lines.as_ptr().addr() % LINE, 0);
             lines.fill(1.0);
-            assert_eq!(lines.iter().sum::<f32>(), len as f32);
+            assert_eq!(lines.iter().map(|x| f64::from(*x)).sum::<f64>(), len as f64);
         }
     }
 }

@@ -41,8 +41,8 @@ impl Gather<'_> {
 const BLOCK: usize = 128;
 /// Rows of the filters that a block goes through at once.
 const DEPTH: usize = 2048;
-/// Bytes of filters of which all strips are gone through for some rows before the next rows are: half of the
-/// first cache.
+/// Bytes of filters of which all strips are gone through for some rows before the next rows are: half of a first
+/// cache of 48 KiB, three quarters of one of 32.
 const FEW: usize = 24 << 10;
 /// Pixels of a map up to which rows go image by image for a pixel, and not pixel by pixel for an image:
 /// a tile's rows then see the same taps, and those in the padding are left out.
@@ -128,9 +128,10 @@ impl Images<'_> {
         let len = walk.kernel * self.depth() * LANES;
         let filters = &self.gather.filters[group * strips * len..][..strips * len];
         // Small filters stay in the first cache: then rows are read, and written, once.
-        let near = match size_of_val(filters) <= FEW {
-            true => strips,
-            false => 2,
+        let near = match (size_of_val(filters) <= FEW, S::F32_LANES) {
+            (true, _) => strips,
+            (false, 16) => 2,
+            (false, _) => 1,
         };
         for first in (0..strips).step_by(near) {
             let end = strips.min(first + near);
@@ -146,7 +147,7 @@ impl Images<'_> {
                         (16, 2..) => 2,
                         _ => 1,
                     };
-                    // A store waits for memory longer than a tile takes.
+                    // Asks for what the next tile writes: its stores would wait longer for memory than a tile takes.
                     for row in tiles().nth(number + 1).into_iter().flatten() {
                         for strip in strip..strip + width {
                             let place = row.to + group * to + strip * LANES;

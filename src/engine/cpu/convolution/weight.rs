@@ -203,9 +203,10 @@ impl Products<'_> {
         let steps = self.steps();
         for run in runs {
             let (x, dy) = (&self.x[run.x + a..], &self.dy[run.dy + b..]);
-            let rows = x.chunks_exact(steps.0).zip(dy.chunks_exact(steps.1));
+            let left = x.windows(MR).step_by(steps.0);
+            let right = dy.windows(NS * LANES).step_by(steps.1);
             let mut whole = 0;
-            for (x, dy) in rows.take(run.len) {
+            for (x, dy) in left.zip(right).take(run.len) {
                 if let (Some(x), Some(dy)) = (x.first_chunk(), vectors::<S, V>(dy).first_chunk()) {
                     outer::<S, MR, NS, V>(simd, &mut acc, x, dy);
                     whole += 1;
@@ -238,14 +239,14 @@ impl Products<'_> {
                 }
             }
         }
-        let rows = self.filters.from - first;
+        let channels = self.filters.from - first;
         let at = strip * self.filters.strip() + (tap.number * self.filters.from + first) * LANES;
         for column in 0..NS {
             let dw = &mut self.dw[at + column * self.filters.strip()..];
-            let (dw, _) = S::as_mut_simd_f32s(&mut dw[..rows.min(MR) * LANES]);
+            let (dw, _) = S::as_mut_simd_f32s(&mut dw[..channels.min(MR) * LANES]);
             let (dw, _) = dw.as_chunks_mut::<V>();
             for i in 0..MR {
-                if i < rows {
+                if i < channels {
                     for (dw, acc) in dw[i].iter_mut().zip(&acc[i][column]) {
                         *dw = simd.add_f32s(*dw, *acc);
                     }
