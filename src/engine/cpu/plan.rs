@@ -103,10 +103,7 @@ impl Plan {
             &self.logits_gradient,
         ];
         norms.sum::<usize>()
-            + shared
-                .map(|buffer| size_of_val(&buffer[..]))
-                .iter()
-                .sum::<usize>()
+            + shared.map(size_of_val).iter().sum::<usize>()
             + self.tasks.iter().map(Task::scratch).sum::<usize>()
             + self
                 .workspaces
