@@ -35,7 +35,10 @@ EAGER = 3
 
 def load(folder, name, device):
     """Images as bytes, and their fine labels."""
-    rows = np.fromfile(folder / name, np.uint8).reshape(-1, 2 + 3 * SIDE * SIDE)
+    numbers, record = np.fromfile(folder / name, np.uint8), 2 + 3 * SIDE * SIDE
+    if len(numbers) == 0 or len(numbers) % record:
+        raise SystemExit(f"{folder / name}: expected records of {record} bytes, found {len(numbers)} bytes")
+    rows = numbers.reshape(-1, record)
     images = torch.from_numpy(rows[:, 2:].reshape(-1, 3, SIDE, SIDE).copy())
     return images.to(device), torch.from_numpy(rows[:, 1].astype(np.int64)).to(device)
 
@@ -173,6 +176,8 @@ def main():
     options = parser.parse_args()
     if options.jobs < 1 or options.threads < 1:
         parser.error("--jobs and --threads are at least 1")
+    if options.cuda and not torch.cuda.is_available():
+        parser.error("--cuda: PyTorch finds no GPU here")
     torch.set_num_threads(options.threads)
     torch.backends.cudnn.allow_tf32 = False
     pool = ThreadPoolExecutor(options.jobs)
@@ -185,7 +190,7 @@ def main():
             [run.result() for run in waiting if run.done()]
         mine = [run.result() for run in waiting]
     except (subprocess.CalledProcessError, OSError) as failed:
-        raise SystemExit(f"ckpt-regen train: {failed}") from None
+        raise SystemExit(str(failed)) from None
     finally:
         pool.shutdown(cancel_futures=True)
     for name, found in (("ckpt-regen", mine), ("PyTorch", theirs)):

@@ -2,7 +2,8 @@
 
 use std::ops::{Deref, DerefMut};
 
-use super::layout::LANES;
+/// Numbers of a line of a cache, which is as long as the widest vector.
+pub(super) const LINE: usize = 16;
 
 /// So many numbers.
 #[derive(Debug, Default)]
@@ -13,17 +14,22 @@ pub(super) struct Lines {
     len: usize,
 }
 
-/// Bytes of a line, and of a vector of the widest kind.
-const LINE: usize = LANES * size_of::<f32>();
-
 impl Lines {
     /// Zeros, whose memory is not touched yet.
     pub(super) fn new(len: usize) -> Lines {
-        let numbers = vec![0.0_f32; len + LANES];
+        let numbers = vec![0.0; len + LINE];
         Lines {
-            begin: numbers.as_ptr().align_offset(LINE),
+            begin: numbers.as_ptr().align_offset(LINE * size_of::<f32>()),
             numbers,
             len,
+        }
+    }
+
+    /// Makes them so many zeros, where they are if there are as many already.
+    pub(super) fn reset(&mut self, len: usize) {
+        match self.len == len {
+            true => self.fill(0.0),
+            false => *self = Lines::new(len),
         }
     }
 }
@@ -51,9 +57,13 @@ mod tests {
         for len in [0, 1, 15, 16, 17, 1000, 100_000] {
             let mut lines = Lines::new(len);
             assert_eq!(*lines, vec![0.0; len]);
-            assert_eq!(lines.as_ptr().addr() % LINE, 0);
+            assert_eq!(lines.as_ptr().addr() % (LINE * 4), 0);
             lines.fill(1.0);
             assert_eq!(lines.iter().map(|x| f64::from(*x)).sum::<f64>(), len as f64);
+            for again in [len, len + 1] {
+                lines.reset(again);
+                assert_eq!(*lines, vec![0.0; again]);
+            }
         }
     }
 }

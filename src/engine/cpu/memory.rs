@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use memmap2::MmapMut;
 
+use super::lines::LINE;
 use super::program::Segment;
 
 /// A value or gradient, as long as it is needed.
@@ -79,6 +80,7 @@ pub(super) fn assign(slots: &mut [Slot], segments: &[Segment]) -> Extent {
         let Some((first, last)) = slot.uses else {
             continue;
         };
+        // Values begin where a line does, so that no vector lies in two.
         let len = slot.len.next_multiple_of(LINE);
         match slot.is_whole() {
             true => whole.push(Tenant {
@@ -135,9 +137,6 @@ fn pack(mut tenants: Vec<Tenant<'_>>) -> usize {
     }
     end
 }
-
-/// Numbers of a line of a cache: values begin where one does, so that no vector lies in two.
-const LINE: usize = 16;
 
 /// Numbers, 0 at first.
 #[derive(Debug)]

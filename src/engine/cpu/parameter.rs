@@ -124,7 +124,7 @@ impl Parameter {
     pub(super) fn take(&mut self, values: &[f64], part: impl FnOnce(&mut Self) -> &mut Lines) {
         let (layout, len) = (self.layout, self.layout.len(self.len));
         let kept = part(self);
-        *kept = Lines::new(len);
+        kept.reset(len);
         for (at, value) in values.iter().enumerate() {
             kept[layout.place(at)] = *value as f32;
         }
