@@ -5,7 +5,7 @@ use super::activation::Function;
 use super::layout::{padded, stride};
 use super::memory::Slot;
 use super::program::{Builder, Target, Work, take};
-use super::steps::{Convolution, Kind, Step};
+use super::steps::{Algorithm, Convolution, Kind, Step};
 use crate::net::Activation;
 
 impl Builder<'_> {
@@ -68,11 +68,9 @@ impl Builder<'_> {
                 let len = layer.geometry.filters().len();
                 let channels = step.inputs[0].shape.channels + step.shape.channels;
                 let rows = self.images * step.shape.pixels();
-                self.weight(number, layer, layer.part(), len <= rows * channels, dy);
-            }
-            Kind::Depthwise(layer) => {
-                let len = layer.geometry.kernel() * stride(layer.geometry.output.channels);
-                self.weight(number, layer, len, true, dy);
+                let small =
+                    matches!(layer.algorithm, Algorithm::Grouped(_)) || len <= rows * channels;
+                self.weight(number, layer, small, dy);
             }
             _ => {}
         }
@@ -112,7 +110,7 @@ impl Builder<'_> {
         }
     }
 
-    fn weight(&mut self, number: usize, layer: &Convolution, len: usize, small: bool, dy: usize) {
+    fn weight(&mut self, number: usize, layer: &Convolution, small: bool, dy: usize) {
         let x = self.restored(self.steps[number].inputs[0].value);
         if !small {
             // They are read when all images are through.
@@ -123,7 +121,7 @@ impl Builder<'_> {
         self.push(number, &[x, dy], false, |segment| Work::Weight {
             x,
             dy,
-            at: small.then(|| take(&mut segment.parts, len)),
+            at: small.then(|| take(&mut segment.parts, layer.part())),
             bias: layer.bias.map(|_| take(&mut segment.parts, channels)),
         });
     }
@@ -261,7 +259,6 @@ fn needed(steps: &[Step], values: usize) -> Vec<bool> {
                 needed[step.output] = true;
             }
             Kind::Convolution(_)
-            | Kind::Depthwise(_)
             | Kind::Norm { .. }
             | Kind::Gate
             | Kind::MaxPool(_)

@@ -2,7 +2,9 @@
 
 #[cfg(target_arch = "x86_64")]
 use std::any::Any;
+use std::slice::{from_mut, from_ref};
 
+use bytemuck::{cast, cast_slice, cast_slice_mut};
 use pulp::{Scalar256b, Simd, WithSimd};
 
 /// A set of vector instructions.
@@ -86,6 +88,42 @@ impl<F: FnMut()> WithSimd for Loops<F> {
     fn with_simd<S: Simd>(mut self, _: S) {
         (self.0)();
     }
+}
+
+/// Lanes change places: lane i takes what is in lane i ^ `BY`, where `BY` is 1, 2 or 4.
+#[inline(always)]
+pub(super) fn swap<S: Simd, const BY: usize>(simd: S, vector: S::f32s) -> S::f32s {
+    #[cfg(target_arch = "x86_64")]
+    {
+        const NEXT: i32 = 0b10_11_00_01;
+        const SECOND: i32 = 0b01_00_11_10;
+        let simd: &dyn Any = &simd;
+        if let Some(simd) = simd.downcast_ref::<pulp::x86::V4>() {
+            let (simd, vector) = (simd.avx512f, cast(vector));
+            return cast(match BY {
+                1 => simd._mm512_permute_ps::<NEXT>(vector),
+                2 => simd._mm512_permute_ps::<SECOND>(vector),
+                _ => simd._mm512_shuffle_f32x4::<NEXT>(vector, vector),
+            });
+        }
+        if let Some(simd) = simd.downcast_ref::<pulp::x86::V3>() {
+            let (simd, vector) = (simd.avx, cast(vector));
+            return cast(match BY {
+                1 => simd._mm256_permute_ps::<NEXT>(vector),
+                2 => simd._mm256_permute_ps::<SECOND>(vector),
+                _ => simd._mm256_permute2f128_ps::<1>(vector, vector),
+            });
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = simd;
+    let mut swapped = vector;
+    let from: &[f32] = cast_slice(from_ref(&vector));
+    let to: &mut [f32] = cast_slice_mut(from_mut(&mut swapped));
+    to.iter_mut()
+        .enumerate()
+        .for_each(|(lane, to)| *to = from[lane ^ BY]);
+    swapped
 }
 
 /// Fetches the line of memory four pages behind a vector that is being read, for when the rows from there on are.

@@ -8,8 +8,8 @@
 mod activation;
 mod backward;
 mod convolution;
-mod depthwise;
 mod elementwise;
+mod grouped;
 mod isa;
 mod layout;
 mod lines;

@@ -4,7 +4,7 @@
 use crate::net::{Graph, Kind, Op};
 
 use super::convolution::Filters;
-use super::layout::stride;
+use super::grouped::Narrow;
 use super::lines::Lines;
 
 /// A tensor with what training keeps of it, all in one layout.
@@ -27,19 +27,15 @@ enum Layout {
     #[default]
     AsItIs,
     Filters(Filters),
-    /// [tap][padded channel]: one filter for each channel.
-    Depthwise {
-        kernel: usize,
-        channels: usize,
-    },
+    Narrow(Narrow),
 }
 
 impl Layout {
     /// Numbers kept.
     fn len(self, len: usize) -> usize {
         match self {
-            Layout::Depthwise { kernel, channels } => kernel * stride(channels),
             Layout::Filters(filters) => filters.len(),
+            Layout::Narrow(filters) => filters.len(),
             Layout::AsItIs => len,
         }
     }
@@ -49,7 +45,7 @@ impl Layout {
         match self {
             Layout::AsItIs => at,
             Layout::Filters(filters) => filters.place(at),
-            Layout::Depthwise { kernel, channels } => at % kernel * stride(channels) + at / kernel,
+            Layout::Narrow(filters) => filters.place(at),
         }
     }
 }
@@ -66,18 +62,15 @@ impl Parameter {
                 let shape = &graph.tensor(id).shape;
                 let layout = match &node.op {
                     Op::Convolution { weight, groups, .. } if id == *weight => {
-                        let kernel = shape[2] * shape[3];
-                        match is_depthwise(*groups, shape[0], shape[1]) {
-                            true => Layout::Depthwise {
-                                kernel,
-                                channels: *groups,
-                            },
-                            false => Layout::Filters(Filters {
-                                groups: *groups,
-                                kernel,
-                                from: shape[1],
-                                to: shape[0] / groups,
-                            }),
+                        let filters = Filters {
+                            groups: *groups,
+                            kernel: shape[2] * shape[3],
+                            from: shape[1],
+                            to: shape[0] / groups,
+                        };
+                        match Narrow::of(&filters) {
+                            Some(narrow) => Layout::Narrow(narrow),
+                            None => Layout::Filters(filters),
                         }
                     }
                     Op::Linear { weight, .. } if id == *weight => Layout::Filters(Filters {
@@ -137,9 +130,4 @@ impl Parameter {
     pub(super) fn gradient(&mut self) -> &mut Lines {
         &mut self.gradient
     }
-}
-
-/// Whether every channel has one filter of its own.
-pub(super) fn is_depthwise(groups: usize, out: usize, per_group: usize) -> bool {
-    groups > 1 && groups == out && per_group == 1
 }

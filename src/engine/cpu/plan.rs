@@ -15,7 +15,7 @@ use super::moves;
 use super::parameter::Parameter;
 use super::program::{Program, Work};
 use super::step::{self, Shared};
-use super::steps::{Kind, Step, frame, steps};
+use super::steps::{Algorithm, Kind, Step, frame, steps};
 use super::task::{Task, Workspace, shares};
 use crate::engine::Batch;
 use crate::net::{Graph, Op, Shape, TensorId};
@@ -336,12 +336,12 @@ fn take_weight(
     isa: Isa,
     parameters: &mut [Parameter],
 ) {
-    let (Kind::Convolution(layer) | Kind::Depthwise(layer)) = &step.kind else {
+    let Kind::Convolution(layer) = &step.kind else {
         return;
     };
     let dw = &mut parameters[layer.weight.index()].gradient;
     match at {
-        Some(at) if layer.winograd.is_some() => {
+        Some(at) if matches!(layer.algorithm, Algorithm::Winograd(_)) => {
             let filters = layer.geometry.filters();
             let part = winograd::transformed(&filters).strip();
             let strips = dw.par_chunks_mut(filters.strip()).enumerate();
@@ -376,12 +376,9 @@ fn take_weight(
             });
         }
     }
-    if let Kind::Depthwise(_) = step.kind {
+    if let Algorithm::Grouped(narrow) = layer.algorithm {
         // Padding is multiplied like channels, whatever is in it.
-        let channels = layer.geometry.output.channels;
-        for tap in dw.chunks_exact_mut(layout::stride(channels)) {
-            tap[channels..].fill(0.0);
-        }
+        narrow.clear_padding(dw);
     }
     if let (Some(at), Some(id)) = (bias, layer.bias) {
         let db = &mut parameters[id.index()].gradient;

@@ -7,8 +7,8 @@ use super::layout::stride;
 use super::memory::Slot;
 use super::moves::Moves;
 use super::parameter::Parameter;
-use super::steps::{Convolution, Kind, Step};
-use super::{depthwise, elementwise};
+use super::steps::{Algorithm, Convolution, Kind, Step};
+use super::{elementwise, grouped};
 use crate::engine::noise;
 
 /// What all tasks read.
@@ -54,8 +54,22 @@ impl Forward<'_> {
         let shapes = (step.inputs[0].shape, step.shape);
         let parameter = |id: crate::net::TensorId| &shared.parameters[id.index()].value[..];
         match &step.kind {
-            Kind::Convolution(layer) => {
-                if let Some(winograd) = &layer.winograd {
+            Kind::Convolution(layer) => match &layer.algorithm {
+                Algorithm::Product => {
+                    let gather = Gather {
+                        isa,
+                        walks: &layer.forward,
+                        shapes: (layer.geometry.input, layer.geometry.output),
+                        groups: layer.geometry.groups,
+                        source: x(0),
+                        filters: parameter(layer.weight),
+                        outside: shared.zeros,
+                        bias: layer.bias.map(parameter),
+                        add: false,
+                    };
+                    gather.run(y);
+                }
+                Algorithm::Winograd(winograd) => {
                     let gather = winograd::Gather {
                         isa,
                         squares: &winograd.forward,
@@ -65,28 +79,16 @@ impl Forward<'_> {
                         bias: layer.bias.map(parameter),
                         add: false,
                     };
-                    return gather.run(y, scratch);
+                    gather.run(y, scratch);
                 }
-                let gather = Gather {
-                    isa,
-                    walks: &layer.forward,
-                    shapes: (layer.geometry.input, layer.geometry.output),
-                    groups: layer.geometry.groups,
-                    source: x(0),
-                    filters: parameter(layer.weight),
-                    outside: shared.zeros,
-                    bias: layer.bias.map(parameter),
-                    add: false,
-                };
-                gather.run(y);
-            }
-            Kind::Depthwise(layer) => {
-                let filters = parameter(layer.weight);
-                depthwise::gather(isa, &layer.forward, shapes, filters, x(0), (y, false));
-                if let Some(bias) = layer.bias {
-                    elementwise::add_to_channels(isa, parameter(bias), y);
+                Algorithm::Grouped(narrow) => {
+                    let filters = (narrow.width, parameter(layer.weight));
+                    grouped::gather(isa, &layer.forward, shapes, filters, x(0), (y, false));
+                    if let Some(bias) = layer.bias {
+                        elementwise::add_to_channels(isa, parameter(bias), y);
+                    }
                 }
-            }
+            },
             Kind::Norm {
                 function, normal, ..
             } => normal.apply(isa, *function, x(0), y),
@@ -153,26 +155,24 @@ pub(super) fn weight(
     dw: &mut [f32],
     scratch: &mut [f32],
 ) {
-    match &step.kind {
-        Kind::Convolution(layer) => {
-            let dw = &mut dw[..layer.part()];
-            if let Some(winograd) = &layer.winograd {
-                let gradient = winograd::WeightGradient {
-                    isa: shared.isa,
-                    squares: &winograd.forward,
-                    outside: shared.zeros,
-                };
-                return gradient.add(values, dw, scratch);
-            }
-            weight_gradient(layer, shared.isa).add(values, dw);
+    let Kind::Convolution(layer) = &step.kind else {
+        return;
+    };
+    let dw = &mut dw[..layer.part()];
+    match &layer.algorithm {
+        Algorithm::Product => weight_gradient(layer, shared.isa).add(values, dw),
+        Algorithm::Winograd(winograd) => {
+            let gradient = winograd::WeightGradient {
+                isa: shared.isa,
+                squares: &winograd.forward,
+                outside: shared.zeros,
+            };
+            gradient.add(values, dw, scratch);
         }
-        Kind::Depthwise(layer) => {
-            let g = &layer.geometry;
-            let dw = &mut dw[..g.kernel() * stride(g.output.channels)];
-            let shapes = (step.inputs[0].shape, step.shape);
-            depthwise::weight_gradient(shared.isa, &layer.forward[0], shapes, values, dw);
+        Algorithm::Grouped(narrow) => {
+            let (walk, shapes) = (&layer.forward[0], (step.inputs[0].shape, step.shape));
+            grouped::weight_gradient(shared.isa, walk, shapes, narrow.width, values, dw);
         }
-        _ => {}
     }
 }
 
@@ -224,36 +224,42 @@ impl Backward<'_> {
         }
         match &step.kind {
             Kind::Convolution(layer) => {
-                let filters = &shared.prepared[self.filters..];
-                if let Some(winograd) = &layer.winograd {
-                    let gather = winograd::Gather {
-                        isa,
-                        squares: &winograd.backward,
-                        source: dy,
-                        filters,
-                        outside: shared.zeros,
-                        bias: None,
-                        add,
-                    };
-                    return gather.run(dx, scratch);
-                }
-                let gather = Gather {
-                    isa,
-                    walks: &layer.backward,
-                    shapes: (layer.geometry.output.into(), shape),
-                    groups: layer.geometry.groups,
-                    source: dy,
-                    filters,
-                    outside: shared.zeros,
-                    bias: None,
-                    add,
+                let filters = match layer.prepared(true) {
+                    0 => &shared.parameters[layer.weight.index()].value[..],
+                    len => &shared.prepared[self.filters..][..len],
                 };
-                gather.run(dx);
-            }
-            Kind::Depthwise(layer) => {
-                let filters = &shared.parameters[layer.weight.index()].value;
-                let shapes = (step.shape, shape);
-                depthwise::gather(isa, &layer.backward, shapes, filters, dy, (dx, add));
+                match &layer.algorithm {
+                    Algorithm::Product => {
+                        let gather = Gather {
+                            isa,
+                            walks: &layer.backward,
+                            shapes: (layer.geometry.output.into(), shape),
+                            groups: layer.geometry.groups,
+                            source: dy,
+                            filters,
+                            outside: shared.zeros,
+                            bias: None,
+                            add,
+                        };
+                        gather.run(dx);
+                    }
+                    Algorithm::Winograd(winograd) => {
+                        let gather = winograd::Gather {
+                            isa,
+                            squares: &winograd.backward,
+                            source: dy,
+                            filters,
+                            outside: shared.zeros,
+                            bias: None,
+                            add,
+                        };
+                        gather.run(dx, scratch);
+                    }
+                    Algorithm::Grouped(narrow) => {
+                        let (walks, filters) = (&layer.backward, (narrow.width, filters));
+                        grouped::gather(isa, walks, (step.shape, shape), filters, dy, (dx, add));
+                    }
+                }
             }
             Kind::Norm { normal, .. } => normal.input_gradient(isa, value(0), dy, (dx, add)),
             Kind::Activation(function) => {

@@ -3,12 +3,12 @@
 use super::activation::Function;
 use super::convolution::winograd::{self, Winograd};
 use super::convolution::{Geometry, Walk};
+use super::grouped::Narrow;
 use super::isa::Isa;
 use super::layout::{Images, LANES, Plane};
 use super::max_pool::MaxPool;
 use super::mix::Mix;
 use super::moves::Moves;
-use super::parameter::is_depthwise;
 use super::statistics::Normal;
 use crate::engine::channels::{runs, shuffle};
 use crate::net::{Graph, Node, Op, Shape, TensorId, Window};
@@ -34,10 +34,8 @@ pub(super) struct Input {
 /// What a step does.
 #[derive(Debug)]
 pub(super) enum Kind {
-    /// A convolution or linear layer as a product of matrices.
+    /// A convolution or linear layer.
     Convolution(Box<Convolution>),
-    /// A convolution with one filter a channel.
-    Depthwise(Box<Convolution>),
     /// BatchNorm and the activation behind it.
     Norm {
         op: Op,
@@ -63,9 +61,12 @@ impl Kind {
     /// As it is called where steps are listed.
     pub(super) fn name(&self) -> &'static str {
         match self {
-            Kind::Convolution(layer) if layer.winograd.is_some() => "winograd",
-            Kind::Convolution(_) => "convolution",
-            Kind::Depthwise(_) => "depthwise",
+            Kind::Convolution(layer) => match layer.algorithm {
+                Algorithm::Product => "convolution",
+                Algorithm::Winograd(_) => "winograd",
+                Algorithm::Grouped(Narrow { width: 1, .. }) => "depthwise",
+                Algorithm::Grouped(_) => "grouped",
+            },
             Kind::Norm { .. } => "norm",
             Kind::Activation(_) => "activation",
             Kind::Add => "add",
@@ -87,19 +88,41 @@ pub(super) struct Convolution {
     pub(super) bias: Option<TensorId>,
     pub(super) forward: Vec<Walk>,
     pub(super) backward: Vec<Walk>,
-    /// Where that is faster.
-    pub(super) winograd: Option<Winograd>,
+    pub(super) algorithm: Algorithm,
+}
+
+/// How a convolution is computed.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Algorithm {
+    /// As a product of matrices.
+    Product,
+    Winograd(Winograd),
+    Grouped(Narrow),
+}
+
+impl Algorithm {
+    /// The fastest for a batch of so many images.
+    fn of(g: &Geometry, images: usize) -> Algorithm {
+        if let Some(narrow) = Narrow::of(&g.filters()) {
+            return Algorithm::Grouped(narrow);
+        }
+        match Winograd::of(g, images) {
+            Some(winograd) => Algorithm::Winograd(winograd),
+            None => Algorithm::Product,
+        }
+    }
 }
 
 impl Convolution {
     /// Numbers of the filters as forward, or backward, reads them; 0 where it reads them as they are kept.
     pub(super) fn prepared(&self, backward: bool) -> usize {
         let filters = self.geometry.filters();
-        match (backward, self.winograd) {
-            (false, None) => 0,
-            (false, Some(_)) => winograd::transformed(&filters).len(),
-            (true, None) => filters.transposed().len(),
-            (true, Some(_)) => {
+        match (backward, self.algorithm) {
+            (false, Algorithm::Product | Algorithm::Grouped(_)) => 0,
+            (false, Algorithm::Winograd(_)) => winograd::transformed(&filters).len(),
+            (true, Algorithm::Product) => filters.transposed().len(),
+            (true, Algorithm::Grouped(narrow)) => narrow.turned(),
+            (true, Algorithm::Winograd(_)) => {
                 let turned = filters.transposed();
                 winograd::transformed(&turned).len() + turned.len()
             }
@@ -109,11 +132,14 @@ impl Convolution {
     /// Writes them; behind transformed ones for backward lie those that they are made from.
     pub(super) fn prepare(&self, isa: Isa, weight: &[f32], backward: bool, into: &mut [f32]) {
         let filters = self.geometry.filters();
-        match (backward, self.winograd) {
-            (false, None) => {}
-            (false, Some(_)) => winograd::transform(isa, &filters, weight, false, into),
-            (true, None) => filters.transpose(&self.backward, weight, into),
-            (true, Some(_)) => {
+        match (backward, self.algorithm) {
+            (false, Algorithm::Product | Algorithm::Grouped(_)) => {}
+            (false, Algorithm::Winograd(_)) => {
+                winograd::transform(isa, &filters, weight, false, into);
+            }
+            (true, Algorithm::Product) => filters.transpose(&self.backward, weight, into),
+            (true, Algorithm::Grouped(narrow)) => narrow.turn(weight, into),
+            (true, Algorithm::Winograd(_)) => {
                 let turned = filters.transposed();
                 let (into, between) = into.split_at_mut(winograd::transformed(&turned).len());
                 filters.transpose(&self.backward, weight, between);
@@ -125,9 +151,10 @@ impl Convolution {
     /// Numbers of the gradient of its filters as a task sums it up.
     pub(super) fn part(&self) -> usize {
         let filters = self.geometry.filters();
-        match self.winograd {
-            Some(_) => winograd::transformed(&filters).len(),
-            None => filters.len(),
+        match self.algorithm {
+            Algorithm::Product => filters.len(),
+            Algorithm::Winograd(_) => winograd::transformed(&filters).len(),
+            Algorithm::Grouped(narrow) => narrow.len(),
         }
     }
 }
@@ -212,7 +239,7 @@ fn kind(graph: &Graph, node: &Node, images: usize) -> Kind {
         Box::new(Convolution {
             forward: Walk::forward(&geometry),
             backward: Walk::backward(&geometry),
-            winograd: Winograd::of(&geometry, images),
+            algorithm: Algorithm::of(&geometry, images),
             geometry,
             weight,
             bias,
@@ -224,13 +251,7 @@ fn kind(graph: &Graph, node: &Node, images: usize) -> Kind {
             bias,
             window,
             groups,
-        } => {
-            let layer = layer(*weight, *bias, *window, *groups);
-            match is_depthwise(*groups, node.shape.channels, input.channels / groups) {
-                true => Kind::Depthwise(layer),
-                false => Kind::Convolution(layer),
-            }
-        }
+        } => Kind::Convolution(layer(*weight, *bias, *window, *groups)),
         Op::Linear { weight, bias } => {
             Kind::Convolution(layer(*weight, *bias, Window::square(1), 1))
         }

@@ -8,7 +8,7 @@ use super::lines::Lines;
 use super::memory::{Extent, Memory, Room, Slot};
 use super::program::{Segment, Work};
 use super::step::{self, Shared};
-use super::steps::{Kind, Step};
+use super::steps::{Algorithm, Kind, Step};
 
 /// Some images of a batch. Which ones follows from sizes alone, so that sums over the parts of a batch
 /// have the same bits for any number of threads.
@@ -53,7 +53,10 @@ pub(super) struct Workspace {
 impl Workspace {
     pub(super) fn new(extent: Extent, steps: &[Step], training: bool) -> io::Result<Workspace> {
         let scratch = steps.iter().filter_map(|step| match &step.kind {
-            Kind::Convolution(layer) => layer.winograd.map(|winograd| winograd.scratch(training)),
+            Kind::Convolution(layer) => match &layer.algorithm {
+                Algorithm::Winograd(winograd) => Some(winograd.scratch(training)),
+                Algorithm::Product | Algorithm::Grouped(_) => None,
+            },
             _ => None,
         });
         Ok(Workspace {

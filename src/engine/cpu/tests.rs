@@ -180,6 +180,42 @@ fn convolutions_of_every_kind() {
             plain(33, 5).stride(2).padding(2).groups(33).bias(bias),
         ),
         (
+            "groups of 8",
+            Shape::new(24, 9, 7),
+            3,
+            plain(24, 3).padding(1).groups(3).bias(bias),
+        ),
+        (
+            "groups of 8, stride 2",
+            Shape::new(40, 9, 12),
+            2,
+            plain(40, 3).stride(2).padding(1).groups(5),
+        ),
+        (
+            "groups of 8, small maps",
+            Shape::new(56, 4, 5),
+            9,
+            plain(56, 3).padding(1).groups(7),
+        ),
+        (
+            "groups of 4, dilation",
+            Shape::new(20, 8, 11),
+            2,
+            plain(20, 3).padding(2).dilation(2).groups(5),
+        ),
+        (
+            "groups of 4, 1×1, stride 2",
+            Shape::new(36, 5, 6),
+            3,
+            plain(36, 1).stride(2).groups(9),
+        ),
+        (
+            "groups of 2, 5×5, stride 2",
+            Shape::new(22, 7, 10),
+            2,
+            plain(22, 5).stride(2).padding(2).groups(11).bias(bias),
+        ),
+        (
             "channel multiplier",
             Shape::new(6, 5, 4),
             2,

@@ -57,8 +57,8 @@ fn random(number: usize) -> Graph {
             0 => graph.convolution(&name("1×1"), x, &layer(20, 1)).unwrap(),
             1 => graph.convolution(&name("3×3"), x, &layer(20, 3)).unwrap(),
             2 => {
-                let layer = layer(20, 3).groups(20);
-                graph.convolution(&name("depthwise"), x, &layer).unwrap()
+                let layer = layer(20, 3).groups([20, 10, 5][draw(3)]);
+                graph.convolution(&name("grouped"), x, &layer).unwrap()
             }
             3 | 4 => {
                 let x = graph.batch_norm(&name("bn"), x).unwrap();
