@@ -137,6 +137,19 @@ fn convolutions_of_every_kind() {
             plain(70, 1).stride(2),
         ),
         (
+            "1×1, few filters in many strips",
+            Shape::new(20, 7, 9),
+            3,
+            plain(150, 1).bias(bias),
+        ),
+        ("1×1, many filters", Shape::new(75, 6, 7), 4, plain(121, 1)),
+        (
+            "1×1, long sums",
+            Shape::new(210, 5, 5),
+            5,
+            plain(140, 1).bias(bias),
+        ),
+        (
             "7×7, stride 2",
             Shape::new(3, 13, 11),
             2,

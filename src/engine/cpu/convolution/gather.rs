@@ -2,6 +2,7 @@
 
 use pulp::{Simd, WithSimd};
 
+use super::even::Even;
 use super::{Tap, Walk};
 use crate::engine::cpu::isa::{Isa, fetch_place};
 use crate::engine::cpu::layout::{LANES, Plane, padded, stride};
@@ -35,17 +36,50 @@ impl Gather<'_> {
             result,
         });
     }
+
+    /// What sums of `NS` strips begin with, from a channel of the result on: the bias, unless they are added to what
+    /// is there.
+    #[inline(always)]
+    pub(super) fn first<S: Simd, const NS: usize, const V: usize>(
+        &self,
+        simd: S,
+        channel: usize,
+        add: bool,
+    ) -> [[S::f32s; V]; NS] {
+        let (Some(bias), false) = (self.bias, add) else {
+            return [[simd.splat_f32s(0.0); V]; NS];
+        };
+        let to = self.shapes.1.channels / self.groups;
+        let width = (NS * LANES).min(to - channel % to);
+        let mut padded = [[0.0; LANES]; NS];
+        padded.as_flattened_mut()[..width].copy_from_slice(&bias[channel..][..width]);
+        let vectors = vectors::<S, V>(padded.as_flattened());
+        std::array::from_fn(|strip| vectors[strip])
+    }
 }
 
-/// Rows that share filters while these are near.
-const BLOCK: usize = 128;
+/// Writes a row of a tile, or adds it.
+#[inline(always)]
+pub(super) fn write<S: Simd, const NS: usize, const V: usize>(
+    simd: S,
+    sums: &[[S::f32s; V]; NS],
+    (to, add): (&mut [f32], bool),
+) {
+    let (to, _) = S::as_mut_simd_f32s(&mut to[..NS * LANES]);
+    for (to, sum) in to.iter_mut().zip(sums.as_flattened()) {
+        *to = if add { simd.add_f32s(*to, *sum) } else { *sum };
+    }
+}
+
+/// Rows that share filters while these are near: a multiple of the rows of every tile.
+const BLOCK: usize = 120;
 /// Rows of the filters that a block goes through at once.
 const DEPTH: usize = 2048;
 /// Bytes of filters of which all strips are gone through for some rows before the next rows are: half of a first
 /// cache of 48 KiB, three quarters of one of 32.
-const FEW: usize = 24 << 10;
-/// Pixels of a map up to which rows go image by image for a pixel, and not pixel by pixel for an image:
-/// a tile's rows then see the same taps, and those in the padding are left out.
+pub(super) const FEW: usize = 24 << 10;
+/// Pixels of a map up to which rows go image by image for a pixel, and not pixel by pixel for an image, where there
+/// are several taps: a tile's rows then see the same ones, and those in the padding are left out.
 const SMALL: usize = 64;
 
 /// The images of a gather.
@@ -56,13 +90,13 @@ struct Images<'a> {
 
 /// A row of the result: a pixel.
 #[derive(Debug, Clone, Copy, Default)]
-struct Row {
+pub(super) struct Row {
     /// Where in the source the pixel under a tap without shift begins.
-    from: isize,
-    down: isize,
-    over: isize,
+    pub(super) from: isize,
+    pub(super) down: isize,
+    pub(super) over: isize,
     /// Where the pixel begins in the result.
-    to: usize,
+    pub(super) to: usize,
 }
 
 impl WithSimd for Images<'_> {
@@ -91,6 +125,10 @@ impl Images<'_> {
             let filled = rows.fill(&mut block);
             if filled == 0 {
                 return;
+            }
+            if let Some(rows) = Even::of(gather, walk, &block[..filled]) {
+                rows.run::<S, MR, V>(simd, self.result);
+                continue;
             }
             // Rows past the end repeat the last, and are not written.
             let end = filled.next_multiple_of(MR);
@@ -192,7 +230,7 @@ impl<'a> Rows<'a> {
             gather,
             walk,
             images,
-            across: pixels <= SMALL,
+            across: pixels <= SMALL && walk.taps.len() > 1,
             next: (0, 0, 0),
             left: images * pixels,
         }
@@ -264,16 +302,7 @@ impl Part<'_> {
         let (depth, to) = (input.channels / groups, gather.shapes.1.channels / groups);
         let channel = self.group * to + self.strip * LANES;
         let width = (NS * LANES).min(to - self.strip * LANES);
-        let zero = simd.splat_f32s(0.0);
-        let first: [[S::f32s; V]; NS] = match (gather.bias, self.add) {
-            (Some(bias), false) => {
-                let mut padded = [[0.0; LANES]; NS];
-                padded.as_flattened_mut()[..width].copy_from_slice(&bias[channel..][..width]);
-                let vectors = vectors::<S, V>(padded.as_flattened());
-                std::array::from_fn(|strip| vectors[strip])
-            }
-            _ => [[zero; V]; NS],
-        };
+        let first = gather.first::<S, NS, V>(simd, channel, self.add);
         let mut acc: Acc<S, MR, NS, V> = [first; MR];
         let stride = input.stride as isize;
         let strips: [&[f32]; NS] = {
@@ -303,15 +332,8 @@ impl Part<'_> {
         if width == NS * LANES || groups == 1 {
             for i in 0..MR {
                 if i < count {
-                    let to = &mut result[rows[i].to + channel..][..NS * LANES];
-                    let (to, _) = S::as_mut_simd_f32s(to);
-                    for (to, acc) in to.iter_mut().zip(acc[i].as_flattened()) {
-                        *to = if self.add {
-                            simd.add_f32s(*to, *acc)
-                        } else {
-                            *acc
-                        };
-                    }
+                    let to = &mut result[rows[i].to + channel..];
+                    write(simd, &acc[i], (to, self.add));
                 }
             }
             return;

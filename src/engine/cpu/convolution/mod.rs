@@ -5,6 +5,7 @@
 //! the pixels of a source, tap by tap. With a stride the pixels of the gradient fall into classes
 //! that see different taps, and each class is a [`Walk`] of its own.
 
+mod even;
 mod filters;
 mod gather;
 mod weight;

@@ -58,8 +58,8 @@ impl WeightGradient<'_> {
 /// Strips that are computed at once: none of another group.
 fn width(filters: &Filters) -> usize {
     match filters.strips() {
-        strips if filters.groups == 1 => strips.min(2),
-        strips => [2, 1]
+        strips if filters.groups == 1 => strips.min(4),
+        strips => [4, 2, 1]
             .into_iter()
             .find(|width| strips % width == 0)
             .unwrap_or(1),
@@ -170,22 +170,35 @@ impl Products<'_> {
             return;
         }
         let strips = self.dw.len() / self.filters.strip();
-        let mut first = 0;
-        while first < self.filters.from {
-            let few = self.filters.from - first <= 4;
-            match (S::F32_LANES, strips, few) {
-                (16, 1, true) => self.tile::<S, 4, 1, 1>(simd, tap, runs, first, 0),
-                (16, 2, true) => self.tile::<S, 4, 2, 1>(simd, tap, runs, first, 0),
-                (16, 1, false) => self.tile::<S, 8, 1, 1>(simd, tap, runs, first, 0),
-                (16, 2, false) => self.tile::<S, 8, 2, 1>(simd, tap, runs, first, 0),
-                _ => {
-                    for strip in 0..strips {
-                        self.tile::<S, 4, 1, 2>(simd, tap, runs, first, strip);
-                    }
-                }
-            }
-            first += if S::F32_LANES == 16 && !few { 8 } else { 4 };
+        let mut strip = 0;
+        while strip < strips {
+            // As many sums as there are registers for.
+            strip += match (S::F32_LANES, strips - strip) {
+                (16, 4..) => self.channels::<S, 6, 4, 1>(simd, tap, runs, strip),
+                (16, 2..) => self.channels::<S, 12, 2, 1>(simd, tap, runs, strip),
+                (16, _) => self.channels::<S, 12, 1, 1>(simd, tap, runs, strip),
+                _ => self.channels::<S, 4, 1, 2>(simd, tap, runs, strip),
+            };
         }
+    }
+
+    /// All channels of x by `NS` strips of dy, `MR` channels at a time.
+    #[inline(always)]
+    fn channels<S: Simd, const MR: usize, const NS: usize, const V: usize>(
+        &mut self,
+        simd: S,
+        tap: &Tap,
+        runs: &[Run],
+        strip: usize,
+    ) -> usize {
+        for first in (0..self.filters.from).step_by(MR) {
+            match self.filters.from - first {
+                ..=4 if MR > 4 => self.tile::<S, 4, NS, V>(simd, tap, runs, first, strip),
+                ..=8 if MR > 8 => self.tile::<S, 8, NS, V>(simd, tap, runs, first, strip),
+                _ => self.tile::<S, MR, NS, V>(simd, tap, runs, first, strip),
+            }
+        }
+        NS
     }
 
     /// Some channels of x by some strips of dy.
