@@ -23,7 +23,7 @@ pub(super) struct Narrow {
 }
 
 impl Narrow {
-    /// Those of some filters; `None` where groups are wide, or not as wide in the result, or there is but one.
+    /// Those of some filters; `None` where groups are of another width, or not as wide in the result, or there is but one.
     pub(super) fn of(filters: &Filters) -> Option<Narrow> {
         let width = filters.from;
         let fits = filters.groups > 1 && filters.to == width && [1, 2, 4, 8].contains(&width);
@@ -155,9 +155,15 @@ impl Gather<'_> {
             for first in (0..walk.taps.len().max(1)).step_by(TAPS) {
                 let taps = &walk.taps[first..walk.taps.len().min(first + TAPS)];
                 let add = self.add || first > 0;
-                runs(walk, taps, self.shapes, (vectors, K), images, |run| {
-                    self.run::<S, N, K>(simd, &run, vectors, add);
-                });
+                runs(
+                    walk,
+                    taps,
+                    self.shapes,
+                    (vectors, K),
+                    images,
+                    #[inline(always)]
+                    |run| self.run::<S, N, K>(simd, &run, vectors, add),
+                );
             }
         }
     }

@@ -4,7 +4,9 @@
 use std::any::Any;
 use std::slice::{from_mut, from_ref};
 
-use bytemuck::{cast, cast_slice, cast_slice_mut};
+#[cfg(target_arch = "x86_64")]
+use bytemuck::cast;
+use bytemuck::{cast_slice, cast_slice_mut};
 use pulp::{Scalar256b, Simd, WithSimd};
 
 /// A set of vector instructions.

@@ -1,5 +1,5 @@
-//! Rows at equal distances that are all under one tap, as those of a 1 × 1 convolution are: a tile of them needs no look
-//! at each row, and there are registers for a wider one.
+//! Rows at equal distances that are all under one tap, as those of a 1 × 1 convolution without stride are: a tile of them
+//! needs no look at each row, and there are registers for a wider one.
 
 use std::ops::Range;
 
@@ -37,6 +37,7 @@ impl<'a> Even<'a> {
             return None;
         };
         let Tap { down, over, number } = *tap;
+        // Under one tap, rows go through images in the order of memory: none is negative.
         let distance = |one: &Row, next: &Row| (next.from - one.from, next.to - one.to);
         let steps = distance(first, rest.first().unwrap_or(first));
         let source = gather.shapes.0;
@@ -68,9 +69,13 @@ impl<'a> Even<'a> {
     ) {
         let depth = self.gather.shapes.0.channels;
         let strips = self.gather.shapes.1.channels.div_ceil(LANES);
-        // Where filters stay in the first cache, rows are read, and written, once.
-        let few = strips > 4 && strips * self.filters.1 * size_of::<f32>() <= FEW;
-        let near = if few { NEAR } else { self.count };
+        // Where filters stay in the first cache, rows are read, and written, once, though in several tiles.
+        let several = match S::F32_LANES {
+            16 => !matches!(strips, 1 | 2 | 4),
+            _ => strips > 1,
+        };
+        let few = strips * self.filters.1 * size_of::<f32>() <= FEW;
+        let near = if several && few { NEAR } else { self.count };
         for first in (0..self.count).step_by(near) {
             let rows = first..self.count.min(first + near);
             let mut strip = 0;

@@ -1,25 +1,16 @@
 //! 3 × 3 convolutions with fewer multiplications: of channels and pixels that are many enough for it.
 
-use super::check;
+use super::check_as;
 use crate::engine::cpu::{Cpu, Isa};
 use crate::net::{Activation, Convolution, Graph, Init, Kind, Op, Shape, Value, Window};
 
-/// As [`check`], of layers that are computed this way.
+/// As [`check_as`].
 fn check_winograd(
     input: Shape,
     images: usize,
     build: impl Fn(&mut Graph, Value) -> Value,
 ) -> usize {
-    let name = format!("winograd, {input:?}");
-    let mut graph = Graph::new(&name, input);
-    let x = graph.input();
-    let x = build(&mut graph, x);
-    let x = graph.add("flatten", Op::Flatten, &[x]).unwrap();
-    graph.linear("after", x, 5, true).unwrap();
-    let mut engine = Cpu::new(graph, Isa::best(), 1).unwrap();
-    let steps = engine.plan(images, true).unwrap().steps;
-    check(&name, input, images, build);
-    steps.iter().filter(|step| step.kind == "winograd").count()
+    check_as("winograd", input, images, build)
 }
 
 #[test]
