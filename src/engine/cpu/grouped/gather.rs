@@ -1,0 +1,189 @@
+//! The result, and the gradient of the input.
+
+use pulp::{Simd, WithSimd};
+
+use super::runs::{Run, TAPS, runs};
+use super::{place, step};
+use crate::engine::cpu::convolution::Walk;
+use crate::engine::cpu::isa::{Isa, fetch_place, swap};
+use crate::engine::cpu::layout::{padded, stride};
+use crate::engine::cpu::multiply::multiply_add;
+use crate::net::Shape;
+
+/// Computes all of `result` from `source` by the walks.
+pub(in crate::engine::cpu) fn gather(
+    isa: Isa,
+    walks: &[Walk],
+    shapes: (Shape, Shape),
+    (width, filters): (usize, &[f32]),
+    source: &[f32],
+    (result, add): (&mut [f32], bool),
+) {
+    isa.run(Gather {
+        walks,
+        shapes,
+        width,
+        filters,
+        source,
+        result,
+        add,
+    });
+}
+
+/// A gather over some images.
+struct Gather<'a> {
+    walks: &'a [Walk],
+    shapes: (Shape, Shape),
+    /// Of a group.
+    width: usize,
+    filters: &'a [f32],
+    source: &'a [f32],
+    result: &'a mut [f32],
+    add: bool,
+}
+
+impl WithSimd for Gather<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        // As many sums as there are registers for.
+        match (self.width, S::F32_LANES) {
+            (1, _) => self.walks::<S, 4, 1>(simd),
+            (2, _) => self.walks::<S, 4, 2>(simd),
+            (4, 16) => self.walks::<S, 4, 4>(simd),
+            (4, _) => self.walks::<S, 2, 4>(simd),
+            (_, 16) => self.walks::<S, 2, 8>(simd),
+            _ => self.walks::<S, 1, 8>(simd),
+        }
+    }
+}
+
+impl Gather<'_> {
+    /// For groups of `K` channels; `N` pixels are computed at once where all see the same taps.
+    #[inline(always)]
+    fn walks<S: Simd, const N: usize, const K: usize>(mut self, simd: S) {
+        let vectors = stride(self.shapes.1.channels) / S::F32_LANES;
+        let images = self.source.len() / padded(self.shapes.0);
+        for walk in self.walks {
+            // A walk without taps writes zeros.
+            for first in (0..walk.taps.len().max(1)).step_by(TAPS) {
+                let taps = &walk.taps[first..walk.taps.len().min(first + TAPS)];
+                let add = self.add || first > 0;
+                runs(
+                    walk,
+                    taps,
+                    self.shapes,
+                    (vectors, K),
+                    images,
+                    #[inline(always)]
+                    |run| self.run::<S, N, K>(simd, &run, vectors, add),
+                );
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn run<S: Simd, const N: usize, const K: usize>(
+        &mut self,
+        simd: S,
+        run: &Run<'_>,
+        vectors: usize,
+        add: bool,
+    ) {
+        let mut done = 0;
+        if K > 1 {
+            // Filters are many: those of one vector stay in the first cache.
+            for channel in 0..vectors {
+                done = 0;
+                while done + N <= run.count {
+                    self.pixels::<S, N, 1, K>(simd, run, (done, channel), add);
+                    done += N;
+                }
+            }
+        }
+        while done + N <= run.count {
+            for channel in 0..vectors {
+                self.pixels::<S, N, 1, K>(simd, run, (done, channel), add);
+            }
+            done += N;
+        }
+        for pixel in done..run.count {
+            let mut channel = 0;
+            // As many sums at once: each addition waits for the one before.
+            while K == 1 && channel + N <= vectors {
+                self.pixels::<S, 1, N, K>(simd, run, (pixel, channel), add);
+                channel += N;
+            }
+            while channel < vectors {
+                self.pixels::<S, 1, 1, K>(simd, run, (pixel, channel), add);
+                channel += 1;
+            }
+        }
+    }
+
+    /// `N` pixels of a run from `first` on, `C` vectors of channels from `channel` on: one, where groups are of more
+    /// than one.
+    #[inline(always)]
+    fn pixels<S: Simd, const N: usize, const C: usize, const K: usize>(
+        &mut self,
+        simd: S,
+        run: &Run<'_>,
+        (first, channel): (usize, usize),
+        add: bool,
+    ) {
+        let (source, _) = S::as_simd_f32s(self.source);
+        let (filters, _) = S::as_simd_f32s(self.filters);
+        let steps = run.steps;
+        let at = run.at + first * steps.1 + channel;
+        // What is written after the next pixels.
+        for i in 0..N {
+            for c in 0..C {
+                let place = at + (2 * N + i) * steps.1 + c;
+                fetch_place(simd, self.result, place * S::F32_LANES);
+            }
+        }
+        let (result, _) = S::as_mut_simd_f32s(self.result);
+        let from = first * steps.0 + channel;
+        let mut acc = [[[simd.splat_f32s(0.0); K]; C]; N];
+        for (filter, at) in run.seen {
+            let filters = &filters[filter + place::<S>(channel, K)..][..(K - 1) * step::<S>() + C];
+            let from = &source[at + from..][..(N - 1) * steps.0 + C];
+            for (i, acc) in acc.iter_mut().enumerate() {
+                let from = &from[i * steps.0..][..C];
+                for (c, (acc, from)) in acc.iter_mut().zip(from).enumerate() {
+                    for (k, acc) in acc.iter_mut().enumerate() {
+                        *acc = multiply_add(simd, filters[k * step::<S>() + c], *from, *acc);
+                    }
+                }
+            }
+        }
+        let to = &mut result[at..][..(N - 1) * steps.1 + C];
+        for (i, acc) in acc.into_iter().enumerate() {
+            let to = &mut to[i * steps.1..][..C];
+            for (to, acc) in to.iter_mut().zip(acc) {
+                let acc = fold(simd, acc);
+                *to = if add { simd.add_f32s(*to, acc) } else { acc };
+            }
+        }
+    }
+}
+
+/// Σ_k of number k, its lanes swapped by k: what is meant for the channels k places away.
+#[inline(always)]
+fn fold<S: Simd, const K: usize>(simd: S, mut parts: [S::f32s; K]) -> S::f32s {
+    if K > 4 {
+        for k in 0..K - 4 {
+            parts[k] = simd.add_f32s(parts[k], swap::<S, 4>(simd, parts[k + 4]));
+        }
+    }
+    if K > 2 {
+        for k in 0..2 {
+            parts[k] = simd.add_f32s(parts[k], swap::<S, 2>(simd, parts[k + 2]));
+        }
+    }
+    if K > 1 {
+        parts[0] = simd.add_f32s(parts[0], swap::<S, 1>(simd, parts[1]));
+    }
+    parts[0]
+}
