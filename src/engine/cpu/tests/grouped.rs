@@ -42,6 +42,15 @@ fn small_maps_go_from_image_to_image() {
 }
 
 #[test]
+fn more_taps_than_are_gone_through_at_once() {
+    for width in [1, 2, 4, 8] {
+        let layer = Convolution::new(24, 9).padding(4);
+        check_grouped(width, Shape::new(24, 10, 13), 2, layer);
+        check_grouped(width, Shape::new(24, 4, 3), 9, layer.stride(2));
+    }
+}
+
+#[test]
 fn groups_of_another_width_are_products() {
     for (from, to, groups) in [(24, 24, 8), (24, 24, 1), (16, 32, 4), (32, 32, 2)] {
         let layer = Convolution::new(to, 3).padding(1).groups(groups);
