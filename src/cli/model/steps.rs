@@ -35,6 +35,7 @@ pub(super) fn what(graph: &Graph, step: &PlannedStep) -> String {
 fn short(op: &Op) -> &'static str {
     match op {
         Op::Shuffle { .. } => "shuffle",
+        Op::BatchNorm { .. } => "norm",
         Op::PadChannels { .. } => "pad",
         Op::AdaptiveAveragePool {
             height: 1,

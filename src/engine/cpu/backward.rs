@@ -63,7 +63,7 @@ impl Builder<'_> {
         let steps = self.steps;
         let step = &steps[number];
         match &step.kind {
-            Kind::Norm { .. } if step.inputs[0].value > 0 => self.arrive(number),
+            Kind::Norm(_) if step.inputs[0].value > 0 => self.arrive(number),
             Kind::Convolution(layer) => {
                 let len = layer.geometry.filters().len();
                 let channels = step.inputs[0].shape.channels + step.shape.channels;
@@ -80,7 +80,7 @@ impl Builder<'_> {
                 Kind::Activation(function) if tells_its_gradient(*function) => {
                     vec![self.restored(step.output)]
                 }
-                Kind::Norm { .. } | Kind::MaxPool(_) | Kind::Activation(_) | Kind::Gate => {
+                Kind::Norm(_) | Kind::MaxPool(_) | Kind::Activation(_) | Kind::Gate => {
                     inputs().map(|value| self.restored(value)).collect()
                 }
                 _ => Vec::new(),
@@ -121,7 +121,7 @@ impl Builder<'_> {
         self.push(number, &[x, dy], false, |segment| Work::Weight {
             x,
             dy,
-            at: small.then(|| take(&mut segment.parts, layer.part())),
+            at: small.then(|| take(&mut segment.parts, layer.numbers())),
             bias: layer.bias.map(|_| take(&mut segment.parts, channels)),
         });
     }
@@ -161,7 +161,7 @@ impl Builder<'_> {
         let inputs = || self.steps[number].inputs.iter().map(|input| input.value);
         let fresh = |value: usize| value > 0 && self.gradients[value].is_none();
         let only_reads = |maker: usize| match &self.steps[maker].kind {
-            Kind::Norm { function, .. } => *function == Function::Identity,
+            Kind::Norm(norm) => norm.function == Function::Identity,
             kind => matches!(kind, Kind::Noise { .. }),
         };
         let may_share = |read: usize, other: usize| {
@@ -197,7 +197,7 @@ impl Builder<'_> {
     /// A value's gradient is complete.
     fn complete(&mut self, value: usize) {
         let maker = self.makers[value];
-        let Some((number, Kind::Norm { normal, .. })) =
+        let Some((number, Kind::Norm(norm))) =
             maker.map(|number| (number, &self.steps[number].kind))
         else {
             return;
@@ -205,7 +205,7 @@ impl Builder<'_> {
         let Some(dy) = self.gradients[value] else {
             return;
         };
-        let len = 2 * normal.mean.len();
+        let len = 2 * norm.normal.mean.len();
         let x = self.restored(self.steps[number].inputs[0].value);
         self.push(number, &[x, dy], true, |segment| Work::Gradients {
             x,
@@ -235,7 +235,7 @@ pub(super) fn depths(steps: &[Step], values: usize) -> Vec<usize> {
     for step in steps {
         let inputs = || step.inputs.iter().map(|input| input.value);
         let again = match step.kind {
-            Kind::Norm { .. } | Kind::Gate => true,
+            Kind::Norm(_) | Kind::Gate => true,
             Kind::Add | Kind::Activation(_) | Kind::Noise { whole: true, .. } => {
                 step.shape.pixels() > 1 && inputs().all(|x| depths[x] > 0 || needed[x])
             }
@@ -259,7 +259,7 @@ fn needed(steps: &[Step], values: usize) -> Vec<bool> {
                 needed[step.output] = true;
             }
             Kind::Convolution(_)
-            | Kind::Norm { .. }
+            | Kind::Norm(_)
             | Kind::Gate
             | Kind::MaxPool(_)
             | Kind::Activation(_) => {

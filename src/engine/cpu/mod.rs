@@ -9,6 +9,7 @@ mod activation;
 mod backward;
 mod convolution;
 mod elementwise;
+mod finish;
 mod grouped;
 mod isa;
 mod layout;

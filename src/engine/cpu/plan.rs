@@ -7,6 +7,7 @@ use std::time::Instant;
 use rayon::prelude::*;
 
 use super::convolution::winograd;
+use super::finish;
 use super::isa::Isa;
 use super::layout::{self, Images, LANES};
 use super::lines::Lines;
@@ -15,7 +16,7 @@ use super::moves;
 use super::parameter::Parameter;
 use super::program::{Program, Work};
 use super::step::{self, Shared};
-use super::steps::{Algorithm, Kind, Step, frame, steps};
+use super::steps::{Algorithm, Kind, Norm, Step, frame, steps};
 use super::task::{Task, Workspace, shares};
 use crate::engine::Batch;
 use crate::net::{Graph, Op, Shape, TensorId};
@@ -54,6 +55,9 @@ impl Plan {
         let mut steps = steps(graph, images);
         let nodes = graph.nodes();
         moves::fold(&mut steps, nodes.len());
+        if !training {
+            finish::fold(&mut steps, nodes.len());
+        }
         let layout = frame(&mut steps, graph.input_shape());
         let shapes: Vec<Shape> = nodes.iter().map(|node| node.shape).collect();
         let share = shares(images).next().map_or(1, |share| share.len());
@@ -92,10 +96,8 @@ impl Plan {
 
     /// Bytes of what steps use while they run, and of the statistics of normalisations.
     pub(super) fn scratch(&self) -> usize {
-        let norms = self.steps.iter().map(|step| match &step.kind {
-            Kind::Norm { normal, .. } => normal.bytes(),
-            _ => 0,
-        });
+        let norms = self.steps.iter().filter_map(Step::norm);
+        let norms = norms.map(|norm| norm.normal.bytes());
         let shared = [
             &self.prepared[..],
             &self.zeros,
@@ -173,7 +175,7 @@ impl Plan {
     fn take_statistics(&mut self, parameters: &[Parameter]) {
         let value = |id: TensorId| &parameters[id.index()].value[..];
         for step in &mut self.steps {
-            if let Kind::Norm { op, normal, .. } = &mut step.kind
+            if let Some(Norm { op, normal, .. }) = step.norm_mut()
                 && let Op::BatchNorm {
                     gamma,
                     beta,
@@ -264,7 +266,7 @@ fn take_moments(
     parameters: &mut [Parameter],
 ) {
     let shape = step.shape;
-    let Kind::Norm { op, normal, .. } = &mut step.kind else {
+    let Some(Norm { op, normal, .. }) = step.norm_mut() else {
         return;
     };
     let Op::BatchNorm {
@@ -310,7 +312,7 @@ fn take_gradients(
     isa: Isa,
     parameters: &mut [Parameter],
 ) {
-    let Kind::Norm { op, normal, .. } = &mut step.kind else {
+    let Some(Norm { op, normal, .. }) = step.norm_mut() else {
         return;
     };
     let Op::BatchNorm { gamma, beta, .. } = op else {

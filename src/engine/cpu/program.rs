@@ -1,7 +1,8 @@
 //! The order in which a batch is computed. Some images go through as many steps as possible before the
 //! next images do, so that what one step writes the next reads from the cache. A segment of such steps
-//! ends where something of all images must be known, the sums of a normalisation; and where maps become
-//! so much smaller or larger that another number of images at a time suits them.
+//! ends where something of all images must be known, the sums of a normalisation; where maps become so much
+//! smaller or larger that another number of images at a time suits them; and where its filters become so
+//! many that they would not stay in the cache until the next images come.
 //!
 //! What is computed fast from what is kept, as by a normalisation, an activation or a sum, is not kept for
 //! backward but computed again.
@@ -23,6 +24,8 @@ pub(super) struct Segment {
     pub(super) sums: usize,
     pub(super) parts: usize,
     pub(super) prepared: usize,
+    /// Numbers of filters that forward reads in it.
+    filters: usize,
 }
 
 /// A part of a step.
@@ -150,6 +153,9 @@ impl Program {
 /// in tests, so that what small networks compute is in blocks too.
 const NEAR: usize = if cfg!(test) { 8 << 10 } else { 512 << 10 };
 
+/// Bytes of filters that a segment should read forward: half of a core's own cache. Few in tests as well.
+const FILTERS: usize = if cfg!(test) { 4 << 10 } else { 1 << 20 };
+
 /// A program that is being made.
 pub(super) struct Builder<'a> {
     pub(super) steps: &'a [Step],
@@ -233,7 +239,7 @@ impl Builder<'_> {
         let mut done = vec![false; self.steps.len()];
         for number in 0..self.steps.len() {
             // A normalisation is computed when it is needed: its reader may follow in the same segment.
-            let waits = matches!(self.steps[number].kind, Kind::Norm { .. });
+            let waits = matches!(self.steps[number].kind, Kind::Norm(_));
             if !waits || self.readers[self.steps[number].output].is_empty() {
                 self.forward_step(number, training, &mut done);
             }
@@ -260,17 +266,21 @@ impl Builder<'_> {
                 continue;
             }
             done[number] = true;
-            if matches!(step.kind, Kind::Norm { .. }) {
+            if matches!(step.kind, Kind::Norm(_)) {
                 self.arrive(number);
             }
             let x: Vec<usize> = step.inputs.iter().map(|input| input.value).collect();
             let y = step.output;
             let slots: Vec<usize> = x.iter().copied().chain([y]).collect();
-            let prepared = match &step.kind {
-                Kind::Convolution(layer) => layer.prepared(false),
-                _ => 0,
+            let (prepared, read) = match &step.kind {
+                Kind::Convolution(layer) => (layer.prepared(false), layer.numbers()),
+                _ => (0, 0),
             };
+            if (self.now().filters + read) * size_of::<f32>() > FILTERS {
+                self.cut();
+            }
             self.push(number, &slots, false, |segment| {
+                segment.filters += read;
                 let filters = take(&mut segment.prepared, prepared);
                 Work::Forward { x, y, filters }
             });
@@ -283,8 +293,8 @@ impl Builder<'_> {
     /// Sums of a value for the normalisations that read it.
     fn moments(&mut self, value: usize) {
         for number in self.readers[value].clone() {
-            if let Kind::Norm { normal, .. } = &self.steps[number].kind {
-                let len = 2 * normal.mean.len();
+            if let Kind::Norm(norm) = &self.steps[number].kind {
+                let len = 2 * norm.normal.mean.len();
                 self.push(number, &[value], true, |segment| {
                     let at = take(&mut segment.sums, len);
                     Work::Moments { x: value, at }

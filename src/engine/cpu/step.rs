@@ -2,6 +2,7 @@
 
 use super::activation::{self, Into};
 use super::convolution::{Gather, WeightGradient, winograd};
+use super::finish::Finish;
 use super::isa::Isa;
 use super::layout::stride;
 use super::memory::Slot;
@@ -66,6 +67,7 @@ impl Forward<'_> {
                         outside: shared.zeros,
                         bias: layer.bias.map(parameter),
                         add: false,
+                        finish: layer.norm.as_deref().map(Finish),
                     };
                     gather.run(y);
                 }
@@ -78,20 +80,21 @@ impl Forward<'_> {
                         outside: shared.zeros,
                         bias: layer.bias.map(parameter),
                         add: false,
+                        finish: layer.norm.as_deref().map(Finish),
                     };
                     gather.run(y, scratch);
                 }
                 Algorithm::Grouped(narrow) => {
                     let filters = (narrow.width, parameter(layer.weight));
-                    grouped::gather(isa, &layer.forward, shapes, filters, x(0), (y, false));
+                    let finish = layer.norm.as_deref().map(Finish);
+                    let walks = &layer.forward;
+                    grouped::gather(isa, walks, shapes, filters, x(0), (y, false), finish);
                     if let Some(bias) = layer.bias {
                         elementwise::add_to_channels(isa, parameter(bias), y);
                     }
                 }
             },
-            Kind::Norm {
-                function, normal, ..
-            } => normal.apply(isa, *function, x(0), y),
+            Kind::Norm(norm) => norm.normal.apply(isa, norm.function, x(0), y),
             Kind::Activation(function) => activation::forward(isa, *function, x(0), y),
             Kind::Add => elementwise::sum(isa, x(0), x(1), y),
             Kind::Gate => elementwise::gate(isa, step.shape, x(0), x(1), (y, false)),
@@ -158,7 +161,7 @@ pub(super) fn weight(
     let Kind::Convolution(layer) = &step.kind else {
         return;
     };
-    let dw = &mut dw[..layer.part()];
+    let dw = &mut dw[..layer.numbers()];
     match &layer.algorithm {
         Algorithm::Product => weight_gradient(layer, shared.isa).add(values, dw),
         Algorithm::Winograd(winograd) => {
@@ -240,6 +243,7 @@ impl Backward<'_> {
                             outside: shared.zeros,
                             bias: None,
                             add,
+                            finish: None,
                         };
                         gather.run(dx);
                     }
@@ -252,16 +256,18 @@ impl Backward<'_> {
                             outside: shared.zeros,
                             bias: None,
                             add,
+                            finish: None,
                         };
                         gather.run(dx, scratch);
                     }
                     Algorithm::Grouped(narrow) => {
                         let (walks, filters) = (&layer.backward, (narrow.width, filters));
-                        grouped::gather(isa, walks, (step.shape, shape), filters, dy, (dx, add));
+                        let (shapes, dx) = ((step.shape, shape), (dx, add));
+                        grouped::gather(isa, walks, shapes, filters, dy, dx, None);
                     }
                 }
             }
-            Kind::Norm { normal, .. } => normal.input_gradient(isa, value(0), dy, (dx, add)),
+            Kind::Norm(norm) => norm.normal.input_gradient(isa, value(0), dy, (dx, add)),
             Kind::Activation(function) => {
                 activation::backward(isa, *function, value(0), Into::Other { dy, dx, add });
             }

@@ -36,12 +36,7 @@ pub(super) struct Input {
 pub(super) enum Kind {
     /// A convolution or linear layer.
     Convolution(Box<Convolution>),
-    /// BatchNorm and the activation behind it.
-    Norm {
-        op: Op,
-        function: Function,
-        normal: Box<Normal>,
-    },
+    Norm(Box<Norm>),
     Activation(Function),
     Add,
     Gate,
@@ -67,7 +62,7 @@ impl Kind {
                 Algorithm::Grouped(Narrow { width: 1, .. }) => "depthwise",
                 Algorithm::Grouped(_) => "grouped",
             },
-            Kind::Norm { .. } => "norm",
+            Kind::Norm(_) => "norm",
             Kind::Activation(_) => "activation",
             Kind::Add => "add",
             Kind::Gate => "gate",
@@ -76,6 +71,34 @@ impl Kind {
             Kind::Mix(_) => "mix",
             Kind::Noise { .. } => "noise",
             Kind::Flatten => "flatten",
+        }
+    }
+}
+
+/// BatchNorm and the activation behind it.
+#[derive(Debug)]
+pub(super) struct Norm {
+    pub(super) op: Op,
+    pub(super) function: Function,
+    pub(super) normal: Normal,
+}
+
+impl Step {
+    /// The normalisation that it is, or ends with.
+    pub(super) fn norm(&self) -> Option<&Norm> {
+        match &self.kind {
+            Kind::Norm(norm) => Some(norm),
+            Kind::Convolution(layer) => layer.norm.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub(super) fn norm_mut(&mut self) -> Option<&mut Norm> {
+        match &mut self.kind {
+            Kind::Norm(norm) => Some(norm),
+            Kind::Convolution(layer) => layer.norm.as_deref_mut(),
+            _ => None,
         }
     }
 }
@@ -89,6 +112,8 @@ pub(super) struct Convolution {
     pub(super) forward: Vec<Walk>,
     pub(super) backward: Vec<Walk>,
     pub(super) algorithm: Algorithm,
+    /// What its result goes through before it is left, see [`super::finish`].
+    pub(super) norm: Option<Box<Norm>>,
 }
 
 /// How a convolution is computed.
@@ -148,8 +173,8 @@ impl Convolution {
         }
     }
 
-    /// Numbers of the gradient of its filters as a task sums it up.
-    pub(super) fn part(&self) -> usize {
+    /// Numbers of its filters as forward reads them, and of their gradient as a task sums it up.
+    pub(super) fn numbers(&self) -> usize {
         let filters = self.geometry.filters();
         match self.algorithm {
             Algorithm::Product => filters.len(),
@@ -170,12 +195,12 @@ pub(super) fn steps(graph: &Graph, images: usize) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     for (number, node) in nodes.iter().enumerate().skip(1) {
         if let (Op::Activation(activation), Some(last)) = (&node.op, steps.last_mut())
-            && let Kind::Norm { function, .. } = &mut last.kind
+            && let Kind::Norm(norm) = &mut last.kind
             && last.output == node.inputs[0].index()
-            && *function == Function::Identity
+            && norm.function == Function::Identity
             && readers[last.output] == 1
         {
-            *function = Function::Of(*activation);
+            norm.function = Function::Of(*activation);
             last.output = number;
             continue;
         }
@@ -240,6 +265,7 @@ fn kind(graph: &Graph, node: &Node, images: usize) -> Kind {
             forward: Walk::forward(&geometry),
             backward: Walk::backward(&geometry),
             algorithm: Algorithm::of(&geometry, images),
+            norm: None,
             geometry,
             weight,
             bias,
@@ -255,11 +281,11 @@ fn kind(graph: &Graph, node: &Node, images: usize) -> Kind {
         Op::Linear { weight, bias } => {
             Kind::Convolution(layer(*weight, *bias, Window::square(1), 1))
         }
-        Op::BatchNorm { .. } => Kind::Norm {
+        Op::BatchNorm { .. } => Kind::Norm(Box::new(Norm {
             op: node.op.clone(),
             function: Function::Identity,
-            normal: Box::new(Normal::new(node.shape.channels)),
-        },
+            normal: Normal::new(node.shape.channels),
+        })),
         Op::Activation(activation) => Kind::Activation(Function::Of(*activation)),
         Op::Add => Kind::Add,
         Op::Gate => Kind::Gate,

@@ -8,7 +8,7 @@ use super::lines::Lines;
 use super::memory::{Extent, Memory, Room, Slot};
 use super::program::{Segment, Work};
 use super::step::{self, Shared};
-use super::steps::{Algorithm, Kind, Step};
+use super::steps::{Algorithm, Kind, Norm, Step};
 
 /// Some images of a batch. Which ones follows from sizes alone, so that sums over the parts of a batch
 /// have the same bits for any number of threads.
@@ -163,7 +163,7 @@ impl Task {
                 forward.run(shared, x, y, scratch);
             }
             Work::Moments { x, at } => {
-                let Kind::Norm { normal, .. } = &step.kind else {
+                let Some(Norm { normal, .. }) = step.norm() else {
                     return;
                 };
                 let stride = normal.mean.len();
@@ -176,9 +176,9 @@ impl Task {
                 super::norm::moments(shared.isa, x, around, sums);
             }
             Work::Gradients { x, dy, at } => {
-                let Kind::Norm {
+                let Some(Norm {
                     normal, function, ..
-                } = &step.kind
+                }) = step.norm()
                 else {
                     return;
                 };

@@ -1,5 +1,6 @@
 //! Every operation gives what the plain engine gives, with every set of instructions.
 
+mod finish;
 mod grouped;
 mod networks;
 mod winograd;

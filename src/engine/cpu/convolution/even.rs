@@ -109,10 +109,10 @@ impl<'a> Even<'a> {
         });
         for row in rows.clone().step_by(MR) {
             let count = (rows.end - row).min(MR);
-            let to = self.to + row * self.steps.1 + strip * LANES;
+            let to = self.to + row * self.steps.1;
             // What the next tile writes.
             for i in MR..2 * MR {
-                for strip in 0..NS {
+                for strip in strip..strip + NS {
                     fetch_place(simd, result, to + i * self.steps.1 + strip * LANES);
                 }
             }
@@ -125,9 +125,13 @@ impl<'a> Even<'a> {
             let result = &mut result[to..];
             for i in 0..MR {
                 if i < count {
-                    let to = &mut result[i * self.steps.1..];
+                    let to = &mut result[i * self.steps.1 + strip * LANES..];
                     write(simd, &acc[i], (to, gather.add));
                 }
+            }
+            if let Some(finish) = gather.finish {
+                let rows = (0..count).map(|i| i * self.steps.1);
+                finish.run(simd, result, rows, strip..strip + NS);
             }
         }
         NS

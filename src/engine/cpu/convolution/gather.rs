@@ -4,6 +4,7 @@ use pulp::{Simd, WithSimd};
 
 use super::even::Even;
 use super::{Tap, Walk};
+use crate::engine::cpu::finish::Finish;
 use crate::engine::cpu::isa::{Isa, fetch_place};
 use crate::engine::cpu::layout::{LANES, Plane, padded, stride};
 use crate::engine::cpu::multiply::{Acc, rows_by_strips, vectors};
@@ -26,6 +27,8 @@ pub(in crate::engine::cpu) struct Gather<'a> {
     pub(in crate::engine::cpu) bias: Option<&'a [f32]>,
     /// Whether the result is added to what is there.
     pub(in crate::engine::cpu) add: bool,
+    /// What is done to the result where it is not added.
+    pub(in crate::engine::cpu) finish: Option<Finish<'a>>,
 }
 
 impl Gather<'_> {
@@ -137,10 +140,15 @@ impl Images<'_> {
             let taps = DEPTH.div_ceil(self.depth());
             // A walk without taps writes zeros.
             for first in (0..walk.taps.len().max(1)).step_by(taps) {
-                let taps = &walk.taps[first..walk.taps.len().min(first + taps)];
-                let add = gather.add || first > 0;
+                let last = first + taps >= walk.taps.len();
+                let taps = Taps {
+                    kernel: walk.kernel,
+                    taps: &walk.taps[first..walk.taps.len().min(first + taps)],
+                    add: gather.add || first > 0,
+                    finish: gather.finish.filter(|_| last),
+                };
                 for group in 0..gather.groups {
-                    self.group::<S, MR, V>(simd, &block[..end], filled, (walk, taps, add), group);
+                    self.group::<S, MR, V>(simd, &block[..end], filled, &taps, group);
                 }
             }
         }
@@ -158,12 +166,12 @@ impl Images<'_> {
         simd: S,
         block: &[Row],
         filled: usize,
-        (walk, taps, add): (&Walk, &[Tap], bool),
+        taps: &Taps<'_>,
         group: usize,
     ) {
         let to = self.gather.shapes.1.channels / self.gather.groups;
         let strips = to.div_ceil(LANES);
-        let len = walk.kernel * self.depth() * LANES;
+        let len = taps.kernel * self.depth() * LANES;
         let filters = &self.gather.filters[group * strips * len..][..strips * len];
         // Small filters stay in the first cache: then rows are read, and written, once.
         let near = match (size_of_val(filters) <= FEW, S::F32_LANES) {
@@ -195,7 +203,6 @@ impl Images<'_> {
                     let part = Part {
                         gather: self.gather,
                         taps,
-                        add,
                         group,
                         strip,
                         filters: &filters[strip * len..][..width * len],
@@ -278,11 +285,21 @@ impl<'a> Rows<'a> {
     }
 }
 
+/// Taps that are gone through at once.
+struct Taps<'a> {
+    taps: &'a [Tap],
+    /// How many the kernel has.
+    kernel: usize,
+    /// Whether the sums are added to what is there.
+    add: bool,
+    /// What is done to them then, if these taps are the last.
+    finish: Option<Finish<'a>>,
+}
+
 /// Some strips of one group, under some taps.
 struct Part<'a> {
     gather: &'a Gather<'a>,
-    taps: &'a [Tap],
-    add: bool,
+    taps: &'a Taps<'a>,
     group: usize,
     strip: usize,
     filters: &'a [f32],
@@ -302,7 +319,8 @@ impl Part<'_> {
         let (depth, to) = (input.channels / groups, gather.shapes.1.channels / groups);
         let channel = self.group * to + self.strip * LANES;
         let width = (NS * LANES).min(to - self.strip * LANES);
-        let first = gather.first::<S, NS, V>(simd, channel, self.add);
+        let add = self.taps.add;
+        let first = gather.first::<S, NS, V>(simd, channel, add);
         let mut acc: Acc<S, MR, NS, V> = [first; MR];
         let stride = input.stride as isize;
         let strips: [&[f32]; NS] = {
@@ -310,7 +328,7 @@ impl Part<'_> {
             std::array::from_fn(|strip| &self.filters[strip * len..][..len])
         };
         let outside = &gather.outside[..depth];
-        for tap in self.taps {
+        for tap in self.taps.taps {
             let shift = (tap.down * input.width as isize + tap.over) * stride
                 + (self.group * depth) as isize;
             let mut any = false;
@@ -333,8 +351,13 @@ impl Part<'_> {
             for i in 0..MR {
                 if i < count {
                     let to = &mut result[rows[i].to + channel..];
-                    write(simd, &acc[i], (to, self.add));
+                    write(simd, &acc[i], (to, add));
                 }
+            }
+            if let Some(finish) = self.taps.finish {
+                let places = rows[..count].iter().map(|row| row.to);
+                let first = channel / LANES;
+                finish.run(simd, result, places, first..first + NS);
             }
             return;
         }
@@ -346,7 +369,7 @@ impl Part<'_> {
         for (row, sums) in rows.iter().zip(&sums).take(count) {
             let to = &mut result[row.to + channel..][..width];
             for (to, sum) in to.iter_mut().zip(sums.as_flattened()) {
-                *to = if self.add { *to + sum } else { *sum };
+                *to = if add { *to + sum } else { *sum };
             }
         }
     }

@@ -5,8 +5,9 @@ use pulp::{Simd, WithSimd};
 use super::runs::{Run, TAPS, runs};
 use super::{place, step};
 use crate::engine::cpu::convolution::Walk;
+use crate::engine::cpu::finish::Finish;
 use crate::engine::cpu::isa::{Isa, fetch_place, swap};
-use crate::engine::cpu::layout::{padded, stride};
+use crate::engine::cpu::layout::{LANES, padded, stride};
 use crate::engine::cpu::multiply::multiply_add;
 use crate::net::Shape;
 
@@ -18,6 +19,7 @@ pub(in crate::engine::cpu) fn gather(
     (width, filters): (usize, &[f32]),
     source: &[f32],
     (result, add): (&mut [f32], bool),
+    finish: Option<Finish<'_>>,
 ) {
     isa.run(Gather {
         walks,
@@ -27,6 +29,7 @@ pub(in crate::engine::cpu) fn gather(
         source,
         result,
         add,
+        finish,
     });
 }
 
@@ -40,6 +43,8 @@ struct Gather<'a> {
     source: &'a [f32],
     result: &'a mut [f32],
     add: bool,
+    /// What is done to the result where it is not added.
+    finish: Option<Finish<'a>>,
 }
 
 impl WithSimd for Gather<'_> {
@@ -70,6 +75,8 @@ impl Gather<'_> {
             for first in (0..walk.taps.len().max(1)).step_by(TAPS) {
                 let taps = &walk.taps[first..walk.taps.len().min(first + TAPS)];
                 let add = self.add || first > 0;
+                let last = first + TAPS >= walk.taps.len();
+                let finish = self.finish.filter(|_| last);
                 runs(
                     walk,
                     taps,
@@ -77,7 +84,15 @@ impl Gather<'_> {
                     (vectors, K),
                     images,
                     #[inline(always)]
-                    |run| self.run::<S, N, K>(simd, &run, vectors, add),
+                    |run| {
+                        self.run::<S, N, K>(simd, &run, vectors, add);
+                        if let Some(finish) = finish {
+                            let place = |i| (run.at + i * run.steps.1) * S::F32_LANES;
+                            let strips = vectors * S::F32_LANES / LANES;
+                            let places = (0..run.count).map(place);
+                            finish.run(simd, self.result, places, 0..strips);
+                        }
+                    },
                 );
             }
         }

@@ -5,6 +5,7 @@ use pulp::{Simd, WithSimd};
 use super::planes::Planes;
 use super::transform::{both, of_source, to_result};
 use super::{PRODUCTS, SQUARES, STRIPS, Square, Squares};
+use crate::engine::cpu::finish::Finish;
 use crate::engine::cpu::isa::Isa;
 use crate::engine::cpu::layout::{LANES, padded, stride};
 use crate::engine::cpu::multiply::{Acc, rows_by_strips, vectors};
@@ -23,6 +24,8 @@ pub(in crate::engine::cpu) struct Gather<'a> {
     pub(in crate::engine::cpu) bias: Option<&'a [f32]>,
     /// Whether the result is added to what is there.
     pub(in crate::engine::cpu) add: bool,
+    /// What is done to the result where it is not added.
+    pub(in crate::engine::cpu) finish: Option<Finish<'a>>,
 }
 
 impl Gather<'_> {
@@ -153,15 +156,23 @@ impl Images<'_> {
             let width = all.len().min(NS * LANES);
             bias.as_flattened_mut()[..width].copy_from_slice(&all[..width]);
         }
-        for (row, number) in range.enumerate() {
+        for (row, number) in range.clone().enumerate() {
             let square = squares.square(number);
-            self.finish::<S, NS, V>(simd, row, square, strip, &bias);
+            self.write::<S, NS, V>(simd, row, square, strip, &bias);
+        }
+        if let Some(finish) = self.gather.finish {
+            let places = range.flat_map(
+                #[inline(always)]
+                |number| squares.results(squares.square(number)),
+            );
+            let places = places.flatten().flatten();
+            finish.run(simd, self.result, places, strip..strip + NS);
         }
     }
 
     /// Writes some strips of a square.
     #[inline(always)]
-    fn finish<S: Simd, const NS: usize, const V: usize>(
+    fn write<S: Simd, const NS: usize, const V: usize>(
         &mut self,
         simd: S,
         row: usize,
