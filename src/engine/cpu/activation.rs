@@ -1,8 +1,8 @@
 //! Functions of one number, for vectors: no branch, no call. Where they are more than a comparison,
 //! they agree with the plain ones but for rounding.
 
-use super::isa::Isa;
-use super::multiply::multiply_add;
+use super::isa::{Isa, scale};
+use super::multiply::{is_fused, multiply_add};
 use crate::net::Activation;
 use pulp::{Simd, WithSimd};
 
@@ -66,8 +66,11 @@ pub(super) fn value<S: Simd>(simd: S, function: Function, x: S::f32s) -> S::f32s
     match activation {
         Activation::Relu => above(simd, x, 0.0),
         Activation::Relu6 => below(simd, above(simd, x, 0.0), 6.0),
-        Activation::HardSwish => simd.div_f32s(simd.mul_f32s(x, six(x)), constant(6.0)),
-        Activation::HardSigmoid => simd.div_f32s(six(x), constant(6.0)),
+        Activation::HardSwish => {
+            let sixth = simd.mul_f32s(six(x), constant(1.0 / 6.0));
+            simd.mul_f32s(x, sixth)
+        }
+        Activation::HardSigmoid => simd.mul_f32s(six(x), constant(1.0 / 6.0)),
         Activation::Sigmoid => simd.div_f32s(constant(1.0), one_and_exp_of_negative(simd, x)),
         Activation::Silu => simd.div_f32s(x, one_and_exp_of_negative(simd, x)),
     }
@@ -90,14 +93,14 @@ pub(super) fn gradient<S: Simd>(simd: S, function: Function, x: S::f32s, dy: S::
             simd.select_f32s(from(6.0), zero, dy)
         }
         Activation::HardSwish => {
-            let slope = simd.add_f32s(simd.div_f32s(x, constant(3.0)), constant(0.5));
+            let slope = multiply_add(simd, x, constant(1.0 / 3.0), constant(0.5));
             let below = simd.less_than_f32s(x, constant(3.0));
             let slope = simd.select_f32s(below, slope, constant(1.0));
             simd.select_f32s(up_to(-3.0), zero, simd.mul_f32s(dy, slope))
         }
         Activation::HardSigmoid => {
             // NaN is inside neither bound.
-            let inner = simd.div_f32s(dy, constant(6.0));
+            let inner = simd.mul_f32s(dy, constant(1.0 / 6.0));
             let inner = simd.select_f32s(simd.less_than_f32s(x, constant(3.0)), inner, zero);
             simd.select_f32s(simd.greater_than_f32s(x, constant(-3.0)), inner, zero)
         }
@@ -119,14 +122,21 @@ pub(super) fn gradient<S: Simd>(simd: S, function: Function, x: S::f32s, dy: S::
 #[inline(always)]
 fn above<S: Simd>(simd: S, x: S::f32s, low: f32) -> S::f32s {
     let low = simd.splat_f32s(low);
-    simd.select_f32s(simd.less_than_f32s(x, low), low, x)
+    match is_fused::<S>() {
+        // Of a pair with NaN the instruction gives the second.
+        true => simd.max_f32s(low, x),
+        false => simd.select_f32s(simd.less_than_f32s(x, low), low, x),
+    }
 }
 
 /// The smaller; NaN stays.
 #[inline(always)]
 fn below<S: Simd>(simd: S, x: S::f32s, high: f32) -> S::f32s {
     let high = simd.splat_f32s(high);
-    simd.select_f32s(simd.greater_than_f32s(x, high), high, x)
+    match is_fused::<S>() {
+        true => simd.min_f32s(high, x),
+        false => simd.select_f32s(simd.greater_than_f32s(x, high), high, x),
+    }
 }
 
 #[inline(always)]
@@ -135,16 +145,15 @@ fn one_and_exp_of_negative<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
 }
 
 /// eˣ to about 2 units in the last place: 2ⁿ · e^r with n = round(x / ln 2), and a polynomial for e^r
-/// (Cephes, `expf`). NaN stays; it is infinite from 88 on, and 0 to −87.
+/// (Cephes, `expf`). NaN stays; it is infinite from 88 or so on, and below −87 as there, which is nothing beside 1.
 #[inline(always)]
 fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let constant = |x| simd.splat_f32s(x);
     // Added, it leaves the rounded number in the lowest bits.
     let round = constant(12_582_912.0);
-    let inner = below(simd, above(simd, x, -87.0), 88.0);
-    let n = multiply_add(simd, inner, constant(std::f32::consts::LOG2_E), round);
-    let power = simd.wrapping_dyn_shl_u32s(simd.transmute_u32s_f32s(n), simd.splat_u32s(23));
-    let n = simd.sub_f32s(n, round);
+    let inner = below(simd, above(simd, x, -87.0), 104.0);
+    let rounded = multiply_add(simd, inner, constant(std::f32::consts::LOG2_E), round);
+    let n = simd.sub_f32s(rounded, round);
     let r = multiply_add(simd, n, constant(-0.693_359_4), inner);
     let r = multiply_add(simd, n, constant(2.121_944_4e-4), r);
     let mut p = constant(1.987_569_1e-4);
@@ -163,13 +172,14 @@ fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
         simd.mul_f32s(r, r),
         simd.add_f32s(r, constant(1.0)),
     );
-    // n into the exponent, which stays that of a normal number.
-    let y = simd.add_u32s(simd.transmute_u32s_f32s(p), power);
-    let y = simd.transmute_f32s_u32s(y);
+    if let Some(y) = scale(simd, p, n) {
+        return y;
+    }
+    // n into the exponent, which stays that of a normal number up to 88.
+    let n = simd.wrapping_dyn_shl_u32s(simd.transmute_u32s_f32s(rounded), simd.splat_u32s(23));
+    let y = simd.add_u32s(simd.transmute_u32s_f32s(p), n);
     let high = simd.greater_than_f32s(x, constant(88.0));
-    let y = simd.select_f32s(high, constant(f32::INFINITY), y);
-    let low = simd.less_than_f32s(x, constant(-87.0));
-    simd.select_f32s(low, constant(0.0), y)
+    simd.select_f32s(high, constant(f32::INFINITY), simd.transmute_f32s_u32s(y))
 }
 
 /// y = f(x).
@@ -247,5 +257,55 @@ impl WithSimd for Backward<'_> {
                 }
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::plain::activation as plain;
+
+    /// Sixteen a line, so that every vector is whole.
+    fn numbers() -> Vec<f32> {
+        let special = [f32::NAN, 0.0, -0.0, 3.0, -3.0, 6.0, f32::MAX, f32::MIN];
+        let large = [-88.0, 88.0, -104.0, 104.0, -1e3, 1e3, f32::INFINITY, 1e-30];
+        let many = (0..4096).map(|i| (i as f32 - 2048.0) / 22.0);
+        special.into_iter().chain(large).chain(many).collect()
+    }
+
+    #[test]
+    fn every_activation_is_the_plain_one_with_every_instruction() {
+        use Activation::{HardSigmoid, HardSwish, Relu, Relu6, Sigmoid, Silu};
+        let x = numbers();
+        let (wide, ones) = (x.iter().map(|x| f64::from(*x)), vec![1.0; x.len()]);
+        let wide: Vec<f64> = wide.collect();
+        for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
+            for activation in [Relu, Relu6, HardSwish, HardSigmoid, Sigmoid, Silu] {
+                let function = Function::Of(activation);
+                let (mut y, mut dx) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+                forward(isa, function, &x, &mut y);
+                let into = Into::Other {
+                    dy: &ones.iter().map(|x| *x as f32).collect::<Vec<f32>>(),
+                    dx: &mut dx,
+                    add: false,
+                };
+                backward(isa, function, &x, into);
+                let (mut values, mut slopes) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+                plain::forward(activation, &wide, &mut values);
+                plain::backward(activation, &wide, &ones, &mut slopes);
+                let all = [("value", &y, &values), ("slope", &dx, &slopes)];
+                for (what, found, expected) in all {
+                    for ((x, found), expected) in x.iter().zip(found).zip(expected) {
+                        let gap = (f64::from(*found) - expected).abs();
+                        let near = gap <= 1e-6 * expected.abs().max(1.0);
+                        assert!(
+                            near || found.is_nan() && expected.is_nan()
+                                || f64::from(*found) == *expected,
+                            "{isa:?}, {activation:?}, {what} of {x}: {found}, plain {expected}"
+                        );
+                    }
+                }
+            }
+        }
     }
 }

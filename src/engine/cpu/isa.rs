@@ -128,6 +128,21 @@ pub(super) fn swap<S: Simd, const BY: usize>(simd: S, vector: S::f32s) -> S::f32
     swapped
 }
 
+/// x · 2ⁿ for whole n, infinite where that is too large; `None` where there is no instruction for it.
+#[inline(always)]
+pub(super) fn scale<S: Simd>(simd: S, x: S::f32s, n: S::f32s) -> Option<S::f32s> {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let simd: &dyn Any = &simd;
+        if let Some(simd) = simd.downcast_ref::<pulp::x86::V4>() {
+            return Some(cast(simd.avx512f._mm512_scalef_ps(cast(x), cast(n))));
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (simd, x, n);
+    None
+}
+
 /// Fetches the line of memory four pages behind a vector that is being read, for when the rows from there on are.
 /// The processor does so by itself, but, as it seems, not past the end of a page.
 #[inline(always)]

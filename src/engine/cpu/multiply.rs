@@ -52,9 +52,9 @@ pub(super) fn rows_by_strips<S: Simd, const MR: usize, const NS: usize, const V:
     }
 }
 
-/// Whether there are instructions for a · b + c with one rounding.
+/// Whether there are instructions for a · b + c with one rounding, and not only what the compiler makes of loops.
 #[inline(always)]
-fn is_fused<S: Simd>() -> bool {
+pub(super) fn is_fused<S: Simd>() -> bool {
     TypeId::of::<S>() != TypeId::of::<Scalar256b>()
 }
 

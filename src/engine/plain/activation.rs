@@ -6,13 +6,18 @@ use crate::net::Activation;
 /// PyTorch's derivative of hard-sigmoid: 1/6 as f32 has it, also in f64.
 const SIXTH: f64 = (1.0_f32 / 6.0) as f64;
 
-pub(super) fn forward<T: Real>(activation: Activation, x: &[T], y: &mut [T]) {
+pub(in crate::engine) fn forward<T: Real>(activation: Activation, x: &[T], y: &mut [T]) {
     for (y, x) in y.iter_mut().zip(x) {
         *y = value(activation, *x);
     }
 }
 
-pub(super) fn backward<T: Real>(activation: Activation, x: &[T], dy: &[T], dx: &mut [T]) {
+pub(in crate::engine) fn backward<T: Real>(
+    activation: Activation,
+    x: &[T],
+    dy: &[T],
+    dx: &mut [T],
+) {
     for (dx, (x, dy)) in dx.iter_mut().zip(x.iter().zip(dy)) {
         // Not a product with 0, which would make NaN of an infinite gradient.
         if let Some(slope) = slope(activation, *x) {

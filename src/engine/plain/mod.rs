@@ -1,7 +1,7 @@
 //! The specification: every operation a few lines of loops over channels-first values, in f32 or
 //! f64, one thread. Sums are gathered in f64.
 
-mod activation;
+pub(super) mod activation;
 mod batch_norm;
 mod channels;
 mod convolution;
