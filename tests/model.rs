@@ -150,9 +150,11 @@ fn wrong_usage_says_what_is_wrong() {
 fn the_plan_fits_80_columns_and_computes_every_node() {
     for entry in ok_json(&["model", "--json"]).as_array().unwrap() {
         let name = entry["name"].as_str().unwrap();
-        let shown = ok(&["model", name, "--plan", "--batch", "2"]);
-        for line in shown.lines() {
-            assert!(line.chars().count() <= 80, "{line}");
+        for args in [&[][..], &["--evaluate"]] {
+            let shown = ok(&[&["model", name, "--plan", "--batch", "2"], args].concat());
+            for line in shown.lines() {
+                assert!(line.chars().count() <= 80, "{line}");
+            }
         }
         let network = ok_json(&["model", name, "--json"]);
         let plan = ok_json(&["model", name, "--plan", "--batch", "2", "--json"]);

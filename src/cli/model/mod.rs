@@ -153,7 +153,7 @@ fn end(name: &str, width: usize) -> String {
 }
 
 /// A name is not cut shorter, however narrow the terminal.
-const SHORTEST_NAME: usize = 12;
+const SHORTEST_NAME: usize = 11;
 
 #[cfg(test)]
 mod tests {

@@ -22,8 +22,9 @@ pub(super) fn what(graph: &Graph, step: &PlannedStep) -> String {
         }
         return format!("{}: {}", step.kind, ops.join(", "));
     }
-    // Where a kind has several operations, which one it is.
+    // Where a kind has several operations, which one it is; and short, where more follows.
     let kind = match (step.kind, &graph.nodes()[step.node].op) {
+        ("convolution", Op::Convolution { .. }) if step.nodes.len() > 1 => "conv",
         ("convolution", Op::Linear { .. }) | ("activation" | "mix" | "noise", _) => op(&step.node),
         (kind, _) => kind,
     };

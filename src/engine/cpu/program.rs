@@ -1,8 +1,8 @@
 //! The order in which a batch is computed. Some images go through as many steps as possible before the
 //! next images do, so that what one step writes the next reads from the cache. A segment of such steps
 //! ends where something of all images must be known, the sums of a normalisation; where maps become so much
-//! smaller or larger that another number of images at a time suits them; and where its filters become so
-//! many that they would not stay in the cache until the next images come.
+//! smaller or larger that another number of images at a time suits them; and in evaluation where its
+//! filters become so many that they would not stay in the cache until the next images come.
 //!
 //! What is computed fast from what is kept, as by a normalisation, an activation or a sum, is not kept for
 //! backward but computed again.
@@ -153,7 +153,7 @@ impl Program {
 /// in tests, so that what small networks compute is in blocks too.
 const NEAR: usize = if cfg!(test) { 8 << 10 } else { 512 << 10 };
 
-/// Bytes of filters that a segment should read forward: half of a core's own cache. Few in tests as well.
+/// Bytes of filters that a segment of evaluation should read: half of a core's own cache. Few in tests as well.
 const FILTERS: usize = if cfg!(test) { 4 << 10 } else { 1 << 20 };
 
 /// A program that is being made.
@@ -276,7 +276,10 @@ impl Builder<'_> {
                 Kind::Convolution(layer) => (layer.prepared(false), layer.numbers()),
                 _ => (0, 0),
             };
-            if (self.now().filters + read) * size_of::<f32>() > FILTERS {
+            let filters = self.now().filters;
+            let many = filters > 0 && (filters + read) * size_of::<f32>() > FILTERS;
+            // In training sums of normalisations end segments before.
+            if !training && read > 0 && many {
                 self.cut();
             }
             self.push(number, &slots, false, |segment| {

@@ -32,6 +32,12 @@ fn every_kind_of_convolution_with_every_activation() {
         ("1×1", (20, 5, 7), 3, layer(70, 1), 0),
         ("1×1, bias", (150, 5, 7), 3, layer(70, 1).bias(bias), 0),
         ("1×1, stride 2", (20, 5, 6), 3, layer(40, 1).stride(2), 0),
+        ("1×1, several images", (20, 2, 2), 40, layer(24, 1), 0),
+        ("3×3, several images", (20, 2, 2), 40, layer(24, 3), 0),
+        ("1×1, more than a block", (8, 12, 13), 2, layer(16, 1), 0),
+        ("1×1 map", (30, 1, 1), 5, layer(18, 3), 0),
+        ("groups of 48", (32, 4, 3), 2, layer(96, 3).groups(2), 0),
+        ("56 groups of 1", (56, 4, 5), 2, layer(56, 3).groups(56), 0),
         ("few channels", (3, 9, 8), 2, layer(20, 3).stride(2), 0),
         ("3×3", (19, 5, 7), 2, layer(33, 3).bias(bias), 0),
         ("long sums", (300, 5, 4), 2, layer(20, 3).stride(2), 0),
@@ -104,4 +110,28 @@ fn what_else_is_read_stays() {
         assert_eq!(norms(&graph, 3)[0], left, "{}", graph.name());
         compare(graph, 3);
     }
+}
+
+#[test]
+fn segments_of_evaluation_end_where_their_filters_are_many() {
+    // In tests a segment reads 4 KiB of filters: those of one layer of 32 channels, or of four of 16.
+    let segments = |channels: usize| {
+        let layer = Convolution::new(channels, 1);
+        let graph = network("four layers", Shape::new(channels, 4, 4), |graph, x| {
+            (0..4).fold(x, |x, number| {
+                let name = number.to_string();
+                graph.convolution(&name, x, &layer).unwrap()
+            })
+        });
+        let mut engine = Cpu::new(graph.clone(), Isa::best(), 1).unwrap();
+        let plan = engine.plan(2, false).unwrap();
+        compare(graph, 2);
+        let layers = &plan.steps[..4];
+        layers
+            .iter()
+            .map(|step| step.segment)
+            .collect::<Vec<usize>>()
+    };
+    assert_eq!(segments(32), [0, 1, 2, 3]);
+    assert_eq!(segments(16), [0, 0, 0, 0]);
 }
