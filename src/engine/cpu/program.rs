@@ -276,9 +276,9 @@ impl Builder<'_> {
                 Kind::Convolution(layer) => (layer.prepared(false), layer.numbers()),
                 _ => (0, 0),
             };
-            let filters = self.now().filters;
-            let many = filters > 0 && (filters + read) * size_of::<f32>() > FILTERS;
-            // In training sums of normalisations end segments before.
+            let before = self.now().filters;
+            let many = before > 0 && (before + read) * size_of::<f32>() > FILTERS;
+            // In training sums of normalisations end segments sooner, and no speed came of it.
             if !training && read > 0 && many {
                 self.cut();
             }

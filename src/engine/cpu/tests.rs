@@ -93,6 +93,16 @@ fn check(name: &str, input: Shape, images: usize, build: impl Fn(&mut Graph, Val
     compare(graph, images);
 }
 
+/// A network of `build` before a linear layer.
+fn network(name: &str, input: Shape, build: impl Fn(&mut Graph, Value) -> Value) -> Graph {
+    let mut graph = Graph::new(name, input);
+    let x = graph.input();
+    let x = build(&mut graph, x);
+    let x = graph.add("flatten", Op::Flatten, &[x]).unwrap();
+    graph.linear("after", x, 5, true).unwrap();
+    graph
+}
+
 /// As [`check`]; returns how many steps of `build` are of a kind.
 fn check_as(
     kind: &str,
@@ -101,11 +111,7 @@ fn check_as(
     build: impl Fn(&mut Graph, Value) -> Value,
 ) -> usize {
     let name = format!("{kind}, {input:?}");
-    let mut graph = Graph::new(&name, input);
-    let x = graph.input();
-    let x = build(&mut graph, x);
-    let x = graph.add("flatten", Op::Flatten, &[x]).unwrap();
-    graph.linear("after", x, 5, true).unwrap();
+    let graph = network(&name, input, &build);
     let mut engine = Cpu::new(graph, Isa::best(), 1).unwrap();
     let steps = engine.plan(images, true).unwrap().steps;
     check(&name, input, images, build);

@@ -1,18 +1,8 @@
 //! Normalisations that end a convolution in evaluation.
 
-use super::{ACTIVATIONS, compare};
+use super::{ACTIVATIONS, compare, network};
 use crate::engine::cpu::{Cpu, Isa};
-use crate::net::{Convolution, Graph, Init, Op, Shape, Value};
-
-/// A network of `build` before a linear layer.
-fn network(name: &str, input: Shape, build: impl Fn(&mut Graph, Value) -> Value) -> Graph {
-    let mut graph = Graph::new(name, input);
-    let x = graph.input();
-    let x = build(&mut graph, x);
-    let x = graph.add("flatten", Op::Flatten, &[x]).unwrap();
-    graph.linear("after", x, 5, true).unwrap();
-    graph
-}
+use crate::net::{Convolution, Graph, Init, Op, Shape};
 
 /// How many steps of evaluation, and of training, are normalisations.
 fn norms(graph: &Graph, images: usize) -> [usize; 2] {
