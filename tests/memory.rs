@@ -11,7 +11,7 @@ static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 
 /// Bytes of all blocks that a second step allocates.
 fn second_step(engine: &mut dyn Engine) -> u64 {
-    let images = vec![0.5; 2 * 3 * 32 * 32];
+    let images = vec![0.5; 2 * engine.graph().input_shape().len()];
     let batch = Batch {
         images: &images,
         labels: &[0, 1],
@@ -56,4 +56,14 @@ fn no_step_after_the_first_makes_memory() {
         let fast = second_step(&mut Cpu::new(graph, Isa::best(), 2).unwrap());
         assert_eq!(fast, 0, "{name}: bytes allocated by the fast engine");
     }
+    // Maps so large that what its first layers compute is not kept.
+    let options = zoo::Options {
+        classes: 10,
+        resolution: 64,
+        stem: zoo::Stem::Cifar,
+        width: 0.5,
+    };
+    let graph = zoo::build("mobilenet_v2", &options).unwrap();
+    let fast = second_step(&mut Cpu::new(graph, Isa::best(), 2).unwrap());
+    assert_eq!(fast, 0, "large maps: bytes allocated by the fast engine");
 }

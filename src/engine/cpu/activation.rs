@@ -13,6 +13,23 @@ pub(super) enum Function {
     Of(Activation),
 }
 
+impl Function {
+    /// Whether its gradient follows from its value.
+    pub(super) fn tells_its_gradient(self) -> bool {
+        use Activation::{Relu, Relu6};
+        matches!(self, Function::Identity | Function::Of(Relu | Relu6))
+    }
+
+    /// The upper limit, where it is nothing but limits of which the lower is 0.
+    pub(super) fn limit(self) -> Option<f32> {
+        match self {
+            Function::Of(Activation::Relu) => Some(f32::INFINITY),
+            Function::Of(Activation::Relu6) => Some(6.0),
+            _ => None,
+        }
+    }
+}
+
 /// Evaluates an expression with the function as a constant, so that its loops hold no choice.
 macro_rules! specialised {
     ($function:ident => $body:expr) => {{
@@ -117,7 +134,7 @@ pub(super) fn gradient<S: Simd>(simd: S, function: Function, x: S::f32s, dy: S::
 
 /// The larger; NaN stays.
 #[inline(always)]
-fn above<S: Simd>(simd: S, x: S::f32s, low: f32) -> S::f32s {
+pub(super) fn above<S: Simd>(simd: S, x: S::f32s, low: f32) -> S::f32s {
     let low = simd.splat_f32s(low);
     match is_fused::<S>() {
         // Of a pair with NaN the instruction gives the second.
@@ -128,7 +145,7 @@ fn above<S: Simd>(simd: S, x: S::f32s, low: f32) -> S::f32s {
 
 /// The smaller; NaN stays.
 #[inline(always)]
-fn below<S: Simd>(simd: S, x: S::f32s, high: f32) -> S::f32s {
+pub(super) fn below<S: Simd>(simd: S, x: S::f32s, high: f32) -> S::f32s {
     let high = simd.splat_f32s(high);
     match is_fused::<S>() {
         true => simd.min_f32s(high, x),

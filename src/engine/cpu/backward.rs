@@ -6,7 +6,6 @@ use super::layout::{padded, stride};
 use super::memory::Slot;
 use super::program::{Builder, Target, Work, take};
 use super::steps::{Algorithm, Convolution, Kind, Step};
-use crate::net::Activation;
 
 impl Builder<'_> {
     /// The slot of a value in backward, where it is once more or still.
@@ -24,10 +23,14 @@ impl Builder<'_> {
         let y = self.slots.len();
         self.slots.push(Slot::new(self.slots[value].len));
         let slots: Vec<usize> = x.iter().copied().chain([y]).collect();
-        self.push(number, &slots, false, |_| Work::Forward {
+        let prepared = match &self.steps[number].kind {
+            Kind::Convolution(layer) => layer.prepared(false),
+            _ => 0,
+        };
+        self.push(number, &slots, false, |segment| Work::Forward {
             x,
             y,
-            filters: 0,
+            filters: take(&mut segment.prepared, prepared),
         });
         self.again[value] = Some((self.segments.len() - 1, y));
         y
@@ -65,19 +68,25 @@ impl Builder<'_> {
         match &step.kind {
             Kind::Norm(_) if step.inputs[0].value > 0 => self.arrive(number),
             Kind::Convolution(layer) => {
+                if layer.expansion.is_some() {
+                    self.gradients(number, step.output, dy);
+                }
                 let len = layer.geometry.filters().len();
                 let channels = step.inputs[0].shape.channels + step.shape.channels;
                 let rows = self.images * step.shape.pixels();
                 let small =
                     matches!(layer.algorithm, Algorithm::Grouped(_)) || len <= rows * channels;
-                self.weight(number, layer, small, dy);
+                self.weight(number, layer, small || layer.expansion.is_some(), dy);
+                if layer.expansion.is_some() {
+                    self.summed[number] = self.segments.len() - 1;
+                }
             }
             _ => {}
         }
         let inputs = || step.inputs.iter().map(|input| input.value);
         if inputs().any(|value| value > 0) {
             let values: Vec<usize> = match &step.kind {
-                Kind::Activation(function) if tells_its_gradient(*function) => {
+                Kind::Activation(function) if function.tells_its_gradient() => {
                     vec![self.restored(step.output)]
                 }
                 Kind::Norm(_) | Kind::MaxPool(_) | Kind::Activation(_) | Kind::Gate => {
@@ -102,11 +111,24 @@ impl Builder<'_> {
                 });
             }
         }
+        if step.expansion().is_some() {
+            self.correct(number);
+        }
         for value in inputs().filter(|value| *value > 0) {
             self.pending[value] -= 1;
             if self.pending[value] == 0 {
                 self.complete(value);
             }
+        }
+    }
+
+    /// What waits for the sums of an expansion.
+    fn correct(&mut self, number: usize) {
+        self.arrive(number);
+        let value = self.steps[number].inputs[0].value;
+        let x = self.restored(value);
+        if let Some(dx) = self.gradients[value] {
+            self.push(number, &[x, dx], false, |_| Work::Correct { x, dx });
         }
     }
 
@@ -197,28 +219,24 @@ impl Builder<'_> {
     /// A value's gradient is complete.
     fn complete(&mut self, value: usize) {
         let maker = self.makers[value];
-        let Some((number, Kind::Norm(norm))) =
-            maker.map(|number| (number, &self.steps[number].kind))
-        else {
-            return;
-        };
-        let Some(dy) = self.gradients[value] else {
-            return;
-        };
-        let len = 2 * norm.normal.mean.len();
-        let x = self.restored(self.steps[number].inputs[0].value);
+        if let (Some(number), Some(dy)) = (maker, self.gradients[value])
+            && matches!(self.steps[number].kind, Kind::Norm(_))
+        {
+            self.gradients(number, self.steps[number].inputs[0].value, dy);
+            self.summed[number] = self.segments.len() - 1;
+        }
+    }
+
+    /// Sums of the gradient of a step that normalises.
+    fn gradients(&mut self, number: usize, value: usize, dy: usize) {
+        let len = 2 * stride(self.steps[number].shape.channels);
+        let x = self.restored(value);
         self.push(number, &[x, dy], true, |segment| Work::Gradients {
             x,
             dy,
             at: take(&mut segment.sums, len),
         });
-        self.summed[number] = self.segments.len() - 1;
     }
-}
-
-/// Whether the gradient of an activation follows from its value.
-fn tells_its_gradient(function: Function) -> bool {
-    matches!(function, Function::Of(Activation::Relu | Activation::Relu6))
 }
 
 /// How many steps in a row may compute something again: four blocks of a ResNet. More would compute much of
@@ -227,7 +245,7 @@ const DEEP: usize = 9;
 
 /// For each value how many steps compute it again from values that are kept; 0 where it is kept.
 ///
-/// A normalisation is, since its gradient needs what it reads anyway. Sums and their like are where nothing
+/// A normalisation or an expansion is, since its gradient needs what it reads anyway. Sums and their like are where nothing
 /// is kept for them alone; for a single pixel it is not worth the trouble.
 pub(super) fn depths(steps: &[Step], values: usize) -> Vec<usize> {
     let needed = needed(steps, values);
@@ -236,6 +254,7 @@ pub(super) fn depths(steps: &[Step], values: usize) -> Vec<usize> {
         let inputs = || step.inputs.iter().map(|input| input.value);
         let again = match step.kind {
             Kind::Norm(_) | Kind::Gate => true,
+            Kind::Convolution(ref layer) => layer.expansion.is_some(),
             Kind::Add | Kind::Activation(_) | Kind::Noise { whole: true, .. } => {
                 step.shape.pixels() > 1 && inputs().all(|x| depths[x] > 0 || needed[x])
             }
@@ -255,7 +274,7 @@ fn needed(steps: &[Step], values: usize) -> Vec<bool> {
     needed[0] = true;
     for step in steps {
         match step.kind {
-            Kind::Activation(function) if tells_its_gradient(function) => {
+            Kind::Activation(function) if function.tells_its_gradient() => {
                 needed[step.output] = true;
             }
             Kind::Convolution(_)

@@ -1,5 +1,6 @@
 //! In evaluation a BatchNorm with its activation follows from a number alone: where nothing else reads what a
-//! convolution computes, it is done to each few pixels of that as soon as they are there, in the first cache.
+//! convolution computes, it is done to each few pixels of that as soon as they are there, in the first cache. (In
+//! training only where [`super::expand`] knows its statistics before.)
 
 use std::ops::Range;
 
@@ -10,8 +11,13 @@ use super::layout::LANES;
 use super::multiply::multiply_add;
 use super::steps::{Algorithm, Kind, Norm, Step};
 
-/// Makes such normalisations the ends of their convolutions.
-pub(super) fn fold(steps: &mut Vec<Step>, values: usize) {
+/// Makes such normalisations the ends of their convolutions where `takes` allows it, given the convolution, the
+/// normalisation, and the value it computes.
+pub(super) fn fold(
+    steps: &mut Vec<Step>,
+    values: usize,
+    takes: impl Fn(&Step, &Norm, usize) -> bool,
+) {
     let mut readers = vec![0; values];
     for input in steps.iter().flat_map(|step| &step.inputs) {
         readers[input.value] += 1;
@@ -21,7 +27,10 @@ pub(super) fn fold(steps: &mut Vec<Step>, values: usize) {
     let mut left: Vec<Step> = Vec::with_capacity(steps.len());
     for step in steps.drain(..) {
         let read = step.inputs[0].value;
-        let maker = makers[read].filter(|_| readers[read] == 1);
+        let maker = makers[read].filter(|maker| match &step.kind {
+            Kind::Norm(norm) => readers[read] == 1 && takes(&left[*maker], norm, step.output),
+            _ => false,
+        });
         let end = maker.and_then(|maker| end(&mut left[maker]));
         match (step.kind, end) {
             (Kind::Norm(norm), Some((end, output))) => {

@@ -7,8 +7,10 @@
 
 mod activation;
 mod backward;
+mod collect;
 mod convolution;
 mod elementwise;
+mod expand;
 mod finish;
 mod grouped;
 mod isa;

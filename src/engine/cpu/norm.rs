@@ -68,18 +68,18 @@ pub(super) fn moments(isa: Isa, x: &[f32], around: &[f32], sums: &mut [f64]) {
 }
 
 /// Rows that are summed in f32 before f64 takes over.
-const ROWS: usize = 16;
+pub(super) const ROWS: usize = 16;
 
 /// Two sums over the rows of a block.
-trait Sum {
+pub(super) trait Sum {
     /// For `N` vectors of channels, of which the first is number `at`.
     fn sums<S: Simd, const N: usize>(&mut self, simd: S, at: usize) -> [[S::f32s; N]; 2];
 }
 
 /// Adds the sums of a block's rows, all channels, to those of the part.
-struct Rows<'a, K> {
-    kernel: K,
-    sums: &'a mut [f64],
+pub(super) struct Rows<'a, K> {
+    pub(super) kernel: K,
+    pub(super) sums: &'a mut [f64],
 }
 
 impl<K: Sum> WithSimd for Rows<'_, K> {
@@ -187,7 +187,7 @@ impl Sum for Gradients<'_> {
 
 /// Vectors of a row of channels, from number `at` on.
 #[inline(always)]
-fn some<S: Simd, const N: usize>(row: &[f32], at: usize) -> [S::f32s; N] {
+pub(super) fn some<S: Simd, const N: usize>(row: &[f32], at: usize) -> [S::f32s; N] {
     let row = &S::as_simd_f32s(row).0[at..at + N];
     std::array::from_fn(|i| row[i])
 }

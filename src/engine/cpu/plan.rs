@@ -6,17 +6,18 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
-use super::convolution::winograd;
+use super::collect::Collect;
+use super::expand;
 use super::finish;
 use super::isa::Isa;
-use super::layout::{self, Images, LANES};
+use super::layout::{self, Images};
 use super::lines::Lines;
-use super::memory::{Extent, Slot, assign};
+use super::memory::{Extent, assign};
 use super::moves;
 use super::parameter::Parameter;
 use super::program::{Program, Work};
-use super::step::{self, Shared};
-use super::steps::{Algorithm, Kind, Norm, Step, frame, steps};
+use super::step::Shared;
+use super::steps::{Kind, Norm, Step, frame, steps};
 use super::task::{Task, Workspace, shares};
 use crate::engine::Batch;
 use crate::net::{Graph, Op, Shape, TensorId};
@@ -55,12 +56,13 @@ impl Plan {
         let mut steps = steps(graph, images);
         let nodes = graph.nodes();
         moves::fold(&mut steps, nodes.len());
-        if !training {
-            finish::fold(&mut steps, nodes.len());
+        let share = shares(images).next().map_or(1, |share| share.len());
+        match training {
+            true => expand::fold(&mut steps, nodes.len(), share),
+            false => finish::fold(&mut steps, nodes.len(), |_, _, _| true),
         }
         let layout = frame(&mut steps, graph.input_shape());
         let shapes: Vec<Shape> = nodes.iter().map(|node| node.shape).collect();
-        let share = shares(images).next().map_or(1, |share| share.len());
         let mut program = Program::new(&steps, layout, &shapes, share, training);
         let extent = assign(&mut program.slots, &program.segments);
         let tasks =
@@ -98,6 +100,8 @@ impl Plan {
     pub(super) fn scratch(&self) -> usize {
         let norms = self.steps.iter().filter_map(Step::norm);
         let norms = norms.map(|norm| norm.normal.bytes());
+        let expansions = self.steps.iter().filter_map(Step::expansion);
+        let expansions = expansions.map(|(_, expansion)| expansion.bytes());
         let shared = [
             &self.prepared[..],
             &self.zeros,
@@ -105,6 +109,7 @@ impl Plan {
             &self.logits_gradient,
         ];
         norms.sum::<usize>()
+            + expansions.sum::<usize>()
             + shared.map(size_of_val).iter().sum::<usize>()
             + self.tasks.iter().map(Task::scratch).sum::<usize>()
             + self
@@ -234,162 +239,16 @@ impl Plan {
                 task.run(segment, &shared, workspace, backward);
             }
         });
+        let mut collect = Collect {
+            isa,
+            tasks: &self.tasks,
+            slots: &self.program.slots,
+            parameters,
+        };
         for action in &segment.actions {
             let begin = Instant::now();
-            let step = &mut self.steps[action.step];
-            let slots = &self.program.slots;
-            match &action.work {
-                Work::Moments { at, .. } => {
-                    take_moments(step, &self.tasks, *at, isa, parameters);
-                }
-                Work::Gradients { at, .. } => {
-                    let rows = self.images * step.shape.pixels();
-                    take_gradients(step, &self.tasks, (*at, rows), isa, parameters);
-                }
-                Work::Weight { x, dy, at, bias } => {
-                    let values = (&slots[*x], &slots[*dy]);
-                    take_weight(step, &self.tasks, values, (*at, *bias), isa, parameters);
-                }
-                _ => continue,
-            }
+            collect.take(&mut self.steps[action.step], &action.work);
             spend(&mut self.seconds[action.step], begin);
         }
     }
 }
-
-/// Gives a normalisation the sums of what it reads.
-fn take_moments(
-    step: &mut Step,
-    tasks: &[Task],
-    at: usize,
-    isa: Isa,
-    parameters: &mut [Parameter],
-) {
-    let shape = step.shape;
-    let Some(Norm { op, normal, .. }) = step.norm_mut() else {
-        return;
-    };
-    let Op::BatchNorm {
-        gamma,
-        beta,
-        mean,
-        variance,
-        batches,
-        epsilon,
-        momentum,
-    } = op
-    else {
-        return;
-    };
-    let stride = layout::stride(shape.channels);
-    let parts = tasks.iter().map(|task| {
-        let rows = task.images.len() * shape.pixels();
-        let sums = &task.sums[at..][..2 * stride];
-        (rows, &task.around[at / 2..][..stride], sums)
-    });
-    let mut running = (
-        std::mem::take(&mut parameters[mean.index()].value),
-        std::mem::take(&mut parameters[variance.index()].value),
-    );
-    let affine = (
-        &parameters[gamma.index()].value[..],
-        &parameters[beta.index()].value[..],
-    );
-    let into = (&mut running.0[..], &mut running.1[..]);
-    normal.measure(isa, parts, affine, (*epsilon, *momentum), into);
-    parameters[mean.index()].value = running.0;
-    parameters[variance.index()].value = running.1;
-    if let Some(batches) = batches {
-        parameters[batches.index()].count += 1;
-    }
-}
-
-/// Gives a normalisation the sums of its gradient.
-fn take_gradients(
-    step: &mut Step,
-    tasks: &[Task],
-    (at, rows): (usize, usize),
-    isa: Isa,
-    parameters: &mut [Parameter],
-) {
-    let Some(Norm { op, normal, .. }) = step.norm_mut() else {
-        return;
-    };
-    let Op::BatchNorm { gamma, beta, .. } = op else {
-        return;
-    };
-    let len = 2 * normal.mean.len();
-    let mut affine = (
-        std::mem::take(&mut parameters[gamma.index()].gradient),
-        std::mem::take(&mut parameters[beta.index()].gradient),
-    );
-    let sums = tasks.iter().map(|task| &task.sums[at..][..len]);
-    normal.differentiate(isa, sums, rows, (&mut affine.0, &mut affine.1));
-    parameters[gamma.index()].gradient = affine.0;
-    parameters[beta.index()].gradient = affine.1;
-}
-
-/// Sums up the gradient of a step's filters, and bias.
-fn take_weight(
-    step: &Step,
-    tasks: &[Task],
-    (x, dy): (&Slot, &Slot),
-    (at, bias): (Option<usize>, Option<usize>),
-    isa: Isa,
-    parameters: &mut [Parameter],
-) {
-    let Kind::Convolution(layer) = &step.kind else {
-        return;
-    };
-    let dw = &mut parameters[layer.weight.index()].gradient;
-    match at {
-        Some(at) if matches!(layer.algorithm, Algorithm::Winograd(_)) => {
-            let filters = layer.geometry.filters();
-            let part = winograd::transformed(&filters).strip();
-            let strips = dw.par_chunks_mut(filters.strip()).enumerate();
-            strips.for_each(|(strip, dw)| {
-                let parts = tasks
-                    .iter()
-                    .map(|task| &task.parts[at + strip * part..][..part]);
-                let width = filters.to - strip * LANES;
-                winograd::collect(isa, parts, width.min(LANES), dw);
-            });
-        }
-        Some(at) => dw.par_chunks_mut(SUM).enumerate().for_each(|(chunk, dw)| {
-            isa.run_loops(
-                #[inline(always)]
-                || {
-                    for task in tasks {
-                        let part = &task.parts[at + chunk * SUM..];
-                        for (dw, part) in dw.iter_mut().zip(part) {
-                            *dw += *part;
-                        }
-                    }
-                },
-            );
-        }),
-        None => {
-            let gradient = step::weight_gradient(layer, isa);
-            let parts = dw.par_chunks_mut(gradient.part()).enumerate();
-            parts.for_each(|(number, dw)| {
-                for task in tasks {
-                    gradient.add_to_part(number, (task.whole(x), task.whole(dy)), dw);
-                }
-            });
-        }
-    }
-    if let Algorithm::Grouped(narrow) = layer.algorithm {
-        // Padding is multiplied like channels, whatever is in it.
-        narrow.clear_padding(dw);
-    }
-    if let (Some(at), Some(id)) = (bias, layer.bias) {
-        let db = &mut parameters[id.index()].gradient;
-        for task in tasks {
-            let part = &task.parts[at..];
-            db.iter_mut().zip(part).for_each(|(db, part)| *db += *part);
-        }
-    }
-}
-
-/// Weights whose gradient a thread sums up at a time.
-const SUM: usize = 16_384;

@@ -8,6 +8,7 @@
 //! backward but computed again.
 
 use super::backward::depths;
+use super::expand;
 use super::layout::{Images, padded};
 use super::memory::Slot;
 use super::steps::{Kind, Step};
@@ -45,10 +46,10 @@ pub(super) enum Work {
         /// Where the prepared filters are, see [`Convolution::prepare`](super::steps::Convolution::prepare).
         filters: usize,
     },
-    /// Sums of what a normalisation reads.
+    /// Sums of what a normalisation, or an expansion, reads.
     Moments { x: usize, at: usize },
     /// From the gradient of a normalisation's value that of what is inside its activation, in place, and
-    /// sums of it.
+    /// sums of it. `x` is what the normalisation reads, and of an expansion what it computes.
     Gradients { x: usize, dy: usize, at: usize },
     /// The gradient of filters: a share of it in the task's parts, or, where filters are large, all of it
     /// when all images are through.
@@ -67,6 +68,8 @@ pub(super) enum Work {
         /// Where the prepared filters are.
         filters: usize,
     },
+    /// Adds to the gradient of an expansion's input what follows from sums.
+    Correct { x: usize, dx: usize },
 }
 
 /// Where the gradient of an input goes; the slot may be that of the output's.
@@ -232,6 +235,12 @@ impl Builder<'_> {
         }
     }
 
+    /// Whether a step waits for sums of all it reads.
+    fn needs_sums(&self, number: usize) -> bool {
+        let step = &self.steps[number];
+        matches!(step.kind, Kind::Norm(_)) || step.expansion().is_some()
+    }
+
     fn forward(&mut self, training: bool) {
         if training {
             self.moments(0);
@@ -239,7 +248,7 @@ impl Builder<'_> {
         let mut done = vec![false; self.steps.len()];
         for number in 0..self.steps.len() {
             // A normalisation is computed when it is needed: its reader may follow in the same segment.
-            let waits = matches!(self.steps[number].kind, Kind::Norm(_));
+            let waits = self.needs_sums(number);
             if !waits || self.readers[self.steps[number].output].is_empty() {
                 self.forward_step(number, training, &mut done);
             }
@@ -266,7 +275,7 @@ impl Builder<'_> {
                 continue;
             }
             done[number] = true;
-            if matches!(step.kind, Kind::Norm(_)) {
+            if self.needs_sums(number) {
                 self.arrive(number);
             }
             let x: Vec<usize> = step.inputs.iter().map(|input| input.value).collect();
@@ -296,8 +305,14 @@ impl Builder<'_> {
     /// Sums of a value for the normalisations that read it.
     fn moments(&mut self, value: usize) {
         for number in self.readers[value].clone() {
-            if let Kind::Norm(norm) = &self.steps[number].kind {
-                let len = 2 * norm.normal.mean.len();
+            let len = match &self.steps[number].kind {
+                Kind::Norm(norm) => Some(2 * norm.normal.mean.len()),
+                Kind::Convolution(layer) if layer.expansion.is_some() => {
+                    Some(expand::moments(layer))
+                }
+                _ => None,
+            };
+            if let Some(len) = len {
                 self.push(number, &[value], true, |segment| {
                     let at = take(&mut segment.sums, len);
                     Work::Moments { x: value, at }

@@ -1,13 +1,14 @@
 //! The plan for people: which steps there are, what they do in one go, and the memory they take.
 
 use super::Cpu;
+use super::expand::NARROW;
 use super::layout::{Images, stride};
 use super::parameter::Parameter;
 use super::plan::Plan;
 use super::program::Work;
 use super::steps::{Kind, Step};
 use crate::error::Result;
-use crate::net::{Graph, Op, Shape};
+use crate::net::{Graph, Op, Shape, Window};
 
 /// What an engine does for a batch of one size, and what memory that takes.
 ///
@@ -125,15 +126,22 @@ impl Cpu {
         Ok(report(&self.graph, &self.parameters, &self.plans[at]))
     }
 
-    /// Whether the values that convolutions compute, which training keeps, can be had at all.
+    /// Whether the values that training keeps can be had at all: those that convolutions compute, but for such as may
+    /// be expansions.
     fn check_size(&self, images: usize) -> Result<()> {
         let nodes = self.graph.nodes();
         let error = |reason| Err(self.graph.error(&nodes[0].name, reason));
         if images == 0 {
             return error("a batch has at least 1 image".to_owned());
         }
-        let is_kept = |op: &Op| matches!(op, Op::Convolution { .. } | Op::Linear { .. });
-        let kept = nodes.iter().filter(|node| is_kept(&node.op));
+        let kept = nodes.iter().filter(|node| match &node.op {
+            Op::Convolution { window, .. } => {
+                let from = self.graph.shape(node.inputs[0]).channels;
+                *window != Window::square(1) || from > NARROW
+            }
+            Op::Linear { .. } => true,
+            _ => false,
+        });
         let numbers = kept.map(|node| {
             let channels = node.shape.channels.checked_next_multiple_of(stride(1));
             let channels = channels.unwrap_or(usize::MAX) as u128;

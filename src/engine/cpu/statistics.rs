@@ -54,15 +54,15 @@ impl Normal {
         self.shift[channel] = affine.1[channel];
     }
 
-    /// Takes the statistics of a batch, and moves the running ones by `momentum` towards its mean
-    /// and unbiased variance. Each part of the batch gives its rows, and the sums of [`moments`](super::norm::moments) with
+    /// Takes the statistics of a batch, and moves the running ones towards its mean and unbiased variance; `rates` are
+    /// ε and the momentum of that. Each part of the batch gives its rows, and the sums of [`moments`](super::norm::moments) with
     /// the numbers around which they were taken.
     pub(super) fn measure<'a>(
         &mut self,
         isa: Isa,
         parts: impl Iterator<Item = (usize, &'a [f32], &'a [f64])> + Clone,
         affine: Pair<'_>,
-        (epsilon, momentum): (f64, f64),
+        rates: (f64, f64),
         running: (&mut [f32], &mut [f32]),
     ) {
         let stride = self.mean.len();
@@ -99,18 +99,49 @@ impl Normal {
                 },
             );
             let channels = first..affine.0.len().min(first + LANES);
-            for (channel, (mean, squares)) in channels.zip(means.into_iter().zip(squares)) {
-                // Below 0 by rounding only; NaN stays.
-                let squares = if squares < 0.0 { 0.0 } else { squares };
-                let follow = |running: &mut f32, now: f64| {
-                    let before = f64::from(*running);
-                    *running = (before + momentum * (now - before)) as f32;
-                };
-                follow(&mut running.0[channel], mean);
-                follow(&mut running.1[channel], squares / (n - 1.0));
-                self.set(channel, mean, 1.0 / (squares / n + epsilon).sqrt(), affine);
+            for (channel, moments) in channels.zip(means.into_iter().zip(squares)) {
+                let into = (&mut running.0[channel], &mut running.1[channel]);
+                self.settle(channel, moments, n, affine, rates, into);
             }
         }
+    }
+
+    /// As [`Normal::measure`], where the mean and variance of each channel's `n` numbers are known.
+    pub(super) fn take_moments(
+        &mut self,
+        (means, variances): (&[f64], &[f64]),
+        n: usize,
+        affine: Pair<'_>,
+        rates: (f64, f64),
+        running: (&mut [f32], &mut [f32]),
+    ) {
+        let n = n as f64;
+        let running = running.0.iter_mut().zip(running.1);
+        for (channel, running) in running.enumerate() {
+            let moments = (means[channel], n * variances[channel]);
+            self.settle(channel, moments, n, affine, rates, running);
+        }
+    }
+
+    /// Takes the mean of a channel's `n` numbers and their squared differences from it.
+    fn settle(
+        &mut self,
+        channel: usize,
+        (mean, squares): (f64, f64),
+        n: f64,
+        affine: Pair<'_>,
+        (epsilon, momentum): (f64, f64),
+        running: (&mut f32, &mut f32),
+    ) {
+        // Below 0 by rounding only; NaN stays.
+        let squares = if squares < 0.0 { 0.0 } else { squares };
+        let follow = |running: &mut f32, now: f64| {
+            let before = f64::from(*running);
+            *running = (before + momentum * (now - before)) as f32;
+        };
+        follow(running.0, mean);
+        follow(running.1, squares / (n - 1.0));
+        self.set(channel, mean, 1.0 / (squares / n + epsilon).sqrt(), affine);
     }
 
     /// Takes the sums of [`Normal::gradients`] of all parts of a batch of `rows`: adds to dγ and dβ,

@@ -57,17 +57,26 @@ impl Forward<'_> {
         match &step.kind {
             Kind::Convolution(layer) => match &layer.algorithm {
                 Algorithm::Product => {
+                    let (norm, expansion) = (layer.norm.as_deref(), layer.expansion.as_deref());
+                    let (filters, bias) = match expansion {
+                        Some(expansion) => (
+                            &shared.prepared[filters..][..layer.prepared(false)],
+                            Some(&expansion.bias[..]),
+                        ),
+                        None => (parameter(layer.weight), layer.bias.map(parameter)),
+                    };
                     let gather = Gather {
                         isa,
                         walks: &layer.forward,
                         shapes: (layer.geometry.input, layer.geometry.output),
                         groups: layer.geometry.groups,
                         source: x(0),
-                        filters: parameter(layer.weight),
+                        filters,
                         outside: shared.zeros,
-                        bias: layer.bias.map(parameter),
+                        bias,
                         add: false,
-                        finish: layer.norm.as_deref().map(Finish),
+                        finish: norm.filter(|_| expansion.is_none()).map(Finish),
+                        limit: expansion.and(norm).and_then(|norm| norm.function.limit()),
                     };
                     gather.run(y);
                 }
@@ -244,6 +253,7 @@ impl Backward<'_> {
                             bias: None,
                             add,
                             finish: None,
+                            limit: None,
                         };
                         gather.run(dx);
                     }

@@ -3,6 +3,7 @@
 use super::activation::Function;
 use super::convolution::winograd::{self, Winograd};
 use super::convolution::{Geometry, Walk};
+use super::expand::{self, Expansion};
 use super::grouped::Narrow;
 use super::isa::Isa;
 use super::layout::{Images, LANES, Plane};
@@ -101,6 +102,14 @@ impl Step {
             _ => None,
         }
     }
+
+    /// The convolution that it is, where that is an expansion.
+    pub(super) fn expansion(&self) -> Option<(&Convolution, &Expansion)> {
+        match &self.kind {
+            Kind::Convolution(layer) => Some((layer, layer.expansion.as_deref()?)),
+            _ => None,
+        }
+    }
 }
 
 /// A convolution's tensors, sizes and walks.
@@ -114,6 +123,8 @@ pub(super) struct Convolution {
     pub(super) algorithm: Algorithm,
     /// What its result goes through before it is left, see [`super::finish`].
     pub(super) norm: Option<Box<Norm>>,
+    /// In training, where it has such a normalisation.
+    pub(super) expansion: Option<Box<Expansion>>,
 }
 
 /// How a convolution is computed.
@@ -143,6 +154,7 @@ impl Convolution {
     pub(super) fn prepared(&self, backward: bool) -> usize {
         let filters = self.geometry.filters();
         match (backward, self.algorithm) {
+            (false, Algorithm::Product) if self.expansion.is_some() => filters.len(),
             (false, Algorithm::Product | Algorithm::Grouped(_)) => 0,
             (false, Algorithm::Winograd(_)) => winograd::transformed(&filters).len(),
             (true, Algorithm::Product) => filters.transposed().len(),
@@ -158,11 +170,20 @@ impl Convolution {
     pub(super) fn prepare(&self, isa: Isa, weight: &[f32], backward: bool, into: &mut [f32]) {
         let filters = self.geometry.filters();
         match (backward, self.algorithm) {
-            (false, Algorithm::Product | Algorithm::Grouped(_)) => {}
+            (false, Algorithm::Product | Algorithm::Grouped(_)) => {
+                if let (Some(norm), Some(_)) = (&self.norm, &self.expansion) {
+                    expand::prepare(&norm.normal, weight, into);
+                }
+            }
             (false, Algorithm::Winograd(_)) => {
                 winograd::transform(isa, &filters, weight, false, into);
             }
-            (true, Algorithm::Product) => filters.transpose(&self.backward, weight, into),
+            (true, Algorithm::Product) => {
+                filters.transpose(&self.backward, weight, into);
+                if let (Some(norm), Some(_)) = (&self.norm, &self.expansion) {
+                    expand::scale(&norm.normal, filters.to, into);
+                }
+            }
             (true, Algorithm::Grouped(narrow)) => narrow.turn(weight, into),
             (true, Algorithm::Winograd(_)) => {
                 let turned = filters.transposed();
@@ -266,6 +287,7 @@ fn kind(graph: &Graph, node: &Node, images: usize) -> Kind {
             backward: Walk::backward(&geometry),
             algorithm: Algorithm::of(&geometry, images),
             norm: None,
+            expansion: None,
             geometry,
             weight,
             bias,

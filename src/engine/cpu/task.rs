@@ -4,11 +4,13 @@ use std::io;
 use std::ops::Range;
 use std::time::Instant;
 
+use super::layout::stride;
 use super::lines::Lines;
 use super::memory::{Extent, Memory, Room, Slot};
 use super::program::{Segment, Work};
 use super::step::{self, Shared};
 use super::steps::{Algorithm, Kind, Norm, Step};
+use super::{expand, norm};
 
 /// Some images of a batch. Which ones follows from sizes alone, so that sums over the parts of a batch
 /// have the same bits for any number of threads.
@@ -18,9 +20,10 @@ pub(super) struct Task {
     pub(super) images: Range<usize>,
     /// The slots that hold all of them.
     memory: Memory,
-    /// For each normalisation that a segment sums for, two sums a channel.
+    /// For each normalisation that a segment sums for, two sums a channel; more for an expansion, see
+    /// [`expand::moments`].
     pub(super) sums: Vec<f64>,
-    /// Half as long: around which numbers the first of them are taken.
+    /// Half as long: around which numbers they are taken, for sums from a place on at half of that.
     pub(super) around: Vec<f32>,
     /// Gradients of filters and biases that a segment sums up.
     pub(super) parts: Lines,
@@ -55,7 +58,8 @@ impl Workspace {
         let scratch = steps.iter().filter_map(|step| match &step.kind {
             Kind::Convolution(layer) => match &layer.algorithm {
                 Algorithm::Winograd(winograd) => Some(winograd.scratch(training)),
-                Algorithm::Product | Algorithm::Grouped(_) => None,
+                Algorithm::Product => layer.expansion.as_ref().map(|_| expand::scratch(layer)),
+                Algorithm::Grouped(_) => None,
             },
             _ => None,
         });
@@ -163,17 +167,19 @@ impl Task {
                 forward.run(shared, x, y, scratch);
             }
             Work::Moments { x, at } => {
-                let Some(Norm { normal, .. }) = step.norm() else {
-                    return;
-                };
-                let stride = normal.mean.len();
+                let stride = stride(step.inputs[0].shape.channels);
                 let x = room.get(slot(x), &block);
                 let around = &mut self.around[at / 2..][..stride];
                 if block.start == 0 {
                     around.copy_from_slice(&x[..stride]);
                 }
-                let sums = &mut self.sums[at..][..2 * stride];
-                super::norm::moments(shared.isa, x, around, sums);
+                let sums = &mut self.sums[at..];
+                if let Some((layer, _)) = step.expansion() {
+                    let sums = &mut sums[..expand::moments(layer)];
+                    expand::add_moments((shared.isa, layer), x, around, sums, scratch);
+                } else {
+                    norm::moments(shared.isa, x, around, &mut sums[..2 * stride]);
+                }
             }
             Work::Gradients { x, dy, at } => {
                 let Some(Norm {
@@ -185,7 +191,17 @@ impl Task {
                 let sums = &mut self.sums[at..][..2 * normal.mean.len()];
                 let (dy, others) = room.write(slot(dy), &block);
                 let x = others.get(slot(x), &block);
-                normal.gradients((shared.isa, *function), x, dy, sums);
+                match step.expansion() {
+                    Some(_) => expand::gradients((shared.isa, *function), x, dy, sums),
+                    None => normal.gradients((shared.isa, *function), x, dy, sums),
+                }
+            }
+            Work::Correct { x, dx } => {
+                let (dx, others) = room.write(slot(dx), &block);
+                if let Some((layer, expansion)) = step.expansion() {
+                    let x = others.get(slot(x), &block);
+                    expansion.correct((shared.isa, layer), shared.zeros, x, dx);
+                }
             }
             Work::Weight { x, dy, at, bias } => {
                 let get = |number: usize| room.get(slot(number), &block);

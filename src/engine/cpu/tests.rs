@@ -1,5 +1,6 @@
 //! Every operation gives what the plain engine gives, with every set of instructions.
 
+mod expand;
 mod finish;
 mod grouped;
 mod networks;
@@ -120,6 +121,19 @@ fn check_as(
 
 fn compare(graph: Graph, images: usize) {
     compare_within(&[], graph, images);
+}
+
+/// As [`compare`], where roundings may be larger: those of the plain engine in f32 say how large.
+fn compare_as_f32(graph: Graph, images: usize) {
+    let exact = everything(&mut Plain::<f64>::new(graph.clone()).unwrap(), images);
+    let single = everything(&mut Plain::<f32>::new(graph.clone()).unwrap(), images);
+    let far = |a: &[f64], b: &[f64]| {
+        let gaps = a.iter().zip(b).map(|(a, b)| (a - b).abs());
+        gaps.fold(0.0, f64::max)
+    };
+    let pairs = exact.iter().zip(&single);
+    let roundings: Vec<f64> = pairs.map(|(a, b)| far(&a.1, &b.1)).collect();
+    compare_within(&roundings, graph, images);
 }
 
 /// Within 2e-5 of the largest number, and thirty times what the plain engine is off by in f32, given

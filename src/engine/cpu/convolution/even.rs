@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use pulp::Simd;
 
-use super::gather::{FEW, Gather, Row, write};
+use super::gather::{FEW, Gather, Row, bound, write};
 use super::{Tap, Walk};
 use crate::engine::cpu::isa::fetch_place;
 use crate::engine::cpu::layout::LANES;
@@ -103,7 +103,7 @@ impl<'a> Even<'a> {
     ) -> usize {
         let gather = self.gather;
         let depth = gather.shapes.0.channels;
-        let first = gather.first::<S, NS, V>(simd, strip * LANES, gather.add);
+        let first = gather.first::<S, NS, V>(simd, strip * LANES, false);
         let b: [&[f32]; NS] = std::array::from_fn(|i| {
             &self.filters.0[(strip + i) * self.filters.1..][..depth * LANES]
         });
@@ -122,6 +122,9 @@ impl<'a> Even<'a> {
                 std::array::from_fn(|i| &source[i.min(count - 1) * self.steps.0..][..depth]);
             let mut acc: Acc<S, MR, NS, V> = [first; MR];
             rows_by_strips(simd, &mut acc, a, b);
+            if let Some(limit) = gather.limit {
+                bound(simd, &mut acc, limit);
+            }
             let result = &mut result[to..];
             for i in 0..MR {
                 if i < count {

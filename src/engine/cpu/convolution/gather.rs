@@ -4,6 +4,7 @@ use pulp::{Simd, WithSimd};
 
 use super::even::Even;
 use super::{Tap, Walk};
+use crate::engine::cpu::activation::{above, below};
 use crate::engine::cpu::finish::Finish;
 use crate::engine::cpu::isa::{Isa, fetch_place};
 use crate::engine::cpu::layout::{LANES, Plane, padded, stride};
@@ -23,12 +24,15 @@ pub(in crate::engine::cpu) struct Gather<'a> {
     pub(in crate::engine::cpu) filters: &'a [f32],
     /// A zero for every channel that is gathered: what a tap sees outside of the map.
     pub(in crate::engine::cpu) outside: &'a [f32],
-    /// One number a channel of the result.
+    /// One number a channel of the result, which is added to it.
     pub(in crate::engine::cpu) bias: Option<&'a [f32]>,
     /// Whether the result is added to what is there.
     pub(in crate::engine::cpu) add: bool,
     /// What is done to the result where it is not added.
     pub(in crate::engine::cpu) finish: Option<Finish<'a>>,
+    /// Under one tap and without padding, where the result is not added: what is below 0 becomes 0, and what is above
+    /// this becomes it.
+    pub(in crate::engine::cpu) limit: Option<f32>,
 }
 
 impl Gather<'_> {
@@ -40,16 +44,15 @@ impl Gather<'_> {
         });
     }
 
-    /// What sums of `NS` strips begin with, from a channel of the result on: the bias, unless they are added to what
-    /// is there.
+    /// What sums of `NS` strips begin with, from a channel of the result on: the bias, unless they go on from others.
     #[inline(always)]
     pub(super) fn first<S: Simd, const NS: usize, const V: usize>(
         &self,
         simd: S,
         channel: usize,
-        add: bool,
+        on: bool,
     ) -> [[S::f32s; V]; NS] {
-        let (Some(bias), false) = (self.bias, add) else {
+        let (Some(bias), false) = (self.bias, on) else {
             return [[simd.splat_f32s(0.0); V]; NS];
         };
         let to = self.shapes.1.channels / self.groups;
@@ -58,6 +61,20 @@ impl Gather<'_> {
         padded.as_flattened_mut()[..width].copy_from_slice(&bias[channel..][..width]);
         let vectors = vectors::<S, V>(padded.as_flattened());
         std::array::from_fn(|strip| vectors[strip])
+    }
+}
+
+/// Brings a tile within limits.
+#[inline(always)]
+pub(super) fn bound<S: Simd, const MR: usize, const NS: usize, const V: usize>(
+    simd: S,
+    acc: &mut Acc<S, MR, NS, V>,
+    limit: f32,
+) {
+    for row in acc {
+        for sum in row.as_flattened_mut() {
+            *sum = below(simd, above(simd, *sum, 0.0), limit);
+        }
     }
 }
 
@@ -133,6 +150,7 @@ impl Images<'_> {
                 rows.run::<S, MR, V>(simd, self.result);
                 continue;
             }
+            debug_assert!(gather.limit.is_none());
             // Rows past the end repeat the last, and are not written.
             let end = filled.next_multiple_of(MR);
             let last = block[filled - 1];
@@ -144,7 +162,7 @@ impl Images<'_> {
                 let taps = Taps {
                     kernel: walk.kernel,
                     taps: &walk.taps[first..walk.taps.len().min(first + taps)],
-                    add: gather.add || first > 0,
+                    on: first > 0,
                     finish: gather.finish.filter(|_| last),
                 };
                 for group in 0..gather.groups {
@@ -290,9 +308,9 @@ struct Taps<'a> {
     taps: &'a [Tap],
     /// How many the kernel has.
     kernel: usize,
-    /// Whether the sums are added to what is there.
-    add: bool,
-    /// What is done to them then, if these taps are the last.
+    /// Whether there are sums under other taps already.
+    on: bool,
+    /// What is done to the sums, if these taps are the last.
     finish: Option<Finish<'a>>,
 }
 
@@ -319,8 +337,8 @@ impl Part<'_> {
         let (depth, to) = (input.channels / groups, gather.shapes.1.channels / groups);
         let channel = self.group * to + self.strip * LANES;
         let width = (NS * LANES).min(to - self.strip * LANES);
-        let add = self.taps.add;
-        let first = gather.first::<S, NS, V>(simd, channel, add);
+        let add = gather.add || self.taps.on;
+        let first = gather.first::<S, NS, V>(simd, channel, self.taps.on);
         let mut acc: Acc<S, MR, NS, V> = [first; MR];
         let stride = input.stride as isize;
         let strips: [&[f32]; NS] = {
