@@ -1,6 +1,7 @@
 //! Expansions: 1 × 1 convolutions to many more channels than they read, with the BatchNorm and activation behind
 //! them. In training what they compute is normalised in registers and, in backward, computed again from the few
-//! channels they read; neither it nor its gradient is kept.
+//! channels they read. Its gradient is not kept, nor is it itself, unless x ends a chain of sums as long as backward
+//! computes again.
 //!
 //! All follows from z = W x being linear, by channel c of z and k of x, with means over the batch's n pixels:
 //!

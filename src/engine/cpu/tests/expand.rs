@@ -1,7 +1,8 @@
 //! Expansions: what training computes of 1 × 1 convolutions to many more channels without keeping it.
 
-use super::{compare_as_f32, network};
+use super::{compare_as_f32, fill, network};
 use crate::engine::cpu::{Cpu, Isa};
+use crate::engine::{Batch, Engine, Optimizer, Part, Training, Update};
 use crate::net::{Activation, Convolution, Graph, Init, Op, Shape, Value};
 
 /// How many steps of training are normalisations of their own.
@@ -189,4 +190,47 @@ fn what_is_none_is_computed_as_it_is() {
     });
     assert_eq!(norms(&raw, 4), 1);
     compare_as_f32(raw, 4);
+}
+
+#[test]
+fn a_batch_that_is_no_number_leaves_nothing_behind() {
+    let graph = network("groups", Shape::new(3, 8, 8), |graph, x| {
+        let x = layer(graph, "stem", x, &Convolution::new(12, 3));
+        let x = expand(graph, "wide", x, 40, None);
+        let groups = Convolution::new(40, 3).groups(2);
+        graph.convolution("groups", x, &groups).unwrap()
+    });
+    assert_eq!(norms(&graph, 5), 1);
+    let numbers = |engine: &mut Cpu, image: f32| {
+        fill(engine);
+        let graph = engine.graph().clone();
+        for (id, spec) in graph.tensor_ids().zip(graph.tensors()) {
+            if spec.is_parameter() {
+                engine.write(id, Part::Gradient, &vec![0.0; spec.len()]);
+            }
+        }
+        let images: Vec<f32> = (0..5 * 192).map(|at| image * (at % 7) as f32).collect();
+        let batch = Batch {
+            images: &images,
+            labels: &[0, 1, 2, 3, 4],
+        };
+        engine.differentiate(&batch, &Training::default()).unwrap();
+        // Over all numbers that are kept, padding included.
+        engine.update(&Update {
+            optimizer: Optimizer::Sgd {
+                momentum: 0.0,
+                nesterov: false,
+            },
+            learning_rate: 0.0,
+            weight_decay: 0.0,
+            spare_vectors: false,
+            clip_norm: Some(1.0),
+        })
+    };
+    for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
+        let fresh = numbers(&mut Cpu::new(graph.clone(), isa, 2).unwrap(), 1.0);
+        let mut engine = Cpu::new(graph.clone(), isa, 2).unwrap();
+        assert!(numbers(&mut engine, f32::NAN).is_nan());
+        assert_eq!(numbers(&mut engine, 1.0), fresh, "{isa:?}");
+    }
 }
