@@ -5,7 +5,7 @@ use super::activation::Function;
 use super::layout::{padded, stride};
 use super::memory::Slot;
 use super::program::{Builder, Target, Work, take};
-use super::steps::{Algorithm, Convolution, Kind, Step};
+use super::steps::{Algorithm, Convolution, Input, Kind, Step};
 
 impl Builder<'_> {
     /// The slot of a value in backward, where it is once more or still.
@@ -83,7 +83,12 @@ impl Builder<'_> {
             }
             _ => {}
         }
-        let inputs = || step.inputs.iter().map(|input| input.value);
+        // What is added to a normalisation has its gradient already.
+        let own = match step.kind {
+            Kind::Norm(_) => &step.inputs[..1],
+            _ => &step.inputs[..],
+        };
+        let inputs = || own.iter().map(|input| input.value);
         if inputs().any(|value| value > 0) {
             let values: Vec<usize> = match &step.kind {
                 Kind::Activation(function) if function.tells_its_gradient() => {
@@ -94,7 +99,7 @@ impl Builder<'_> {
                 }
                 _ => Vec::new(),
             };
-            let into = self.targets(number, dy);
+            let into = self.targets(number, own, dy);
             let away = into.iter().flatten().filter(|to| to.slot != dy || to.add);
             if away.count() > 0 || matches!(step.kind, Kind::Activation(_)) {
                 let targets = into.iter().flatten().map(|target| target.slot);
@@ -149,51 +154,46 @@ impl Builder<'_> {
     }
 
     /// Where the gradients of a step's inputs go.
-    fn targets(&mut self, number: usize, dy: usize) -> Vec<Option<Target>> {
-        let steps = self.steps;
-        let step = &steps[number];
-        let shares = match &step.kind {
+    fn targets(&mut self, number: usize, inputs: &[Input], dy: usize) -> Vec<Option<Target>> {
+        let shares = match &self.steps[number].kind {
             Kind::Add => self.shares(number),
             Kind::Activation(_) => vec![true],
-            _ => vec![false; step.inputs.len()],
+            _ => vec![false; inputs.len()],
         };
-        let inputs = step.inputs.iter().zip(shares);
+        let inputs = inputs.iter().zip(shares);
         let targets = inputs.map(|(input, shares)| {
-            if input.value == 0 {
-                return None;
-            }
-            let slot = self.gradients[input.value];
-            let add = slot.is_some();
-            let slot = slot.unwrap_or_else(|| {
-                if shares {
-                    return dy;
-                }
-                self.slots.push(Slot::new(padded(input.shape)));
-                self.slots.len() - 1
-            });
-            self.gradients[input.value] = Some(slot);
-            Some(Target { slot, add })
+            (input.value > 0).then(|| self.target(input, shares.then_some(dy)))
         });
         targets.collect()
     }
 
+    /// Where the gradient of an input goes: where others have put theirs, else into the slot that it may share, else
+    /// into one of its own.
+    fn target(&mut self, input: &Input, shared: Option<usize>) -> Target {
+        let slot = self.gradients[input.value];
+        let add = slot.is_some();
+        let slot = slot.or(shared).unwrap_or_else(|| {
+            self.slots.push(Slot::new(padded(input.shape)));
+            self.slots.len() - 1
+        });
+        self.gradients[input.value] = Some(slot);
+        Target { slot, add }
+    }
+
     /// Which inputs of a sum may have their gradient where that of the sum is: one of them; or both, where
     /// one of them is only read from then on, and for the last time before anything is added to the other.
+    /// What [`Builder::pass_on`] adds may come at any time.
     fn shares(&self, number: usize) -> Vec<bool> {
         let inputs = || self.steps[number].inputs.iter().map(|input| input.value);
         let fresh = |value: usize| value > 0 && self.gradients[value].is_none();
-        let only_reads = |maker: usize| match &self.steps[maker].kind {
-            Kind::Norm(norm) => norm.function == Function::Identity,
-            kind => matches!(kind, Kind::Noise { .. }),
-        };
+        let only_reads = |maker| self.only_reads(maker);
         let may_share = |read: usize, other: usize| {
             let (Some(maker), Some(from)) = (self.makers[read], self.makers[other]) else {
                 return false;
             };
-            let later = self.readers[other]
-                .iter()
-                .filter(|reader| **reader < number);
-            let last = later.max();
+            let readers = self.readers[other].iter().copied();
+            let mut later = readers.filter(|reader| *reader < number);
+            let last = later.clone().max();
             read != other
                 && self.pending[read] == 1
                 && only_reads(maker)
@@ -201,7 +201,10 @@ impl Builder<'_> {
                 // Of a fresh gradient one share is this sum's.
                 && match self.pending[other] {
                     1 => only_reads(from),
-                    _ => last.is_some_and(|last| *last < maker),
+                    _ => {
+                        last.is_some_and(|last| last < maker)
+                            && !later.any(|reader| self.passes_on(reader, other))
+                    }
                 }
         };
         let all: Vec<usize> = inputs().collect();
@@ -216,46 +219,102 @@ impl Builder<'_> {
         (0..all.len()).map(|at| Some(at) == first).collect()
     }
 
+    /// Whether a step leaves the gradient of its value as it is, and nobody else gets it from it.
+    fn only_reads(&self, number: usize) -> bool {
+        let step = &self.steps[number];
+        match &step.kind {
+            Kind::Norm(norm) => norm.function == Function::Identity && step.inputs.len() == 1,
+            kind => matches!(kind, Kind::Noise { .. }),
+        }
+    }
+
     /// A value's gradient is complete.
     fn complete(&mut self, value: usize) {
-        let maker = self.makers[value];
-        if let (Some(number), Some(dy)) = (maker, self.gradients[value])
+        let mut complete = Some(value);
+        while let Some(value) = complete.take()
+            && let (Some(number), Some(dy)) = (self.makers[value], self.gradients[value])
             && matches!(self.steps[number].kind, Kind::Norm(_))
         {
             self.gradients(number, self.steps[number].inputs[0].value, dy);
             self.summed[number] = self.segments.len() - 1;
+            complete = self.pass_on(number, dy);
         }
+    }
+
+    /// Whether a step gives a value, which is added to what it normalises, its gradient as soon as it has its own.
+    fn passes_on(&self, number: usize, value: usize) -> bool {
+        let step = &self.steps[number];
+        let added = step.inputs.get(1).map(|input| input.value);
+        matches!(step.kind, Kind::Norm(_)) && added == Some(value)
+    }
+
+    /// The gradient of what is added to a normalisation, which is that of what is inside its activation. Returns the
+    /// value whose gradient that completes.
+    fn pass_on(&mut self, number: usize, dy: usize) -> Option<usize> {
+        let steps = self.steps;
+        let input = steps[number].inputs.get(1)?;
+        let value = input.value;
+        if value == 0 {
+            return None;
+        }
+        // The normalisation reads it once more. They may share it if whoever adds to it, or changes it, comes later.
+        let mut readers = self.readers[value].iter().copied();
+        let add_later = readers
+            .all(|reader| reader == number || reader < number && !self.passes_on(reader, value));
+        let is_norm = |maker: usize| matches!(steps[maker].kind, Kind::Norm(_));
+        let changes_now = self.pending[value] == 1
+            && self.makers[value].is_some_and(|maker| is_norm(maker) && !self.only_reads(maker));
+        let target = self.target(input, (add_later && !changes_now).then_some(dy));
+        if target.slot != dy {
+            self.push(number, &[dy, target.slot], false, |_| Work::Backward {
+                values: Vec::new(),
+                dy,
+                into: vec![None, Some(target)],
+                filters: 0,
+            });
+        }
+        self.pending[value] -= 1;
+        (self.pending[value] == 0).then_some(value)
     }
 
     /// Sums of the gradient of a step that normalises.
     fn gradients(&mut self, number: usize, value: usize, dy: usize) {
-        let len = 2 * stride(self.steps[number].shape.channels);
+        let step = &self.steps[number];
+        let len = 2 * stride(step.shape.channels);
+        let inside = step.inputs.len() > 1;
+        let given = step
+            .norm()
+            .filter(|norm| inside && norm.function != Function::Identity);
+        let y = given.map(|_| self.restored(self.steps[number].output));
         let x = self.restored(value);
-        self.push(number, &[x, dy], true, |segment| Work::Gradients {
+        let slots: Vec<usize> = [x, dy].into_iter().chain(y).collect();
+        self.push(number, &slots, true, |segment| Work::Gradients {
             x,
+            y,
             dy,
             at: take(&mut segment.sums, len),
         });
     }
 }
 
-/// How many steps in a row may compute something again: four blocks of a ResNet. More would compute much of
-/// a network over and over.
-const DEEP: usize = 9;
+/// How many steps in a row may compute something again: a normalisation and the sums of four residual blocks behind
+/// it. More would compute much of a network over and over.
+const DEEP: usize = 5;
 
 /// For each value how many steps compute it again from values that are kept; 0 where it is kept.
 ///
-/// A normalisation or an expansion is, since its gradient needs what it reads anyway. Sums and their like are where nothing
-/// is kept for them alone; for a single pixel it is not worth the trouble.
+/// A normalisation or an expansion is, since its gradient needs what it reads anyway. Sums, normalisations with sums, and
+/// their like are where nothing is kept for them alone; for a single pixel it is not worth the trouble.
 pub(super) fn depths(steps: &[Step], values: usize) -> Vec<usize> {
     let needed = needed(steps, values);
     let mut depths = vec![0; values];
     for step in steps {
         let inputs = || step.inputs.iter().map(|input| input.value);
         let again = match step.kind {
-            Kind::Norm(_) | Kind::Gate => true,
+            Kind::Norm(_) if step.inputs.len() == 1 => true,
+            Kind::Gate => true,
             Kind::Convolution(ref layer) => layer.expansion.is_some(),
-            Kind::Add | Kind::Activation(_) | Kind::Noise { whole: true, .. } => {
+            Kind::Norm(_) | Kind::Add | Kind::Activation(_) | Kind::Noise { whole: true, .. } => {
                 step.shape.pixels() > 1 && inputs().all(|x| depths[x] > 0 || needed[x])
             }
             _ => false,
@@ -277,11 +336,13 @@ fn needed(steps: &[Step], values: usize) -> Vec<bool> {
             Kind::Activation(function) if function.tells_its_gradient() => {
                 needed[step.output] = true;
             }
-            Kind::Convolution(_)
-            | Kind::Norm(_)
-            | Kind::Gate
-            | Kind::MaxPool(_)
-            | Kind::Activation(_) => {
+            Kind::Norm(ref norm) => {
+                needed[step.inputs[0].value] = true;
+                if step.inputs.len() > 1 && norm.function != Function::Identity {
+                    needed[step.output] = true;
+                }
+            }
+            Kind::Convolution(_) | Kind::Gate | Kind::MaxPool(_) | Kind::Activation(_) => {
                 for input in &step.inputs {
                     needed[input.value] = true;
                 }

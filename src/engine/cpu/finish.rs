@@ -28,7 +28,9 @@ pub(super) fn fold(
     for step in steps.drain(..) {
         let read = step.inputs[0].value;
         let maker = makers[read].filter(|maker| match &step.kind {
-            Kind::Norm(norm) => readers[read] == 1 && takes(&left[*maker], norm, step.output),
+            Kind::Norm(norm) if step.inputs.len() == 1 => {
+                readers[read] == 1 && takes(&left[*maker], norm, step.output)
+            }
             _ => false,
         });
         let end = maker.and_then(|maker| end(&mut left[maker]));

@@ -26,6 +26,7 @@ mod parameter;
 mod plan;
 mod program;
 mod report;
+mod shortcut;
 mod statistics;
 mod step;
 mod steps;

@@ -1,4 +1,4 @@
-//! Batch normalisation with the activation behind it, in two passes each way: one that sums, one
+//! Batch normalisation with the activation behind it, and the sum between them where there is one, in two passes each way: one that sums, one
 //! that computes.
 
 use super::activation::{Function, gradient, specialised, value};
@@ -9,34 +9,69 @@ use super::statistics::Normal;
 use pulp::{Simd, WithSimd};
 
 impl Normal {
-    /// y = f((x − mean) · slope + shift).
-    pub(super) fn apply(&self, isa: Isa, function: Function, x: &[f32], y: &mut [f32]) {
-        isa.run(Apply {
-            normal: self,
-            function,
-            x,
-            y,
-        });
+    /// y = f((x − mean) · slope + shift + shortcut).
+    pub(super) fn apply(
+        &self,
+        isa: Isa,
+        function: Function,
+        x: &[f32],
+        shortcut: Option<&[f32]>,
+        y: &mut [f32],
+    ) {
+        let normal = self;
+        match shortcut {
+            None => isa.run(Apply::<false> {
+                normal,
+                function,
+                x,
+                shortcut: x,
+                y,
+            }),
+            Some(shortcut) => isa.run(Apply::<true> {
+                normal,
+                function,
+                x,
+                shortcut,
+                y,
+            }),
+        }
     }
 
-    /// Turns dy into g = dy · f′, and adds Σ g and Σ g · (x − mean) to `sums`.
+    /// Turns dy into g = dy · f′, and adds Σ g and Σ g · (x − mean) to `sums`. With a shortcut `y` is f's value,
+    /// from which f′ follows.
     pub(super) fn gradients(
         &self,
         (isa, function): (Isa, Function),
-        x: &[f32],
+        (x, y): (&[f32], Option<&[f32]>),
         dy: &mut [f32],
         sums: &mut [f64],
     ) {
-        let stride = self.mean.len();
-        let blocks = x.chunks(ROWS * stride).zip(dy.chunks_mut(ROWS * stride));
-        for (x, dy) in blocks {
-            let kernel = Gradients {
-                normal: self,
-                function,
-                x,
-                dy,
-            };
-            isa.run(Rows { kernel, sums });
+        let rows = ROWS * self.mean.len();
+        let mut values = y.map(|y| y.chunks(rows));
+        for (x, dy) in x.chunks(rows).zip(dy.chunks_mut(rows)) {
+            let normal = self;
+            match values.as_mut().and_then(Iterator::next) {
+                Some(y) => {
+                    let kernel = Gradients::<true> {
+                        normal,
+                        function,
+                        x,
+                        y,
+                        dy,
+                    };
+                    isa.run(Rows { kernel, sums });
+                }
+                None => {
+                    let kernel = Gradients::<false> {
+                        normal,
+                        function,
+                        x,
+                        y: x,
+                        dy,
+                    };
+                    isa.run(Rows { kernel, sums });
+                }
+            }
         }
     }
 
@@ -141,15 +176,16 @@ impl Sum for Moments<'_> {
     }
 }
 
-/// Σ g and Σ g · (x − mean); g takes the place of dy.
-struct Gradients<'a> {
+/// Σ g and Σ g · (x − mean); g takes the place of dy. `GIVEN`: f′ follows from y.
+struct Gradients<'a, const GIVEN: bool> {
     normal: &'a Normal,
     function: Function,
     x: &'a [f32],
+    y: &'a [f32],
     dy: &'a mut [f32],
 }
 
-impl Sum for Gradients<'_> {
+impl<const GIVEN: bool> Sum for Gradients<'_, GIVEN> {
     #[inline(always)]
     fn sums<S: Simd, const N: usize>(&mut self, simd: S, at: usize) -> [[S::f32s; N]; 2] {
         let stride = self.normal.mean.len();
@@ -157,21 +193,23 @@ impl Sum for Gradients<'_> {
         let slope = some::<S, N>(&self.normal.slope, at);
         let shift = some::<S, N>(&self.normal.shift, at);
         let function = self.function;
-        let rows = self
-            .x
-            .chunks_exact(stride)
-            .zip(self.dy.chunks_exact_mut(stride));
+        let x = self.x.chunks_exact(stride);
+        let y = self.y.chunks_exact(stride);
+        let rows = x.zip(y).zip(self.dy.chunks_exact_mut(stride));
         specialised!(function => {
             let mut sums = [[simd.splat_f32s(0.0); N]; 2];
-            for (x, dy) in rows {
-                let x = some::<S, N>(x, at);
+            for ((x, y), dy) in rows {
+                let (x, y) = (some::<S, N>(x, at), some::<S, N>(y, at));
                 let dy = &mut S::as_mut_simd_f32s(dy).0[at..at + N];
                 for i in 0..N {
                     let x = simd.sub_f32s(x[i], mean[i]);
                     let g = match function {
                         Function::Identity => dy[i],
                         _ => {
-                            let y = multiply_add(simd, x, slope[i], shift[i]);
+                            let y = match GIVEN {
+                                true => y[i],
+                                false => multiply_add(simd, x, slope[i], shift[i]),
+                            };
                             dy[i] = gradient(simd, function, y, dy[i]);
                             dy[i]
                         }
@@ -192,15 +230,16 @@ pub(super) fn some<S: Simd, const N: usize>(row: &[f32], at: usize) -> [S::f32s;
     std::array::from_fn(|i| row[i])
 }
 
-/// y = f((x − mean) · slope + shift).
-struct Apply<'a> {
+/// y = f((x − mean) · slope + shift), or with the shortcut, `SUM`, inside f.
+struct Apply<'a, const SUM: bool> {
     normal: &'a Normal,
     function: Function,
     x: &'a [f32],
+    shortcut: &'a [f32],
     y: &'a mut [f32],
 }
 
-impl WithSimd for Apply<'_> {
+impl<const SUM: bool> WithSimd for Apply<'_, SUM> {
     type Output = ();
 
     #[inline(always)]
@@ -214,12 +253,18 @@ impl WithSimd for Apply<'_> {
         let (slope, shift) = (&slope[..vectors], &shift[..vectors]);
         let function = self.function;
         let x = S::as_simd_f32s(self.x).0.chunks_exact(vectors);
+        let shortcut = S::as_simd_f32s(self.shortcut).0.chunks_exact(vectors);
         let y = S::as_mut_simd_f32s(self.y).0.chunks_exact_mut(vectors);
-        specialised!(function => for (y, x) in y.zip(x) {
+        specialised!(function => for (y, (x, shortcut)) in y.zip(x.zip(shortcut)) {
             for i in 0..vectors {
                 fetch_ahead(simd, &x[i]);
                 let x = simd.sub_f32s(x[i], mean[i]);
-                y[i] = value(simd, function, multiply_add(simd, x, slope[i], shift[i]));
+                let mut inner = multiply_add(simd, x, slope[i], shift[i]);
+                if SUM {
+                    fetch_ahead(simd, &shortcut[i]);
+                    inner = simd.add_f32s(inner, shortcut[i]);
+                }
+                y[i] = value(simd, function, inner);
             }
         });
     }

@@ -16,6 +16,7 @@ use super::memory::{Extent, assign};
 use super::moves;
 use super::parameter::Parameter;
 use super::program::{Program, Work};
+use super::shortcut;
 use super::step::Shared;
 use super::steps::{Kind, Norm, Step, frame, steps};
 use super::task::{Task, Workspace, shares};
@@ -57,9 +58,11 @@ impl Plan {
         let nodes = graph.nodes();
         moves::fold(&mut steps, nodes.len());
         let share = shares(images).next().map_or(1, |share| share.len());
-        match training {
-            true => expand::fold(&mut steps, nodes.len(), share),
-            false => finish::fold(&mut steps, nodes.len(), |_, _, _| true),
+        if training {
+            shortcut::fold(&mut steps, nodes.len());
+            expand::fold(&mut steps, nodes.len(), share);
+        } else {
+            finish::fold(&mut steps, nodes.len(), |_, _, _| true);
         }
         let layout = frame(&mut steps, graph.input_shape());
         let shapes: Vec<Shape> = nodes.iter().map(|node| node.shape).collect();

@@ -49,8 +49,14 @@ pub(super) enum Work {
     /// Sums of what a normalisation, or an expansion, reads.
     Moments { x: usize, at: usize },
     /// From the gradient of a normalisation's value that of what is inside its activation, in place, and
-    /// sums of it. `x` is what the normalisation reads, and of an expansion what it computes.
-    Gradients { x: usize, dy: usize, at: usize },
+    /// sums of it. `x` is what the normalisation reads, and of an expansion what it computes. `y` is the value
+    /// itself, where a sum is inside the activation.
+    Gradients {
+        x: usize,
+        y: Option<usize>,
+        dy: usize,
+        at: usize,
+    },
     /// The gradient of filters: a share of it in the task's parts, or, where filters are large, all of it
     /// when all images are through.
     Weight {
@@ -247,8 +253,9 @@ impl Builder<'_> {
         }
         let mut done = vec![false; self.steps.len()];
         for number in 0..self.steps.len() {
-            // A normalisation is computed when it is needed: its reader may follow in the same segment.
-            let waits = self.needs_sums(number);
+            // A normalisation is computed when it is needed: its reader may follow in the same segment. Not with a sum:
+            // normalisations that read that take their sums in the order of the network.
+            let waits = self.needs_sums(number) && self.steps[number].inputs.len() == 1;
             if !waits || self.readers[self.steps[number].output].is_empty() {
                 self.forward_step(number, training, &mut done);
             }
@@ -305,8 +312,11 @@ impl Builder<'_> {
     /// Sums of a value for the normalisations that read it.
     fn moments(&mut self, value: usize) {
         for number in self.readers[value].clone() {
-            let len = match &self.steps[number].kind {
-                Kind::Norm(norm) => Some(2 * norm.normal.mean.len()),
+            let step = &self.steps[number];
+            let len = match &step.kind {
+                Kind::Norm(norm) if step.inputs[0].value == value => {
+                    Some(2 * norm.normal.mean.len())
+                }
                 Kind::Convolution(layer) if layer.expansion.is_some() => {
                     Some(expand::moments(layer))
                 }

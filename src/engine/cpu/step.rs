@@ -103,7 +103,10 @@ impl Forward<'_> {
                     }
                 }
             },
-            Kind::Norm(norm) => norm.normal.apply(isa, norm.function, x(0), y),
+            Kind::Norm(norm) => {
+                let shortcut = step.inputs.get(1).map(|_| x(1));
+                norm.normal.apply(isa, norm.function, x(0), shortcut, y);
+            }
             Kind::Activation(function) => activation::forward(isa, *function, x(0), y),
             Kind::Add => elementwise::sum(isa, x(0), x(1), y),
             Kind::Gate => elementwise::gate(isa, step.shape, x(0), x(1), (y, false)),
@@ -277,11 +280,13 @@ impl Backward<'_> {
                     }
                 }
             }
-            Kind::Norm(norm) => norm.normal.input_gradient(isa, value(0), dy, (dx, add)),
+            Kind::Norm(norm) if input == 0 => {
+                norm.normal.input_gradient(isa, value(0), dy, (dx, add));
+            }
             Kind::Activation(function) => {
                 activation::backward(isa, *function, value(0), Into::Other { dy, dx, add });
             }
-            Kind::Add => elementwise::copy(isa, dy, (dx, add)),
+            Kind::Norm(_) | Kind::Add => elementwise::copy(isa, dy, (dx, add)),
             Kind::Gate if input == 0 => {
                 elementwise::gate(isa, step.shape, dy, value(1), (dx, add));
             }

@@ -76,7 +76,7 @@ impl Kind {
     }
 }
 
-/// BatchNorm and the activation behind it.
+/// BatchNorm and the activation behind it. A second input is added between the two, see [`super::shortcut`].
 #[derive(Debug)]
 pub(super) struct Norm {
     pub(super) op: Op,

@@ -181,7 +181,7 @@ impl Task {
                     norm::moments(shared.isa, x, around, &mut sums[..2 * stride]);
                 }
             }
-            Work::Gradients { x, dy, at } => {
+            Work::Gradients { x, y, dy, at } => {
                 let Some(Norm {
                     normal, function, ..
                 }) = step.norm()
@@ -191,9 +191,10 @@ impl Task {
                 let sums = &mut self.sums[at..][..2 * normal.mean.len()];
                 let (dy, others) = room.write(slot(dy), &block);
                 let x = others.get(slot(x), &block);
+                let y = y.map(|y| others.get(slot(y), &block));
                 match step.expansion() {
                     Some(_) => expand::gradients((shared.isa, *function), x, dy, sums),
-                    None => normal.gradients((shared.isa, *function), x, dy, sums),
+                    None => normal.gradients((shared.isa, *function), (x, y), dy, sums),
                 }
             }
             Work::Correct { x, dx } => {

@@ -4,6 +4,7 @@ mod expand;
 mod finish;
 mod grouped;
 mod networks;
+mod shortcut;
 mod winograd;
 
 use super::{Cpu, Isa};

@@ -106,7 +106,7 @@ pub(super) fn fold(steps: &mut Vec<Step>, values: usize, images: usize) {
     for step in steps.iter() {
         let inputs = step.inputs.iter().map(|input| input.value);
         normal[step.output] = match step.kind {
-            Kind::Norm(_) => true,
+            Kind::Norm(_) => inputs.clone().skip(1).all(|input| normal[input]),
             Kind::Add | Kind::Activation(_) | Kind::Move(_) | Kind::MaxPool(_) => {
                 inputs.clone().all(|input| normal[input])
             }
