@@ -74,8 +74,10 @@ impl Builder<'_> {
                 let len = layer.geometry.filters().len();
                 let channels = step.inputs[0].shape.channels + step.shape.channels;
                 let rows = self.images * step.shape.pixels();
+                // Twice as many numbers of a gradient as of what it is made from take no longer: the gradient
+                // is in the cache from block to block, and that need not be read again.
                 let small =
-                    matches!(layer.algorithm, Algorithm::Grouped(_)) || len <= rows * channels;
+                    matches!(layer.algorithm, Algorithm::Grouped(_)) || len <= 2 * rows * channels;
                 self.weight(number, layer, small || layer.expansion.is_some(), dy);
                 if layer.expansion.is_some() {
                     self.summed[number] = self.segments.len() - 1;

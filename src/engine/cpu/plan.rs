@@ -10,7 +10,7 @@ use super::collect::Collect;
 use super::expand;
 use super::finish;
 use super::isa::Isa;
-use super::layout::{self, Images};
+use super::layout::{self, Images, padded};
 use super::lines::Lines;
 use super::memory::{Extent, assign};
 use super::moves;
@@ -57,7 +57,9 @@ impl Plan {
         let mut steps = steps(graph, images);
         let nodes = graph.nodes();
         moves::fold(&mut steps, nodes.len());
-        let share = shares(images).next().map_or(1, |share| share.len());
+        let numbers: usize = steps.iter().map(|step| padded(step.shape)).sum();
+        let shares = || shares(images, numbers);
+        let share = shares().next().map_or(1, |share| share.len());
         if training {
             shortcut::fold(&mut steps, nodes.len());
             expand::fold(&mut steps, nodes.len(), share);
@@ -68,8 +70,7 @@ impl Plan {
         let shapes: Vec<Shape> = nodes.iter().map(|node| node.shape).collect();
         let mut program = Program::new(&steps, layout, &shapes, share, training);
         let extent = assign(&mut program.slots, &program.segments);
-        let tasks =
-            shares(images).map(|share| Task::new(share, extent, &program.segments, steps.len()));
+        let tasks = shares().map(|share| Task::new(share, extent, &program.segments, steps.len()));
         let tasks: Vec<Task> = tasks.collect::<io::Result<_>>()?;
         let workspaces =
             (0..threads.min(tasks.len())).map(|_| Workspace::new(extent, &steps, training));

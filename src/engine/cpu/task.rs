@@ -31,13 +31,22 @@ pub(super) struct Task {
     pub(super) seconds: Vec<(f64, f64)>,
 }
 
-/// Images of a batch that a task should have, and how many tasks there should be before it has more.
+/// Images of a batch that a task should have, and how many tasks there should be before it has more: the more there
+/// are, the less threads wait for the last at the end of a segment.
 const IMAGES: usize = 16;
-const TASKS: usize = 8;
+const TASKS: usize = 16;
+/// How many there should be where an image's values are small, which want many images at a time.
+const FEWER: usize = 8;
+/// Numbers of all values of a task's images, at least, where there are [`TASKS`]. Few in tests.
+const MANY: usize = if cfg!(test) { 1 << 12 } else { 1 << 22 };
 
-/// Which images of a batch its tasks have.
-pub(super) fn shares(images: usize) -> impl Iterator<Item = Range<usize>> {
-    let share = images.div_ceil(TASKS).min(IMAGES);
+/// Which images of a batch its tasks have, given how many numbers the values of an image are together.
+pub(super) fn shares(images: usize, numbers: usize) -> impl Iterator<Item = Range<usize>> {
+    let tasks = match images.div_ceil(TASKS) * numbers < MANY {
+        true => FEWER,
+        false => TASKS,
+    };
+    let share = images.div_ceil(tasks).min(IMAGES);
     (0..images)
         .step_by(share)
         .map(move |first| first..images.min(first + share))
