@@ -113,10 +113,15 @@ fn check_as(
     build: impl Fn(&mut Graph, Value) -> Value,
 ) -> usize {
     let name = format!("{kind}, {input:?}");
-    let graph = network(&name, input, &build);
-    let mut engine = Cpu::new(graph, Isa::best(), 1).unwrap();
-    let steps = engine.plan(images, true).unwrap().steps;
+    let found = count(&network(&name, input, &build), images, kind);
     check(&name, input, images, build);
+    found
+}
+
+/// How many steps of training are of a kind.
+fn count(graph: &Graph, images: usize, kind: &str) -> usize {
+    let mut engine = Cpu::new(graph.clone(), Isa::best(), 1).unwrap();
+    let steps = engine.plan(images, true).unwrap().steps;
     steps.iter().filter(|step| step.kind == kind).count()
 }
 

@@ -1,15 +1,13 @@
 //! Expansions: what training computes of 1 × 1 convolutions to many more channels without keeping it.
 
-use super::{compare_as_f32, fill, network};
+use super::{compare_as_f32, count, fill, network};
 use crate::engine::cpu::{Cpu, Isa};
 use crate::engine::{Batch, Engine, Optimizer, Part, Training, Update};
 use crate::net::{Activation, Convolution, Graph, Init, Op, Shape, Value};
 
 /// How many steps of training are normalisations of their own.
 fn norms(graph: &Graph, images: usize) -> usize {
-    let mut engine = Cpu::new(graph.clone(), Isa::best(), 1).unwrap();
-    let steps = engine.plan(images, true).unwrap().steps;
-    steps.iter().filter(|step| step.kind == "norm").count()
+    count(graph, images, "norm")
 }
 
 /// A layer with its normalisation.

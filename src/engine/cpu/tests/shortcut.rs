@@ -1,15 +1,7 @@
 //! Sums behind normalisations, as residual blocks end with.
 
-use super::{compare_as_f32, network};
-use crate::engine::cpu::{Cpu, Isa};
+use super::{compare_as_f32, count, network};
 use crate::net::{Activation, Convolution, Graph, Op, Shape, Value};
-
-/// How many steps of training are of a kind.
-fn count(graph: &Graph, images: usize, kind: &str) -> usize {
-    let mut engine = Cpu::new(graph.clone(), Isa::best(), 1).unwrap();
-    let steps = engine.plan(images, true).unwrap().steps;
-    steps.iter().filter(|step| step.kind == kind).count()
-}
 
 /// A 1 × 1 convolution with its normalisation.
 fn layer(graph: &mut Graph, name: &str, x: Value) -> Value {
