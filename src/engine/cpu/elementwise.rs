@@ -1,5 +1,7 @@
 //! Sums, gates, copies and noise.
 
+use pulp::{Simd, WithSimd};
+
 use super::isa::Isa;
 use super::layout::{padded, stride};
 use crate::net::Shape;
@@ -42,16 +44,11 @@ pub(super) fn gate(isa: Isa, shape: Shape, x: &[f32], g: &[f32], (y, add): (&mut
     y.chunks_exact_mut(padded(shape))
         .zip(images)
         .for_each(|(y, (x, g))| {
-            isa.run_loops(
-                #[inline(always)]
-                || {
-                    for (y, x) in y.chunks_exact_mut(stride).zip(x.chunks_exact(stride)) {
-                        for (y, (x, g)) in y.iter_mut().zip(x.iter().zip(g)) {
-                            *y = if add { *y + x * g } else { x * g };
-                        }
-                    }
-                },
-            );
+            let pixels = x.chunks_exact(stride).map(|x| (x, g));
+            isa.run(Products {
+                pixels: y.chunks_exact_mut(stride).zip(pixels),
+                add,
+            });
         });
 }
 
@@ -72,17 +69,64 @@ pub(super) fn gate_gradient(
             if !add {
                 dg.fill(0.0);
             }
-            isa.run_loops(
-                #[inline(always)]
-                || {
-                    for (x, dy) in x.chunks_exact(stride).zip(dy.chunks_exact(stride)) {
-                        for (dg, (x, dy)) in dg.iter_mut().zip(x.iter().zip(dy)) {
-                            *dg += x * dy;
-                        }
-                    }
-                },
-            );
+            isa.run(SumOfProducts { x, dy, dg });
         });
+}
+
+/// Of each pixel the products of two vectors of channels, written or added.
+struct Products<P> {
+    pixels: P,
+    add: bool,
+}
+
+impl<'a, P> WithSimd for Products<P>
+where
+    P: Iterator<Item = (&'a mut [f32], (&'a [f32], &'a [f32]))>,
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        for (y, (a, b)) in self.pixels {
+            let (y, _) = S::as_mut_simd_f32s(y);
+            let (a, b) = (S::as_simd_f32s(a).0, S::as_simd_f32s(b).0);
+            for (y, (a, b)) in y.iter_mut().zip(a.iter().zip(b)) {
+                let now = simd.mul_f32s(*a, *b);
+                *y = if self.add {
+                    simd.add_f32s(*y, now)
+                } else {
+                    now
+                };
+            }
+        }
+    }
+}
+
+/// dg += Σ x · dy over the pixels of an image.
+struct SumOfProducts<'a> {
+    x: &'a [f32],
+    dy: &'a [f32],
+    dg: &'a mut [f32],
+}
+
+impl WithSimd for SumOfProducts<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let stride = self.dg.len();
+        let (dg, _) = S::as_mut_simd_f32s(self.dg);
+        let pixels = self
+            .x
+            .chunks_exact(stride)
+            .zip(self.dy.chunks_exact(stride));
+        for (x, dy) in pixels {
+            let (x, dy) = (S::as_simd_f32s(x).0, S::as_simd_f32s(dy).0);
+            for (dg, (x, dy)) in dg.iter_mut().zip(x.iter().zip(dy)) {
+                *dg = simd.add_f32s(*dg, simd.mul_f32s(*x, *dy));
+            }
+        }
+    }
 }
 
 /// y = x · factor, or added to it: one factor for each image with `whole`, else for each number, by its

@@ -1,8 +1,9 @@
 //! Pixels that are weighted sums of pixels, channel by channel: average pooling and resizing.
 
+use pulp::{Simd, WithSimd};
+
 use super::isa::Isa;
-use super::layout::{LANES, padded, stride};
-use super::norm::lanes;
+use super::layout::{padded, stride};
 use crate::engine::pixels::{corners, divisor, part, taps};
 use crate::net::{Op, Shape};
 
@@ -62,29 +63,10 @@ impl Mix {
 
     /// y = the sums.
     pub(super) fn forward(&self, isa: Isa, x: &[f32], y: &mut [f32]) {
-        let stride = stride(self.shapes.0.channels);
         let images = x.chunks_exact(padded(self.shapes.0));
         y.chunks_exact_mut(padded(self.shapes.1))
             .zip(images)
-            .for_each(|(y, x)| {
-                isa.run_loops(
-                    #[inline(always)]
-                    || {
-                        for (pixel, y) in y.chunks_exact_mut(stride).enumerate() {
-                            for (block, y) in y.chunks_exact_mut(LANES).enumerate() {
-                                let mut sum = [0.0; LANES];
-                                for (from, weight) in self.shares(pixel) {
-                                    let x = lanes(&x[from * stride + block * LANES..]);
-                                    for lane in 0..LANES {
-                                        sum[lane] += weight * x[lane];
-                                    }
-                                }
-                                y.copy_from_slice(&sum);
-                            }
-                        }
-                    },
-                );
-            });
+            .for_each(|(y, x)| isa.run(Forward { mix: self, x, y }));
     }
 
     /// dx += what each pixel gave to every dy.
@@ -109,4 +91,52 @@ impl Mix {
                 );
             });
     }
+}
+
+/// The sums for an image.
+struct Forward<'a> {
+    mix: &'a Mix,
+    x: &'a [f32],
+    y: &'a mut [f32],
+}
+
+impl WithSimd for Forward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let vectors = stride(self.mix.shapes.0.channels) / S::F32_LANES;
+        let (x, y) = (S::as_simd_f32s(self.x).0, S::as_mut_simd_f32s(self.y).0);
+        for (pixel, y) in y.chunks_exact_mut(vectors).enumerate() {
+            let shares = self.mix.shares(pixel);
+            // Several vectors at once: each addition waits for the one before.
+            let (many, rest) = y.as_chunks_mut::<4>();
+            let done = many.len() * 4;
+            for (block, y) in many.iter_mut().enumerate() {
+                *y = sum(simd, shares, x, (4 * block, vectors));
+            }
+            for (channel, y) in rest.iter_mut().enumerate() {
+                [*y] = sum(simd, shares, x, (done + channel, vectors));
+            }
+        }
+    }
+}
+
+/// The shares of `N` vectors of channels, from one on, of an image whose pixels are `vectors` of them.
+#[inline(always)]
+fn sum<S: Simd, const N: usize>(
+    simd: S,
+    shares: &[(usize, f32)],
+    image: &[S::f32s],
+    (channel, vectors): (usize, usize),
+) -> [S::f32s; N] {
+    let mut sum = [simd.splat_f32s(0.0); N];
+    for (from, weight) in shares {
+        let x = &image[from * vectors + channel..][..N];
+        for (sum, x) in sum.iter_mut().zip(x) {
+            let share = simd.mul_f32s(simd.splat_f32s(*weight), *x);
+            *sum = simd.add_f32s(*sum, share);
+        }
+    }
+    sum
 }

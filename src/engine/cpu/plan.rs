@@ -1,6 +1,8 @@
 //! What runs for one batch size, and its memory: made once.
 
+use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -35,6 +37,8 @@ pub(super) struct Plan {
     /// Memory of each task and thread.
     pub(super) extent: Extent,
     pub(super) tasks: Vec<Task>,
+    /// Where tasks wait for a thread while segments run, each with the number of its next.
+    waiting: VecDeque<(usize, Task)>,
     /// Of each thread that has a task to run.
     pub(super) workspaces: Vec<Workspace>,
     /// Filters of a segment as it reads them.
@@ -88,6 +92,7 @@ impl Plan {
             training,
             layout,
             workspaces: workspaces.collect::<io::Result<_>>()?,
+            waiting: VecDeque::with_capacity(tasks.len()),
             tasks,
             extent,
             prepared: Lines::new(prepared.max().unwrap_or(0)),
@@ -132,6 +137,8 @@ impl Plan {
         batch: &Batch<'_>,
         seed: Option<u64>,
     ) {
+        let images = self.tasks.iter().map(|task| task.images.len());
+        assert_eq!(images.sum::<usize>(), self.images, "a task has panicked");
         if !self.training {
             self.take_statistics(parameters);
         }
@@ -141,8 +148,11 @@ impl Plan {
             let range = task.images.start * shape.len()..task.images.end * shape.len();
             layout.take(shape, &batch.images[range], task.whole_mut(&slot));
         });
-        for number in 0..self.program.forward {
-            self.run(number, isa, parameters, seed);
+        let mut next = 0;
+        while next < self.program.forward {
+            let segments = next..self.together(next);
+            next = segments.end;
+            self.run(segments, isa, parameters, seed);
         }
         let output = graph.output_shape();
         let slot = self.program.slots[graph.nodes().len() - 1];
@@ -176,14 +186,14 @@ impl Plan {
             layout::take(output, &self.logits_gradient[range], task.whole_mut(&slot));
         }
         for number in self.program.forward..self.program.segments.len() {
-            self.run(number, isa, parameters, Some(seed));
+            self.run(number..number + 1, isa, parameters, Some(seed));
         }
     }
 
     /// Running statistics, for evaluation.
     fn take_statistics(&mut self, parameters: &[Parameter]) {
         let value = |id: TensorId| &parameters[id.index()].value[..];
-        for step in &mut self.steps {
+        self.steps.par_iter_mut().for_each(|step| {
             if let Some(Norm { op, normal, .. }) = step.norm_mut()
                 && let Op::BatchNorm {
                     gamma,
@@ -197,13 +207,30 @@ impl Plan {
                 let affine = (value(*gamma), value(*beta));
                 normal.take((value(*mean), value(*variance)), affine, *epsilon);
             }
-        }
+        });
     }
 
-    /// Runs a segment: all tasks, and then what needs all of them.
-    fn run(&mut self, number: usize, isa: Isa, parameters: &mut [Parameter], seed: Option<u64>) {
-        let backward = number >= self.program.forward;
-        let segment = &self.program.segments[number];
+    /// Where the segments end that a task goes through, from this one on, without waiting for the others: behind the first
+    /// that sums something up, or before one that needs filters prepared.
+    fn together(&self, first: usize) -> usize {
+        let segments = &self.program.segments[first..self.program.forward];
+        let pairs = segments.windows(2);
+        let free = pairs.take_while(|pair| pair[0].sums == 0 && pair[1].prepared == 0);
+        first + 1 + free.count()
+    }
+
+    /// Runs segments of which only the first has filters to prepare, and only the last sums something up: all tasks, and then
+    /// what needs all of them.
+    fn run(
+        &mut self,
+        numbers: Range<usize>,
+        isa: Isa,
+        parameters: &mut [Parameter],
+        seed: Option<u64>,
+    ) {
+        let backward = numbers.start >= self.program.forward;
+        let segments = &self.program.segments;
+        let (first, last) = (&segments[numbers.start], &segments[numbers.end - 1]);
         let spend = |seconds: &mut (f64, f64), begin: Instant| {
             let spent = begin.elapsed().as_secs_f64();
             match backward {
@@ -211,7 +238,7 @@ impl Plan {
                 false => seconds.0 += spent,
             }
         };
-        for action in &segment.actions {
+        for action in &first.actions {
             let Kind::Convolution(layer) = &self.steps[action.step].kind else {
                 continue;
             };
@@ -235,21 +262,33 @@ impl Plan {
             prepared: &self.prepared,
             seed,
         };
-        let tasks = Mutex::new(self.tasks.iter_mut());
-        let next = || tasks.lock().unwrap_or_else(PoisonError::into_inner).next();
+        // A task that has been through a segment waits behind the others, so that a segment's filters are read by one
+        // after the other.
+        let tasks = self.tasks.drain(..).map(|task| (numbers.start, task));
+        self.waiting.extend(tasks);
+        let tasks = Mutex::new((&mut self.waiting, &mut self.tasks));
+        let tasks = || tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = || tasks().0.pop_front();
         let workspaces = self.workspaces.par_iter_mut().with_max_len(1);
         workspaces.for_each(|workspace| {
-            while let Some(task) = next() {
-                task.run(segment, &shared, workspace, backward);
+            while let Some((number, mut task)) = next() {
+                task.run(&segments[number], &shared, workspace, backward);
+                let (waiting, done) = &mut *tasks();
+                if numbers.contains(&(number + 1)) {
+                    waiting.push_back((number + 1, task));
+                } else {
+                    done.push(task);
+                }
             }
         });
+        self.tasks.sort_unstable_by_key(|task| task.images.start);
         let mut collect = Collect {
             isa,
             tasks: &self.tasks,
             slots: &self.program.slots,
             parameters,
         };
-        for action in &segment.actions {
+        for action in &last.actions {
             let begin = Instant::now();
             collect.take(&mut self.steps[action.step], &action.work);
             spend(&mut self.seconds[action.step], begin);

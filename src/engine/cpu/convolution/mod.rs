@@ -36,6 +36,7 @@ pub(super) struct Walk {
     pub(super) step: (usize, usize),
     /// How far the source moves from one pixel of the grid to the next.
     pub(super) stride: (usize, usize),
+    /// Row by row, each from the left.
     pub(super) taps: Vec<Tap>,
     /// How many taps the kernel has.
     pub(super) kernel: usize,
@@ -89,7 +90,8 @@ impl Walk {
                 let from = (origin + before) as isize - shift as isize;
                 (from.rem_euclid(stride as isize) == 0).then(|| from.div_euclid(stride as isize))
             };
-            let taps = g.taps().filter_map(|(number, shift)| {
+            // From the last, which falls above and to the left of the others.
+            let taps = g.taps().rev().filter_map(|(number, shift)| {
                 Some(Tap {
                     down: along(origin.0, g.window.before.0, shift.0, stride.0)?,
                     over: along(origin.1, g.window.before.1, shift.1, stride.1)?,
@@ -118,7 +120,7 @@ impl Walk {
 
 impl Geometry {
     /// Number and shift of every tap of the kernel.
-    fn taps(&self) -> impl Iterator<Item = (usize, (usize, usize))> {
+    fn taps(&self) -> impl DoubleEndedIterator<Item = (usize, (usize, usize))> {
         let (rows, columns) = self.window.kernel;
         let dilation = self.window.dilation;
         (0..rows * columns).map(move |number| {

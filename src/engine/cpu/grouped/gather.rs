@@ -1,7 +1,10 @@
 //! The result, and the gradient of the input.
 
+use std::ops::Range;
+
 use pulp::{Simd, WithSimd};
 
+use super::rows::{Rows, sums};
 use super::runs::{Run, TAPS, runs};
 use super::{place, step};
 use crate::engine::cpu::convolution::Walk;
@@ -10,6 +13,9 @@ use crate::engine::cpu::isa::{Isa, fetch_place, swap};
 use crate::engine::cpu::layout::{LANES, padded, stride};
 use crate::engine::cpu::multiply::multiply_add;
 use crate::net::Shape;
+
+/// Pixels side by side for which a vector of channels is computed before the next.
+const PIECE: usize = 16;
 
 /// Computes all of `result` from `source` by the walks.
 pub(in crate::engine::cpu) fn gather(
@@ -71,6 +77,7 @@ impl Gather<'_> {
         let vectors = stride(self.shapes.1.channels) / S::F32_LANES;
         let images = self.source.len() / padded(self.shapes.0);
         for walk in self.walks {
+            let rows = Rows::of(walk).filter(|_| K == 1);
             // A walk without taps writes zeros.
             for first in (0..walk.taps.len().max(1)).step_by(TAPS) {
                 let taps = &walk.taps[first..walk.taps.len().min(first + TAPS)];
@@ -83,9 +90,18 @@ impl Gather<'_> {
                     self.shapes,
                     (vectors, K),
                     images,
+                    rows,
                     #[inline(always)]
                     |run| {
-                        self.run::<S, N, K>(simd, &run, vectors, add);
+                        match run.rows {
+                            Some(Rows::Three) => self.line::<S, 3, 1>(simd, &run, vectors, add),
+                            Some(Rows::ThreeByTwo) => {
+                                self.line::<S, 3, 2>(simd, &run, vectors, add)
+                            }
+                            Some(Rows::Five) => self.line::<S, 5, 1>(simd, &run, vectors, add),
+                            Some(Rows::FiveByTwo) => self.line::<S, 5, 2>(simd, &run, vectors, add),
+                            None => self.run::<S, N, K>(simd, &run, vectors, add),
+                        }
                         if let Some(finish) = finish {
                             let place = |i| (run.at + i * run.steps.1) * S::F32_LANES;
                             let strips = vectors * S::F32_LANES / LANES;
@@ -95,6 +111,58 @@ impl Gather<'_> {
                     },
                 );
             }
+        }
+    }
+
+    /// A run of pixels side by side, by rows of taps.
+    #[inline(always)]
+    fn line<S: Simd, const COLUMNS: usize, const STRIDE: usize>(
+        &mut self,
+        simd: S,
+        run: &Run<'_>,
+        vectors: usize,
+        add: bool,
+    ) {
+        for first in (0..run.count).step_by(PIECE) {
+            let end = run.count.min(first + PIECE);
+            for channel in 0..vectors {
+                let mut pixels = first..end;
+                let place = (channel, vectors);
+                if S::F32_LANES == 16 {
+                    self.side_by_side::<S, 8, COLUMNS, STRIDE>(simd, run, &mut pixels, place, add);
+                }
+                self.side_by_side::<S, 4, COLUMNS, STRIDE>(simd, run, &mut pixels, place, add);
+                self.side_by_side::<S, 2, COLUMNS, STRIDE>(simd, run, &mut pixels, place, add);
+                self.side_by_side::<S, 1, COLUMNS, STRIDE>(simd, run, &mut pixels, place, add);
+            }
+        }
+    }
+
+    /// Some pixels of such a run for a vector of channels, `N` at once as long as there are as many.
+    #[inline(always)]
+    fn side_by_side<S: Simd, const N: usize, const COLUMNS: usize, const STRIDE: usize>(
+        &mut self,
+        simd: S,
+        run: &Run<'_>,
+        pixels: &mut Range<usize>,
+        (channel, vectors): (usize, usize),
+        add: bool,
+    ) {
+        let from = (
+            S::as_simd_f32s(self.source).0,
+            S::as_simd_f32s(self.filters).0,
+        );
+        while pixels.len() >= N {
+            let place = (pixels.start, channel, vectors);
+            let sums = sums::<S, N, COLUMNS, STRIDE>(simd, from, run.seen, place);
+            let (result, _) = S::as_mut_simd_f32s(self.result);
+            let to = &mut result[run.at + pixels.start * run.steps.1 + channel..];
+            let to = &mut to[..(N - 1) * run.steps.1 + 1];
+            for (i, sum) in sums.into_iter().enumerate() {
+                let to = &mut to[i * run.steps.1];
+                *to = if add { simd.add_f32s(*to, sum) } else { sum };
+            }
+            pixels.start += N;
         }
     }
 

@@ -5,6 +5,7 @@
 //! have to change lanes, not what is read.
 
 mod gather;
+mod rows;
 mod runs;
 mod weight;
 

@@ -1,5 +1,6 @@
 //! Pixels that see the same taps.
 
+use super::rows::Rows;
 use crate::engine::cpu::convolution::{Tap, Walk};
 use crate::net::Shape;
 
@@ -18,9 +19,16 @@ pub(super) struct Run<'a> {
     /// Vectors from one pixel to the next, in source and result.
     pub(super) steps: (usize, usize),
     pub(super) count: usize,
+    /// Set where they are side by side, and see the taps in such rows: all of a row, or none.
+    pub(super) rows: Option<Rows>,
 }
 
-/// Goes through the pixels that a walk computes in all images, in runs as long as can be.
+/// Pixels of a line that see all its taps, from how many on they are taken side by side rather than from image to image,
+/// where taps are in rows.
+const SIDE_BY_SIDE: usize = 4;
+
+/// Goes through the pixels that a walk computes in all images, in runs as long as can be, or by `rows`, if those are
+/// of all its taps.
 #[inline(always)]
 pub(super) fn runs(
     walk: &Walk,
@@ -28,6 +36,7 @@ pub(super) fn runs(
     (from, to): (Shape, Shape),
     (vectors, width): (usize, usize),
     images: usize,
+    rows: Option<Rows>,
     mut each: impl FnMut(Run<'_>),
 ) {
     let sizes = (from.pixels() * vectors, to.pixels() * vectors);
@@ -36,7 +45,8 @@ pub(super) fn runs(
     let inner = inner(taps, walk.stride.1, from.width, walk.grid.1);
     // Runs along a line: one where all taps are inside, and one for each other pixel.
     let along_line = walk.grid.1 - inner.len() + usize::from(!inner.is_empty());
-    let by_image = images * along_line > walk.grid.1;
+    let rows = rows.filter(|_| inner.len() >= SIDE_BY_SIDE);
+    let by_image = images * along_line > walk.grid.1 && rows.is_none();
     let mut seen = [(0, 0); TAPS];
     for image in 0..if by_image { 1 } else { images } {
         for down in 0..walk.grid.0 {
@@ -63,6 +73,7 @@ pub(super) fn runs(
                     at: image * sizes.1 + (row + over * walk.step.1) * vectors,
                     steps,
                     count,
+                    rows: rows.filter(|_| inner.contains(&over)),
                 });
                 over += if by_image { 1 } else { count };
             }

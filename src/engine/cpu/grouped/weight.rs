@@ -2,6 +2,7 @@
 
 use pulp::{Simd, WithSimd};
 
+use super::rows::{Rows, add_products};
 use super::runs::{Run, Seen, TAPS, runs};
 use super::{place, step};
 use crate::engine::cpu::convolution::Walk;
@@ -47,6 +48,7 @@ impl WithSimd for Products<'_> {
     fn with_simd<S: Simd>(mut self, simd: S) {
         let vectors = stride(self.shapes.1.channels) / S::F32_LANES;
         let images = self.dy.len() / padded(self.shapes.1);
+        let rows = Rows::of(self.walk).filter(|_| self.width == 1);
         for taps in self.walk.taps.chunks(TAPS) {
             runs(
                 self.walk,
@@ -54,37 +56,14 @@ impl WithSimd for Products<'_> {
                 self.shapes,
                 (vectors, self.width),
                 images,
+                rows,
                 #[inline(always)]
-                |run| {
-                    for channel in 0..vectors {
-                        let seen = run.seen;
-                        // As many sums as there are registers for.
-                        match (self.width, S::F32_LANES) {
-                            (1, _) => {
-                                let seen = self.taps::<S, 6, 2, 1>(simd, &run, seen, channel);
-                                let seen = self.taps::<S, 4, 2, 1>(simd, &run, seen, channel);
-                                let seen = self.taps::<S, 3, 2, 1>(simd, &run, seen, channel);
-                                let seen = self.taps::<S, 2, 2, 1>(simd, &run, seen, channel);
-                                self.taps::<S, 1, 2, 1>(simd, &run, seen, channel);
-                            }
-                            (2, _) => {
-                                let seen = self.taps::<S, 6, 1, 2>(simd, &run, seen, channel);
-                                let seen = self.taps::<S, 3, 1, 2>(simd, &run, seen, channel);
-                                self.taps::<S, 1, 2, 2>(simd, &run, seen, channel);
-                            }
-                            (4, _) => {
-                                let seen = self.taps::<S, 3, 1, 4>(simd, &run, seen, channel);
-                                self.taps::<S, 1, 2, 4>(simd, &run, seen, channel);
-                            }
-                            (_, 16) => {
-                                let seen = self.taps::<S, 3, 1, 8>(simd, &run, seen, channel);
-                                self.taps::<S, 1, 1, 8>(simd, &run, seen, channel);
-                            }
-                            _ => {
-                                self.taps::<S, 1, 1, 8>(simd, &run, seen, channel);
-                            }
-                        }
-                    }
+                |run| match run.rows {
+                    Some(Rows::Three) => self.line::<S, 4, 3, 1>(simd, &run, vectors),
+                    Some(Rows::ThreeByTwo) => self.line::<S, 4, 3, 2>(simd, &run, vectors),
+                    Some(Rows::Five) => self.line::<S, 2, 5, 1>(simd, &run, vectors),
+                    Some(Rows::FiveByTwo) => self.line::<S, 2, 5, 2>(simd, &run, vectors),
+                    None => self.run(simd, &run, vectors),
                 },
             );
         }
@@ -92,6 +71,74 @@ impl WithSimd for Products<'_> {
 }
 
 impl Products<'_> {
+    /// Adds a run's products.
+    #[inline(always)]
+    fn run<S: Simd>(&mut self, simd: S, run: &Run<'_>, vectors: usize) {
+        for channel in 0..vectors {
+            let seen = run.seen;
+            // As many sums as there are registers for.
+            match (self.width, S::F32_LANES) {
+                (1, _) => {
+                    let seen = self.taps::<S, 6, 2, 1>(simd, run, seen, channel);
+                    let seen = self.taps::<S, 4, 2, 1>(simd, run, seen, channel);
+                    let seen = self.taps::<S, 3, 2, 1>(simd, run, seen, channel);
+                    let seen = self.taps::<S, 2, 2, 1>(simd, run, seen, channel);
+                    self.taps::<S, 1, 2, 1>(simd, run, seen, channel);
+                }
+                (2, _) => {
+                    let seen = self.taps::<S, 6, 1, 2>(simd, run, seen, channel);
+                    let seen = self.taps::<S, 3, 1, 2>(simd, run, seen, channel);
+                    self.taps::<S, 1, 2, 2>(simd, run, seen, channel);
+                }
+                (4, _) => {
+                    let seen = self.taps::<S, 3, 1, 4>(simd, run, seen, channel);
+                    self.taps::<S, 1, 2, 4>(simd, run, seen, channel);
+                }
+                (_, 16) => {
+                    let seen = self.taps::<S, 3, 1, 8>(simd, run, seen, channel);
+                    self.taps::<S, 1, 1, 8>(simd, run, seen, channel);
+                }
+                _ => {
+                    self.taps::<S, 1, 1, 8>(simd, run, seen, channel);
+                }
+            }
+        }
+    }
+
+    /// Adds those of a run of pixels side by side, by rows of taps, in `P` sums for each tap.
+    #[inline(always)]
+    fn line<S: Simd, const P: usize, const COLUMNS: usize, const STRIDE: usize>(
+        &mut self,
+        simd: S,
+        run: &Run<'_>,
+        vectors: usize,
+    ) {
+        let (x, _) = S::as_simd_f32s(self.x);
+        let (dy, dw) = (S::as_simd_f32s(self.dy).0, S::as_mut_simd_f32s(self.dw).0);
+        for channel in 0..vectors {
+            let dy = &dy[run.at + channel..];
+            for row in run.seen.as_chunks::<COLUMNS>().0 {
+                let from = (&x[row[0].1 + channel..], dy);
+                let mut sums = [[simd.splat_f32s(0.0); COLUMNS]; P];
+                let mut left = 0..run.count;
+                let left = &mut left;
+                add_products::<S, 8, P, COLUMNS, STRIDE>(simd, from, vectors, left, &mut sums);
+                add_products::<S, 2, P, COLUMNS, STRIDE>(simd, from, vectors, left, &mut sums);
+                add_products::<S, 1, P, COLUMNS, STRIDE>(simd, from, vectors, left, &mut sums);
+                for (column, (filter, _)) in row.iter().enumerate() {
+                    let [first, rest @ ..] = &sums[..] else {
+                        continue;
+                    };
+                    let sum = rest.iter().fold(first[column], |sum, other| {
+                        simd.add_f32s(sum, other[column])
+                    });
+                    let dw = &mut dw[filter + channel];
+                    *dw = simd.add_f32s(*dw, sum);
+                }
+            }
+        }
+    }
+
     /// Adds a run's products of one vector of channels under each tap, `N` taps at a time, for groups of `K`
     /// channels; returns the taps that are left. There are `P` sums for each product, since each addition waits for
     /// the one before.

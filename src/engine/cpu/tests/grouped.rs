@@ -33,6 +33,28 @@ fn every_width_and_shape() {
 }
 
 #[test]
+fn depthwise_pixels_go_side_by_side() {
+    for (kernel, stride) in [(3, 1), (3, 2), (5, 1), (5, 2)] {
+        // Blocks of all sizes, and more than one piece of a line.
+        for width in [4, 9, 19, 24].map(|pixels| pixels * stride + kernel) {
+            for channels in [5, 48] {
+                let layer = Convolution::new(channels, kernel).padding(kernel / 2);
+                let input = Shape::new(channels, 6, width);
+                check_grouped(1, input, 2, layer.stride(stride));
+            }
+        }
+        // No padding, and so much that lines see no tap.
+        for padding in [0, kernel] {
+            let layer = Convolution::new(24, kernel).padding(padding);
+            check_grouped(1, Shape::new(24, 8, 22), 3, layer.stride(stride));
+        }
+        // In backward of a stride taps that lie apart are side by side.
+        let layer = Convolution::new(24, kernel).padding(kernel).dilation(2);
+        check_grouped(1, Shape::new(24, 9, 26), 2, layer.stride(stride));
+    }
+}
+
+#[test]
 fn small_maps_go_from_image_to_image() {
     for width in [1, 2, 4, 8] {
         let layer = Convolution::new(24, 3).padding(1);
