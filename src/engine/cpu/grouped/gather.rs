@@ -96,7 +96,7 @@ impl Gather<'_> {
                         match run.rows {
                             Some(Rows::Three) => self.line::<S, 3, 1>(simd, &run, vectors, add),
                             Some(Rows::ThreeByTwo) => {
-                                self.line::<S, 3, 2>(simd, &run, vectors, add)
+                                self.line::<S, 3, 2>(simd, &run, vectors, add);
                             }
                             Some(Rows::Five) => self.line::<S, 5, 1>(simd, &run, vectors, add),
                             Some(Rows::FiveByTwo) => self.line::<S, 5, 2>(simd, &run, vectors, add),
@@ -123,19 +123,13 @@ impl Gather<'_> {
         vectors: usize,
         add: bool,
     ) {
-        for first in (0..run.count).step_by(PIECE) {
-            let end = run.count.min(first + PIECE);
-            for channel in 0..vectors {
-                let mut pixels = first..end;
-                let place = (channel, vectors);
-                if S::F32_LANES == 16 {
-                    self.side_by_side::<S, 8, COLUMNS, STRIDE>(simd, run, &mut pixels, place, add);
-                }
-                self.side_by_side::<S, 4, COLUMNS, STRIDE>(simd, run, &mut pixels, place, add);
-                self.side_by_side::<S, 2, COLUMNS, STRIDE>(simd, run, &mut pixels, place, add);
-                self.side_by_side::<S, 1, COLUMNS, STRIDE>(simd, run, &mut pixels, place, add);
-            }
-        }
+        // A function of its own, as the frame of all kinds would be large.
+        simd.vectorize(Line::<COLUMNS, STRIDE> {
+            gather: self,
+            run,
+            vectors,
+            add,
+        });
     }
 
     /// Some pixels of such a run for a vector of channels, `N` at once as long as there are as many.
@@ -247,6 +241,37 @@ impl Gather<'_> {
             for (to, acc) in to.iter_mut().zip(acc) {
                 let acc = fold(simd, acc);
                 *to = if add { simd.add_f32s(*to, acc) } else { acc };
+            }
+        }
+    }
+}
+
+/// A run of pixels side by side.
+struct Line<'g, 'a, 'r, const COLUMNS: usize, const STRIDE: usize> {
+    gather: &'g mut Gather<'a>,
+    run: &'g Run<'r>,
+    vectors: usize,
+    add: bool,
+}
+
+impl<const COLUMNS: usize, const STRIDE: usize> WithSimd for Line<'_, '_, '_, COLUMNS, STRIDE> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (gather, run, add) = (self.gather, self.run, self.add);
+        for first in (0..run.count).step_by(PIECE) {
+            let end = run.count.min(first + PIECE);
+            for channel in 0..self.vectors {
+                let mut left = first..end;
+                let left = &mut left;
+                let place = (channel, self.vectors);
+                if S::F32_LANES == 16 {
+                    gather.side_by_side::<S, 8, COLUMNS, STRIDE>(simd, run, left, place, add);
+                }
+                gather.side_by_side::<S, 4, COLUMNS, STRIDE>(simd, run, left, place, add);
+                gather.side_by_side::<S, 2, COLUMNS, STRIDE>(simd, run, left, place, add);
+                gather.side_by_side::<S, 1, COLUMNS, STRIDE>(simd, run, left, place, add);
             }
         }
     }

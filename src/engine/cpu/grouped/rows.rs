@@ -10,7 +10,7 @@ use crate::engine::cpu::convolution::Walk;
 use crate::engine::cpu::multiply::multiply_add;
 
 /// Rows of taps for which there are loops: how many are side by side, and how far apart pixels side by side see them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Rows {
     Three,
     ThreeByTwo,
