@@ -12,7 +12,7 @@ use half::{bf16, f16};
 use crate::batchnorm::{self, Layer, Network, Role, Schema};
 use crate::checkpoint::{self, Dtype, StateDict};
 use crate::error::{Error, Result};
-use crate::regen::{self, Change, Gamma, Options, Plan};
+use crate::regen::{self, Caution, Change, Gamma, Options, Plan};
 
 /// Regenerates the γ of a model, and returns what changed. Running statistics, all other variables
 /// and what an optimizer keeps stay as they are.
@@ -22,7 +22,8 @@ use crate::regen::{self, Change, Gamma, Options, Plan};
 /// file.
 ///
 /// # Errors
-/// No BatchNorm, or several networks; a γ that is NaN or infinite, is not of F16, BF16, F32 or F64,
+/// No BatchNorm, or several networks; more channels dying than coming back
+/// ([`Crossings::kills`](regen::Crossings::kills)); a γ that is NaN or infinite, is not of F16, BF16, F32 or F64,
 /// or is at the same time another kind of variable; candle's own. No variable is changed then, unless
 /// a device fails in the middle.
 pub fn regenerate(vars: &VarMap, options: impl Into<Options>) -> Result<Plan> {
@@ -40,6 +41,11 @@ pub fn regenerate(vars: &VarMap, options: impl Into<Options>) -> Result<Plan> {
         });
     }
     let plan = regen::plan(&gammas, &options.into()).map_err(|err| wrong("γ", err.to_string()))?;
+    if plan.crossings().kills()
+        && let Some(caution) = Caution::dying(&plan)
+    {
+        return Err(wrong("γ", format!("are left as they are: {caution}")));
+    }
     let changed = |name: &str| plan.layers.iter().find(|layer| layer.name == name);
     let mut edits = Vec::new();
     for (layer, gamma) in &layers {

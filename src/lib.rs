@@ -52,7 +52,7 @@ pub mod edit;
 pub mod engine;
 mod error;
 pub mod inspect;
-#[cfg(feature = "train")]
+mod name;
 mod near;
 #[cfg(feature = "train")]
 pub mod net;

@@ -15,9 +15,26 @@ pub(crate) fn near<'n>(typed: &str, names: impl Iterator<Item = &'n str>) -> Vec
 }
 
 /// That there is no layer of this name, with those that were perhaps meant.
+#[cfg(feature = "train")]
 pub(crate) fn no_layer(option: &str, typed: &str, names: &[&str]) -> crate::Error {
+    let said = meant(typed, names);
+    crate::Error::Usage(format!("{option} {typed}: no such BatchNorm layer; {said}"))
+}
+
+/// That a regular expression matches no layer of `owner`, with those that were perhaps meant.
+pub(crate) fn no_match(option: &str, regex: &str, owner: &str, names: &[&str]) -> crate::Error {
+    // Without what is no part of a name.
+    let typed = regex.replace(['^', '$', '\\', '(', ')', '*', '+', '?'], "");
+    let said = meant(&typed, names);
+    crate::Error::Usage(format!(
+        "{option} {regex:?} matches no BatchNorm layer of {owner}; {said}"
+    ))
+}
+
+/// The names that were perhaps meant, or else the first that there are.
+fn meant(typed: &str, names: &[&str]) -> String {
     let near = near(typed, names.iter().copied());
-    let said = match (&near[..], names) {
+    match (&near[..], names) {
         ([], []) => "there are none".to_owned(),
         ([], names) => {
             let first: Vec<&str> = names.iter().take(4).copied().collect();
@@ -25,8 +42,7 @@ pub(crate) fn no_layer(option: &str, typed: &str, names: &[&str]) -> crate::Erro
             format!("there are {}: {}{more}", names.len(), first.join(", "))
         }
         (near, _) => format!("did you mean {}?", near.join(" or ")),
-    };
-    crate::Error::Usage(format!("{option} {typed}: no such BatchNorm layer; {said}"))
+    }
 }
 
 #[cfg(test)]
@@ -39,9 +55,11 @@ mod tests {
         let found = near("Features.1.conv.1", names.into_iter());
         assert_eq!(found, ["features.1.conv.1", "features.11.conv.1"]);
         assert!(near("x", names.into_iter()).is_empty());
-        let message = no_layer("--layer", "x", &names).to_string();
-        assert!(
-            message.ends_with("there are 3: features.1.conv.1, features.11.conv.1, classifier")
+        assert_eq!(
+            meant("x", &names),
+            "there are 3: features.1.conv.1, features.11.conv.1, classifier"
         );
+        let message = no_match("--exclude", r"^features\.2\.conv", "m.pth", &names).to_string();
+        assert!(message.ends_with("did you mean features.1.conv.1 or features.11.conv.1?"));
     }
 }

@@ -19,12 +19,13 @@ def build(total_epochs: int = 30):
     return model, optimizer, lr_scheduler
 
 
-def save(path, model, optimizer, lr_scheduler, epoch: int) -> None:
+def save(path, model, optimizer, lr_scheduler, epoch: int, args: dict) -> None:
     checkpoint = {
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
         "lr_scheduler": lr_scheduler.state_dict(),
         "epoch": epoch,  # the index of the last finished epoch: the first is 0
+        "args": args,
     }
     torch.save(checkpoint, path)
 
@@ -50,7 +51,7 @@ def main() -> None:
     for epoch in range(start, args.epochs):
         loss = train_one_epoch(model, optimizer, epoch)
         lr_scheduler.step()
-        save(args.output, model, optimizer, lr_scheduler, epoch)
+        save(args.output, model, optimizer, lr_scheduler, epoch, vars(args))
         print(f"epoch {epoch + 1}: loss {loss:.4f}")
 
 

@@ -4,16 +4,17 @@
 //! running mean and a running variance beside it, all one-dimensional and of one length. Leaf
 //! names are those of a few dialects (`pattern.rs`), or of a [`Schema`].
 
+mod copies;
 mod explain;
 mod find;
+mod modules;
 mod network;
 mod pattern;
 mod schema;
 mod select;
 
 pub use explain::{Verdict, explain};
-#[cfg(feature = "train")]
-pub(crate) use network::copy_of;
+pub(crate) use modules::one_median;
 pub use schema::{Schema, template};
 pub(crate) use select::nothing_found;
 pub use select::{Filter, filter, select};

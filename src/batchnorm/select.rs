@@ -1,12 +1,16 @@
 //! Which network, and which of its layers, an edit is about.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use regex::Regex;
 
+use super::copies::is_below;
 use super::{Layer, Network, Role};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
+use crate::name::SEPARATORS;
+use crate::near;
 
 /// Regular expressions on layer names.
 #[derive(Debug, Clone, Default)]
@@ -23,74 +27,138 @@ impl Filter {
         let any = |list: &[Regex]| list.iter().any(|regex| regex.is_match(layer));
         (self.include.is_empty() || any(&self.include)) && !any(&self.exclude)
     }
+
+    /// Whether these layers, of `owner`, are what the expressions were written for.
+    ///
+    /// # Errors
+    /// An expression that matches none of them (with near names), or none that passes.
+    pub(crate) fn check(&self, owner: &str, layers: &[&str]) -> Result<()> {
+        let both = [("--include", &self.include), ("--exclude", &self.exclude)];
+        for (option, list) in both {
+            for regex in list {
+                if !layers.iter().any(|layer| regex.is_match(layer)) {
+                    return Err(near::no_match(option, regex.as_str(), owner, layers));
+                }
+            }
+        }
+        if !layers.iter().any(|layer| self.passes(layer)) {
+            let count = layers.len();
+            return Err(Error::Usage(format!(
+                "{owner} has {count} BatchNorm layers, and none passes --include and --exclude"
+            )));
+        }
+        Ok(())
+    }
 }
 
 /// The network to edit: the one at `root`, or the only raw one.
-pub fn select<'n>(path: &Path, networks: &'n [Network], root: Option<&str>) -> Result<&'n Network> {
-    let listed = || {
-        let line = |n: &Network| format!("{:?} ({}, {} layers)", n.root, n.role, n.layers.len());
-        networks.iter().map(line).collect::<Vec<_>>().join(", ")
-    };
+///
+/// `root` is a network's root, or a prefix of names that ends where a component ends: then it is the
+/// part of a network below it, that in training where it holds several.
+///
+/// # Errors
+/// Nothing at `root` (with near names), or several networks to choose from.
+pub fn select(
+    checkpoint: &Checkpoint,
+    networks: &[Network],
+    root: Option<&str>,
+) -> Result<Network> {
+    let path = checkpoint.path();
     if let Some(root) = root {
-        return networks
-            .iter()
-            .find(|network| network.root == root)
-            .ok_or_else(|| {
-                Error::malformed(
-                    path,
-                    "--root",
-                    format!("one of {}", listed()),
-                    format!("{root:?}"),
-                )
-            });
+        if let Some(network) = networks.iter().find(|network| network.root == root) {
+            return Ok(network.clone());
+        }
+        let parts = below(checkpoint, networks, root);
+        return match &parts[..] {
+            [] => Err(no_root(checkpoint, networks, root)),
+            parts => only_raw(path, parts),
+        };
     }
-    let mut raw = networks.iter().filter(|network| network.role == Role::Raw);
-    match (raw.next(), raw.next()) {
-        (Some(network), None) => Ok(network),
-        (None, _) => Err(Error::refused(
-            path,
-            format!(
-                "has no network in training, only {}: name one with --root",
-                listed()
-            ),
-        )),
-        (Some(_), Some(_)) => Err(Error::refused(
-            path,
-            format!(
-                "has several networks: {}. Name the one to edit with --root",
-                listed()
-            ),
-        )),
-    }
+    only_raw(path, networks)
 }
 
-/// The layers of `network` that pass, at least one.
-pub fn filter<'n>(path: &Path, network: &'n Network, filter: &Filter) -> Result<Vec<&'n Layer>> {
-    let layers: Vec<&Layer> = network
-        .layers
-        .iter()
-        .filter(|l| filter.passes(&l.name))
-        .collect();
-    if layers.is_empty() {
-        let first = network
-            .layers
-            .iter()
-            .take(4)
-            .map(|layer| &layer.name[..])
-            .collect::<Vec<_>>();
-        let found = format!(
-            "{} layers, none of them ({}, …)",
-            network.layers.len(),
-            first.join(", ")
-        );
-        return Err(Error::malformed(
-            path,
-            "network",
-            "layers that pass the filters",
-            found,
-        ));
+/// The only network, or the only one in training.
+fn only_raw(path: &Path, networks: &[Network]) -> Result<Network> {
+    if let [only] = networks
+        && only.role == Role::Raw
+    {
+        return Ok(only.clone());
     }
-    Ok(layers)
+    let mut raw = networks.iter().filter(|network| network.role == Role::Raw);
+    let reason = match (raw.next(), raw.next()) {
+        (Some(network), None) => return Ok(network.clone()),
+        (None, _) => format!(
+            "has no network in training, only {}: name one with --root",
+            listed(networks)
+        ),
+        (Some(_), Some(_)) => format!(
+            "has several networks: {}. Name the one to edit with --root",
+            listed(networks)
+        ),
+    };
+    Err(Error::refused(path, reason))
+}
+
+fn listed(networks: &[Network]) -> String {
+    let line = |n: &Network| format!("{:?} ({}, {} layers)", n.root, n.role, n.layers.len());
+    networks.iter().map(line).collect::<Vec<_>>().join(", ")
+}
+
+/// Of each network what lies below a prefix, given with or without the state dict's path.
+fn below(checkpoint: &Checkpoint, networks: &[Network], root: &str) -> Vec<Network> {
+    let prefix = root.trim_end_matches(SEPARATORS);
+    let inside = |layer: &&Layer| {
+        let dict = &checkpoint.dicts()[layer.dict].root[..];
+        let rest = prefix.strip_prefix(dict).filter(|_| !dict.is_empty());
+        let rest = rest.and_then(|rest| rest.strip_prefix(SEPARATORS));
+        is_below(&layer.name, prefix) || rest.is_some_and(|rest| is_below(&layer.name, rest))
+    };
+    let part = |network: &Network| Network {
+        root: prefix.to_owned(),
+        role: network.role,
+        layers: network.layers.iter().filter(inside).cloned().collect(),
+    };
+    let parts = networks.iter().map(part);
+    parts.filter(|part| !part.layers.is_empty()).collect()
+}
+
+fn no_root(checkpoint: &Checkpoint, networks: &[Network], root: &str) -> Error {
+    let mut prefixes: Vec<String> = networks.iter().map(|n| n.root.clone()).collect();
+    let mut seen: HashSet<String> = prefixes.iter().cloned().collect();
+    for layer in networks.iter().flat_map(|network| &network.layers) {
+        let dict = &checkpoint.dicts()[layer.dict];
+        for (at, _) in layer.name.match_indices(SEPARATORS).take(MAX_SUGGESTED) {
+            let prefix = dict.path_of(&layer.name[..at]);
+            if prefixes.len() < MAX_SUGGESTED && seen.insert(prefix.clone()) {
+                prefixes.push(prefix);
+            }
+        }
+    }
+    let names: Vec<&str> = prefixes.iter().map(|p| &p[..]).collect();
+    let near = near::near(root, names.into_iter());
+    let meant = match &near[..] {
+        [] => String::new(),
+        near => format!("; did you mean {}?", near.join(" or ")),
+    };
+    Error::Usage(format!(
+        "--root {root:?}: nothing in {} has this name; it has {}{meant}",
+        checkpoint.path().display(),
+        listed(networks)
+    ))
+}
+
+/// Prefixes that are looked at to say which was perhaps meant.
+const MAX_SUGGESTED: usize = 2000;
+
+/// The layers of `network` that pass, at least one.
+///
+/// # Errors
+/// None passes, or an expression matches no layer at all: then it is most likely misspelt.
+pub fn filter<'n>(path: &Path, network: &'n Network, filter: &Filter) -> Result<Vec<&'n Layer>> {
+    let names = network.layers.iter().map(|layer| &layer.name[..]);
+    filter.check(&path.display().to_string(), &names.collect::<Vec<_>>())?;
+    let layers = network.layers.iter().filter(|l| filter.passes(&l.name));
+    Ok(layers.collect())
 }
 
 /// The error for a checkpoint without any BatchNorm: what was looked for, what is there instead.

@@ -4,15 +4,18 @@
 //! ([`Checkpoint::read`]), a few kilobytes for a γ, so that nothing depends on the file's size.
 
 mod dtype;
+mod epochs;
 mod onnx;
 mod open;
 mod patches;
 mod resolve;
+mod role;
 pub(crate) mod run;
 mod safetensors;
 mod shards;
 mod source;
 mod torch;
+mod trainer;
 mod training;
 mod unique;
 mod weight;
@@ -21,14 +24,19 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use dtype::Dtype;
+pub use epochs::Epochs;
 pub(crate) use onnx::DeclaredNorm;
 #[cfg(feature = "train")]
 pub(crate) use onnx::{Attribute, Dim, Elements, Node, Program, Type};
 pub(crate) use patches::Patches;
 pub(crate) use resolve::model_file;
+pub use role::Role;
+pub(crate) use role::{Mark, marked};
 pub use source::Source;
 #[cfg(feature = "train")]
-pub(crate) use torch::{Pickled, Value};
+pub(crate) use torch::{Pickled, Slot, Value};
+pub(crate) use trainer::TrainerState;
+pub(crate) use training::SlotTensor;
 pub use training::Training;
 pub use weight::Weight;
 
@@ -48,6 +56,7 @@ pub struct Checkpoint {
     model_sources: usize,
     dicts: Vec<StateDict>,
     training: Training,
+    warnings: Vec<String>,
     notes: Vec<String>,
     parts: Parts,
 }
@@ -98,34 +107,6 @@ pub enum Format {
     Onnx,
 }
 
-/// What a state dict or network is for in its training run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Role {
-    /// The weights that the optimizer changes.
-    Raw,
-    /// An average of them.
-    Ema,
-    /// The other half of a distillation, not trained itself.
-    Teacher,
-}
-
-impl Role {
-    /// The name used in `--json` and in a schema.
-    pub fn name(self) -> &'static str {
-        match self {
-            Role::Raw => "raw",
-            Role::Ema => "ema",
-            Role::Teacher => "teacher",
-        }
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
 /// One network's worth of tensors: the whole of a flat file or shard set, or one of the state
 /// dicts inside a training file.
 #[derive(Debug)]
@@ -163,6 +144,17 @@ pub struct Tensor {
     /// Steps between neighbours along each dimension, in elements, when the bytes are not in
     /// row-major order.
     pub(crate) strides: Option<Vec<u64>>,
+}
+
+impl StateDict {
+    /// The path in its file of what stands at `inside`: the two joined with a dot.
+    pub(crate) fn path_of(&self, inside: &str) -> String {
+        let parts = [&self.root[..], inside].into_iter();
+        parts
+            .filter(|p| !p.is_empty())
+            .collect::<Vec<_>>()
+            .join(".")
+    }
 }
 
 impl Checkpoint {
@@ -227,6 +219,11 @@ impl Checkpoint {
     /// Whether an export folded BatchNorm into the convolutions.
     pub(crate) fn is_folded(&self) -> bool {
         self.parts.onnx.as_ref().is_some_and(|onnx| onnx.folded)
+    }
+
+    /// What may be a mistake of the user's, in sentences.
+    pub(crate) fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Facts about the files that a user should hear of before an edit.

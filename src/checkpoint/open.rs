@@ -13,9 +13,10 @@ use crate::storage::directory;
 impl Checkpoint {
     /// Opens a file, a shard index or a directory and reads its table of tensors.
     ///
-    /// In a directory the model is the first of `model.safetensors.index.json`,
-    /// `model.safetensors`, `pytorch_model.bin.index.json`, `pytorch_model.bin`; a directory that
-    /// holds both safetensors and `.bin`, or none of the four, is an error that lists what is there.
+    /// In a directory the model is the first of `model.safetensors`, `model.safetensors.index.json`,
+    /// `pytorch_model.bin`, `pytorch_model.bin.index.json`, as transformers loads them; a directory
+    /// that holds both safetensors and `.bin`, or none of the four, is an error that lists what is
+    /// there.
     pub fn open(path: impl AsRef<Path>) -> Result<Checkpoint> {
         let path = path.as_ref();
         let anchor = resolve::model_file(path)?;
@@ -36,6 +37,15 @@ impl Checkpoint {
             )?
         };
         if path.is_dir() {
+            let others = resolve::passed_over(path, &anchor);
+            if !others.is_empty() {
+                let chosen = anchor.file_name().unwrap_or_default().to_string_lossy();
+                checkpoint.warnings.push(format!(
+                    "of {} {chosen} is taken, as transformers does; it also holds {}",
+                    path.display(),
+                    others.join(", ")
+                ));
+            }
             training::read_directory(path, &mut checkpoint)?;
         }
         Ok(checkpoint)
@@ -102,6 +112,7 @@ impl Checkpoint {
             model_sources: 0,
             dicts: Vec::new(),
             training: Training::default(),
+            warnings: Vec::new(),
             notes: Vec::new(),
             parts: Parts::default(),
         }
@@ -117,13 +128,13 @@ fn open_file(
     files: Files,
 ) -> Result<Checkpoint> {
     if is_torch(&source)? {
-        let opened = torch::open(&source, 0)?;
+        let mut opened = torch::open(&source, 0)?;
         let format = match opened.zip {
             Some(_) => Format::PytorchZip,
             None => Format::PytorchLegacy,
         };
         let mut checkpoint = Checkpoint::new(path, anchor, format);
-        checkpoint.training = Training::of_file(&opened);
+        checkpoint.training = Training::of_file(&mut opened);
         if let Some(first) = opened.unread.first() {
             let count = opened.unread.len();
             checkpoint.notes.push(format!(

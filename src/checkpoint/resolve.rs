@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use super::torch;
 use crate::error::{Error, Result};
 
-/// What a directory may hold, in the order of preference.
-const SAFETENSORS: [&str; 2] = ["model.safetensors.index.json", "model.safetensors"];
-const PYTORCH: [&str; 2] = ["pytorch_model.bin.index.json", "pytorch_model.bin"];
+/// What a directory may hold, in the order in which transformers looks for it.
+const SAFETENSORS: [&str; 2] = ["model.safetensors", "model.safetensors.index.json"];
+const PYTORCH: [&str; 2] = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
 
 /// The model file or shard index that `path` means.
 pub(crate) fn model_file(path: &Path) -> Result<PathBuf> {
@@ -18,6 +18,13 @@ pub(crate) fn model_file(path: &Path) -> Result<PathBuf> {
     } else {
         Ok(path.to_owned())
     }
+}
+
+/// What else in the directory of a model file could have been meant, and is not.
+pub(super) fn passed_over(dir: &Path, chosen: &Path) -> Vec<&'static str> {
+    let names = SAFETENSORS.into_iter().chain(PYTORCH);
+    let others = names.filter(|name| chosen.file_name().is_none_or(|chosen| *name != chosen));
+    others.filter(|name| dir.join(name).is_file()).collect()
 }
 
 fn in_directory(dir: &Path) -> Result<PathBuf> {

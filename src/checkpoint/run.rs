@@ -7,7 +7,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::torch::{self, Optimizer, Parameter, Slot};
+use super::epochs::Epochs;
+use super::torch::{Optimizer, Parameter, Slot};
 use super::{Checkpoint, Source, safetensors};
 use crate::error::{Error, Result};
 use crate::storage;
@@ -47,7 +48,10 @@ pub(super) fn read(directory: &Path, checkpoint: &mut Checkpoint) -> Result<bool
         }
     };
     checkpoint.training.layout = Some(LAYOUT);
-    checkpoint.training.epoch = state.epoch;
+    let epochs = state
+        .epoch
+        .map(|n| Epochs::new(n, format!("epoch of {STATE}")));
+    checkpoint.training.epochs = epochs;
     let file = directory.join(OPTIMIZER);
     if file.is_file()
         && let Err(err) = Source::open(&file).and_then(|file| add_optimizer(checkpoint, file))
@@ -75,19 +79,18 @@ fn read_state(file: &Path) -> Result<Option<State>> {
 pub(super) fn add_optimizer(checkpoint: &mut Checkpoint, source: Source) -> Result<()> {
     let mut optimizer = Optimizer {
         root: String::new(),
-        kind: torch::Kind::Other,
+        unknown: Vec::new(),
         groups: Vec::new(),
         parameters: Vec::new(),
     };
-    let mut foreign = false;
     let mut places = HashMap::new();
     for tensor in safetensors::read_table(&source, checkpoint.sources.len())? {
         let slot = tensor.name.rsplit_once('.').and_then(|(name, key)| {
-            let slot = Slot::ALL.into_iter().find(|slot| slot.key() == key)?;
+            let slot = Slot::of_key(key)?;
             Some((name.to_owned(), slot))
         });
         let Some((name, slot)) = slot else {
-            foreign = true;
+            Optimizer::note_unknown(&mut optimizer.unknown, &tensor.name);
             continue;
         };
         let known = &mut optimizer.parameters;
@@ -101,7 +104,6 @@ pub(super) fn add_optimizer(checkpoint: &mut Checkpoint, source: Source) -> Resu
         known[place].slots.push((slot, tensor));
     }
     optimizer.groups.push(optimizer.parameters.len());
-    optimizer.kind = torch::kind(&optimizer.parameters, foreign);
     checkpoint.training.set_optimizers(vec![Ok(optimizer)]);
     checkpoint.add_companion(source, None);
     Ok(())

@@ -1,29 +1,28 @@
 //! The training run around a checkpoint: who wrote it, how many epochs are finished, and what its
 //! optimizer keeps for each γ.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
+use super::epochs::{Epochs, Scalar};
 use super::open::is_torch;
+use super::trainer::{self, TrainerState};
 use super::{Checkpoint, Source, StateDict, Tensor, TorchParts, run, torch};
-use crate::error::{Error, Result};
-use crate::storage;
-use regex::{Captures, Regex};
+use crate::error::Result;
 
 /// Names of an optimizer's file beside a model: HF Trainer's and accelerate's.
 const OPTIMIZERS: [&str; 2] = ["optimizer.pt", ACCELERATE];
 const ACCELERATE: &str = "optimizer.bin";
-const TRAINER_STATE: &str = "trainer_state.json";
-/// It holds the log of a whole run.
-const MAX_STATE: u64 = 256 << 20;
 
 /// What is known about the training run.
 #[derive(Debug, Default)]
 pub struct Training {
     /// Who laid the checkpoint out, where that is recognised.
     pub layout: Option<&'static str>,
-    /// The number of finished epochs, where the checkpoint says it.
-    pub epoch: Option<u64>,
+    /// The finished epochs, where the checkpoint says it.
+    pub epochs: Option<Epochs>,
+    /// The numbers beside the weights.
+    pub(super) scalars: Vec<Scalar>,
     optimizers: Vec<Result<torch::Optimizer>>,
 }
 
@@ -32,17 +31,13 @@ pub struct Training {
 pub(crate) struct SlotTensor {
     /// The γ, by its name in the state dict.
     pub(crate) gamma: String,
+    pub(crate) slot: torch::Slot,
     pub(crate) tensor: Tensor,
-}
-
-#[derive(serde::Deserialize)]
-struct TrainerState {
-    epoch: Option<f64>,
 }
 
 impl Training {
     /// What a file that PyTorch wrote says.
-    pub(super) fn of_file(opened: &torch::Opened) -> Training {
+    pub(super) fn of_file(opened: &mut torch::Opened) -> Training {
         let layout = match opened.layout {
             torch::Layout::Torchvision => Some("torchvision"),
             torch::Layout::Timm => Some("timm"),
@@ -53,24 +48,25 @@ impl Training {
         };
         Training {
             layout,
-            epoch: opened.epochs,
+            epochs: opened.epochs.take(),
+            scalars: std::mem::take(&mut opened.scalars),
             optimizers: Vec::new(),
         }
     }
 
+    /// How many epochs are finished, where the checkpoint says it.
+    pub fn epoch(&self) -> Option<u64> {
+        Some(self.epochs.as_ref()?.finished)
+    }
+
     /// The family of the optimizer, where there is one.
     pub fn optimizer(&self) -> Option<&'static str> {
-        let kind = match &self.optimizers[..] {
-            [] => return None,
-            [Ok(optimizer)] => optimizer.kind,
-            [Err(_)] => return Some("unreadable"),
-            _ => return Some("several"),
-        };
-        Some(match kind {
-            torch::Kind::Sgd => "SGD",
-            torch::Kind::Adam => "Adam",
-            torch::Kind::Other => "of a kind that is not known here",
-        })
+        match &self.optimizers[..] {
+            [] => None,
+            [Ok(optimizer)] => Some(optimizer.kind()),
+            [Err(_)] => Some("unreadable"),
+            _ => Some("several"),
+        }
     }
 
     pub(super) fn set_optimizers(&mut self, optimizers: Vec<Result<torch::Optimizer>>) {
@@ -89,46 +85,54 @@ impl Training {
 }
 
 impl Checkpoint {
-    /// What the optimizer keeps for the parameters of a state dict.
+    /// What the optimizers keep for the parameters of a state dict; `order` has the names of the
+    /// parameters of the only one, in its order, where it does not know them itself.
     ///
     /// # Errors
     /// Why it cannot be told: a mapping is never guessed.
-    pub(crate) fn optimizer_slots(&self, dict: &StateDict) -> Result<Vec<SlotTensor>, String> {
-        let optimizer = match &self.training.optimizers[..] {
-            [] => return Err("there is no optimizer state beside the weights".to_owned()),
-            [Ok(optimizer)] => optimizer,
-            [Err(err)] => return Err(err.to_string()),
-            several => {
-                let roots = several
-                    .iter()
-                    .flatten()
-                    .map(|optimizer| &optimizer.root[..]);
-                let roots = roots.collect::<Vec<_>>().join(", ");
-                return Err(format!("there are several optimizers ({roots})"));
-            }
-        };
-        if optimizer.kind == torch::Kind::Other {
-            return Err("the optimizer keeps tensors that this program does not know".to_owned());
+    pub(crate) fn optimizer_slots(
+        &self,
+        dict: &StateDict,
+        order: Option<&[String]>,
+    ) -> Result<Vec<SlotTensor>, String> {
+        let optimizers = &self.training.optimizers[..];
+        if optimizers.is_empty() {
+            return Err("there is no optimizer state beside the weights".to_owned());
         }
-        let named = optimizer
-            .parameters
-            .iter()
-            .all(|parameter| parameter.name.is_some());
-        if !dict.ordered && !named {
-            return Err(
-                "the optimizer knows its parameters by position, and the file of the \
-                        weights does not keep their order"
-                    .to_owned(),
-            );
+        if order.is_some() && optimizers.len() > 1 {
+            let reason = "there are several optimizers, and the order is of one";
+            return Err(reason.to_owned());
         }
-        let mapped = torch::map_optimizer(optimizer, &torch::parameters(dict))?;
         let mut slots = Vec::new();
-        for parameter in mapped {
-            for (_, tensor) in parameter.slots {
-                slots.push(SlotTensor {
-                    gamma: parameter.name.clone(),
-                    tensor,
-                });
+        let mut seen = HashSet::new();
+        for optimizer in optimizers {
+            let optimizer = optimizer.as_ref().map_err(ToString::to_string)?;
+            // Which of several an error is about.
+            let of = |reason: String| match optimizers {
+                [_] => reason,
+                _ => format!("{}: {reason}", optimizer.root),
+            };
+            if !optimizer.unknown.is_empty() {
+                let unknown = optimizer.unknown.join(", ");
+                return Err(of(format!(
+                    "the optimizer keeps {unknown}, which this program does not know"
+                )));
+            }
+            for parameter in torch::map_optimizer(optimizer, dict, order).map_err(of)? {
+                if !seen.insert(parameter.name.clone()) {
+                    let name = parameter.name;
+                    return Err(format!("several optimizers keep something for {name}"));
+                }
+                slots.extend(
+                    parameter
+                        .slots
+                        .into_iter()
+                        .map(|(slot, tensor)| SlotTensor {
+                            gamma: parameter.name.clone(),
+                            slot,
+                            tensor,
+                        }),
+                );
             }
         }
         self.check_alone(&slots)?;
@@ -169,11 +173,14 @@ pub(super) fn read_directory(directory: &Path, checkpoint: &mut Checkpoint) -> R
     if run::read(directory, checkpoint)? {
         return Ok(());
     }
-    let state = directory.join(TRAINER_STATE);
+    let state = directory.join(trainer::STATE);
     if state.is_file() {
         checkpoint.training.layout = Some("HF Trainer");
-        match read_trainer_state(&state) {
-            Ok(epoch) => checkpoint.training.epoch = epoch,
+        match TrainerState::read(&state) {
+            Ok(state) => {
+                checkpoint.training.epochs = state.epochs();
+                checkpoint.training.scalars = state.scalars();
+            }
             Err(err) => checkpoint
                 .notes
                 .push(format!("the epoch is not known: {err}")),
@@ -192,25 +199,6 @@ pub(super) fn read_directory(directory: &Path, checkpoint: &mut Checkpoint) -> R
         }
     }
     Ok(())
-}
-
-/// The finished epochs in the state of transformers' Trainer, which is Python's JSON: with NaN.
-fn read_trainer_state(path: &Path) -> Result<Option<u64>> {
-    let malformed = |found: &dyn std::fmt::Display| {
-        Error::malformed(path, "file", "the JSON of transformers' Trainer", found)
-    };
-    let text = storage::read_small_file(path, MAX_STATE).map_err(|err| malformed(&err))?;
-    let numbers = Regex::new(r#""(?:[^"\\]|\\.)*"|-?\b(?:NaN|Infinity)\b"#).expect("it is valid");
-    let text = numbers.replace_all(&text, |found: &Captures<'_>| match &found[0] {
-        string if string.starts_with('"') => string.to_owned(),
-        _ => "null".to_owned(),
-    });
-    let state: TrainerState = serde_json::from_str(&text).map_err(|err| malformed(&err))?;
-    // A float: Trainer also saves in the middle of an epoch.
-    let finished = state
-        .epoch
-        .filter(|epoch| epoch.is_finite() && *epoch >= 0.0);
-    Ok(finished.map(|epoch| epoch.floor() as u64))
 }
 
 /// Adds an optimizer's file as a companion.

@@ -7,22 +7,23 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::args::{ApplyArgs, OptimizerState};
+use super::cadence::Cadence;
 use super::inspect::{self, read_schema};
 use super::output;
 use super::pictures::{self, refuse_checkpoint, refuse_checkpoints};
 use super::progress::Bytes;
 use super::{BOLD, undo};
-use crate::batchnorm::{Filter, Schema};
+use crate::batchnorm::{Filter, Schema, one_median};
 use crate::checkpoint::Checkpoint;
 use crate::edit::{self, Applied, Change, Destination, PlanFile, Planned, Request};
 use crate::error::{Error, Result};
 use crate::inspect::{Edited, Html, number, printable};
-use crate::regen::{Due, LayerPlan, Options, Rule, Schedule, Scope, To};
+use crate::regen::{LayerPlan, Options, Rule, Scope, To};
 use crate::storage::same_place;
 
 pub(super) fn run(args: &ApplyArgs) -> Result<()> {
     let begin = Instant::now();
-    let cadence = cadence(args)?;
+    let cadence = Cadence::of(&args.schedule, &args.path)?;
     let mut request = request(args)?;
     if !cadence.due.now {
         request.change = Change::Nothing;
@@ -46,7 +47,8 @@ pub(super) fn run(args: &ApplyArgs) -> Result<()> {
     })?;
     drop(progress);
     let planned = outcome.planned.as_ref();
-    let mut warnings: Vec<String> = planned.map_or_else(Vec::new, |p| p.warnings.clone());
+    let mut warnings: Vec<String> = cadence.warning.clone().into_iter().collect();
+    warnings.extend(planned.iter().flat_map(|p| &p.warnings).cloned());
     warnings.extend(outcome.warnings.iter().cloned());
     if !args.json {
         warnings.iter().for_each(|warning| output::warn(warning));
@@ -57,19 +59,29 @@ pub(super) fn run(args: &ApplyArgs) -> Result<()> {
     }
     // Without anyone to read it, the report is written all the same.
     let printed = if args.json {
-        let json = to_json(args, cadence, &outcome, &warnings);
+        let json = to_json(args, &cadence, &outcome, &warnings);
         output::data(|out| writeln!(out, "{json}"))
     } else {
-        output::text(|out| summary(out, args, cadence, &outcome))
+        output::text(|out| summary(out, args, &cadence, &outcome))
     };
     if let Some(file) = &args.report {
-        write_report(args, &request.schema, cadence, &outcome, (&warnings, file))?;
+        write_report(args, &request.schema, &cadence, &outcome, (&warnings, file))?;
     }
     printed?;
     if args.verbose {
         undo::note_time(begin, outcome.syncs);
     }
     Ok(())
+}
+
+/// The names in a file, one a line.
+fn read_order(file: &Path) -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(file).map_err(Error::io("read", file))?;
+    let lines = text.lines().map(str::trim);
+    Ok(lines
+        .filter(|line| !line.is_empty())
+        .map(str::to_owned)
+        .collect())
 }
 
 /// The report must not take the place of what the edit reads or writes.
@@ -90,7 +102,7 @@ fn refuse_report(args: &ApplyArgs, file: &Path) -> Result<()> {
 fn write_report(
     args: &ApplyArgs,
     schema: &Schema,
-    cadence: Cadence,
+    cadence: &Cadence,
     done: &Applied,
     (warnings, file): (&[String], &Path),
 ) -> Result<()> {
@@ -132,7 +144,7 @@ fn request(args: &ApplyArgs) -> Result<Request> {
             rule: rule.rule.unwrap_or_default(),
             below: rule.below.unwrap_or_default(),
             to: rule.to.unwrap_or_default(),
-            scope: rule.scope.unwrap_or_default(),
+            scope: rule.scope().unwrap_or_default(),
             keep_zeros: rule.keep_zeros,
         }),
     };
@@ -143,73 +155,21 @@ fn request(args: &ApplyArgs) -> Result<Request> {
             include: rule.include.clone(),
             exclude: rule.exclude.clone(),
         },
+        allow_dying: args.allow_dying,
         skip_shared: args.skip_shared,
+        param_order: args.param_order.as_deref().map(read_order).transpose()?,
         reset_optimizer: args.optimizer == OptimizerState::Reset,
         change,
-    })
-}
-
-/// When it is, and whether it is time.
-#[derive(Debug, Clone, Copy)]
-struct Cadence {
-    /// Finished epochs, with `--every`.
-    epoch: Option<u64>,
-    due: Due,
-}
-
-/// Always time, without `--every`.
-fn cadence(args: &ApplyArgs) -> Result<Cadence> {
-    let Some(every) = args.every else {
-        return Ok(Cadence {
-            epoch: None,
-            due: Due {
-                now: true,
-                next: None,
-            },
-        });
-    };
-    let epoch = match args.epoch {
-        Some(epoch) => epoch,
-        None => Checkpoint::open(&args.path)?
-            .training()
-            .epoch
-            .ok_or_else(|| {
-                let path = args.path.display();
-                let message = format!(
-                    "--every needs --epoch N: {path} does not say how many epochs are finished"
-                );
-                Error::Usage(message)
-            })?,
-    };
-    let schedule = Schedule {
-        every,
-        start: args.start.unwrap_or(every),
-        until: args.until,
-    };
-    Ok(Cadence {
-        epoch: Some(epoch),
-        due: schedule.at(epoch),
     })
 }
 
 fn summary(
     out: &mut dyn Write,
     args: &ApplyArgs,
-    Cadence { epoch, due }: Cadence,
+    cadence: &Cadence,
     done: &Applied,
 ) -> io::Result<()> {
-    if let (Some(every), Some(epoch)) = (args.every, epoch) {
-        let state = if due.now {
-            "due"
-        } else {
-            "not due, nothing regenerated"
-        };
-        let next = match due.next {
-            Some(next) => format!("next at epoch {next}"),
-            None => "never again".to_owned(),
-        };
-        writeln!(out, "epoch {epoch}, every {every}: {state}; {next}")?;
-    }
+    cadence.write(out)?;
     let shown = |path: &Path| printable(&path.to_string_lossy());
     let file = args.output.is_some().then(|| shown(&done.output));
     let Some(planned) = &done.planned else {
@@ -234,6 +194,10 @@ fn summary(
         plan.layers.len(),
     )?;
     writeln!(out, "  rule     {}", rule(planned))?;
+    let names = plan.layers.iter().map(|layer| &layer.name[..]);
+    if let Some(line) = one_median(names).filter(|_| planned.options.scope == Scope::Network) {
+        writeln!(out, "{}", printable(&line))?;
+    }
     let mut most: Vec<&LayerPlan> = plan
         .layers
         .iter()
@@ -270,6 +234,7 @@ fn rule(planned: &Planned) -> String {
     let options = &planned.options;
     let number = |value: Option<f64>| match value {
         Some(value) => precise(value),
+        None if options.scope == Scope::Each => "its module's".to_owned(),
         None => "its layer's".to_owned(),
     };
     let (threshold, target) = (number(planned.plan.threshold), number(planned.plan.target));
@@ -283,7 +248,7 @@ fn rule(planned: &Planned) -> String {
         ""
     };
     let to = match (options.to, options.scope) {
-        (To::Threshold, Scope::Layer) => "that".to_owned(),
+        (To::Threshold, Scope::Each | Scope::Layer) => "that".to_owned(),
         (To::Threshold | To::Value(_), _) => format!("{sign}{target}"),
         (to, _) => format!("{sign}{target} ({to})"),
     };
@@ -302,12 +267,7 @@ fn precise(value: f64) -> String {
     }
 }
 
-fn to_json(
-    args: &ApplyArgs,
-    Cadence { epoch, due }: Cadence,
-    done: &Applied,
-    warnings: &[String],
-) -> Value {
+fn to_json(args: &ApplyArgs, cadence: &Cadence, done: &Applied, warnings: &[String]) -> Value {
     let plan = done.planned.as_ref().map(|planned| &planned.plan);
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let layer = |layer: &LayerPlan| {
@@ -321,9 +281,10 @@ fn to_json(
     json!({
         "path": text(&args.path),
         "output": (!args.dry_run).then(|| text(&done.output)),
-        "due": due.now,
-        "epoch": epoch,
-        "next": due.next,
+        "due": cadence.due.now,
+        "epoch": cadence.epoch,
+        "epoch_read_from": cadence.read_from,
+        "next": cadence.due.next,
         "root": done.planned.as_ref().map(|planned| &planned.network.root),
         "rule": done.planned.as_ref().map_or(args.rule.rule.unwrap_or_default(), |p| p.options.rule).to_string(),
         "threshold": plan.and_then(|plan| plan.threshold),

@@ -141,40 +141,40 @@ pub(super) struct ApplyArgs {
 
     #[command(flatten)]
     pub(super) rule: RuleArgs,
-    /// The network to edit, where the file holds several in training
-    #[arg(long, value_name = "NAME", help_heading = "What to regenerate")]
+    /// The network to edit, where the file holds several in training; or the part of one whose
+    /// names begin with this and a dot
+    #[arg(long, value_name = "PREFIX", help_heading = "What to regenerate")]
     pub(super) root: Option<String>,
     /// Find γ as this file says (see `ckpt-regen schema`)
     #[arg(long, value_name = "FILE", help_heading = "What to regenerate")]
     pub(super) schema: Option<PathBuf>,
+    /// Edit also where more channels would fall below |γ| = 0.01 than rise above it, which is refused
+    /// otherwise
+    #[arg(long, help_heading = "What to regenerate")]
+    pub(super) allow_dying: bool,
     /// Leave layers alone whose γ cannot be edited (shared with another tensor, say), instead of
     /// refusing
     #[arg(long, help_heading = "What to regenerate")]
     pub(super) skip_shared: bool,
-    /// What the optimizer keeps for the regenerated γ (momentum, Adam's averages): keep it, as in
-    /// the paper, or reset it to 0
+    /// What the optimizer keeps for the regenerated γ: keep it, as in the paper, or reset it
+    ///
+    /// Reset sets momentum and running means of gradients to 0. Running means of squared gradients
+    /// (Adam, RMSprop) become the lower median of the layer's other channels, so that the next
+    /// update is of a usual size.
     #[arg(long, value_enum, default_value = "keep", value_name = "STATE")]
     #[arg(help_heading = "What to regenerate")]
     pub(super) optimizer: OptimizerState,
+    /// Names of the optimizer's parameters in its order, one a line, for --optimizer reset where
+    /// only positions are saved
+    #[arg(long, value_name = "FILE", help_heading = "What to regenerate")]
+    pub(super) param_order: Option<PathBuf>,
     /// Apply this saved plan instead of a rule; refused on any other γ than it was made for
     #[arg(long, value_name = "FILE", help_heading = "What to regenerate")]
-    #[arg(conflicts_with_all = ["rule", "below", "to", "scope", "keep_zeros", "include", "exclude"])]
+    #[arg(conflicts_with_all = ["rule", "below", "to", "scope", "each", "keep_zeros", "include", "exclude"])]
     pub(super) plan: Option<PathBuf>,
 
-    /// Regenerate every E epochs only; when it is not due, change nothing and exit with 0
-    #[arg(long, value_name = "E", help_heading = "When")]
-    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
-    pub(super) every: Option<u64>,
-    /// How many epochs are finished [default: what the checkpoint says]
-    #[arg(long, value_name = "N", requires = "every", help_heading = "When")]
-    pub(super) epoch: Option<u64>,
-    /// The first epoch to regenerate at [default: E; the author's code starts at 1]
-    #[arg(long, value_name = "S", requires = "every", help_heading = "When")]
-    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
-    pub(super) start: Option<u64>,
-    /// The last epoch to regenerate at
-    #[arg(long, value_name = "U", requires = "every", help_heading = "When")]
-    pub(super) until: Option<u64>,
+    #[command(flatten)]
+    pub(super) schedule: ScheduleArgs,
 
     /// Write the result here and leave PATH alone; written also when nothing is due or changes
     #[arg(short, long, value_name = "OUT", help_heading = "Where to")]
@@ -209,6 +209,30 @@ pub(super) struct ApplyArgs {
     pub(super) verbose: bool,
 }
 
+/// When channels are regenerated.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "When")]
+pub(super) struct ScheduleArgs {
+    /// Regenerate every E epochs only; when it is not due, change nothing and exit with 0
+    #[arg(long, value_name = "E")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) every: Option<u64>,
+    /// How many epochs are finished; the first is 1 [default: what the checkpoint says]
+    #[arg(long, value_name = "N", requires = "every")]
+    pub(super) epoch: Option<u64>,
+    /// Read the number of finished epochs under this key of the checkpoint, as meta.epoch; KEY+1
+    /// where the index of the last epoch stands there, which counts from 0
+    #[arg(long, value_name = "KEY", requires = "every", conflicts_with = "epoch")]
+    pub(super) epoch_key: Option<String>,
+    /// The first epoch to regenerate at [default: E; the author's code starts at 1]
+    #[arg(long, value_name = "S", requires = "every")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) start: Option<u64>,
+    /// The last epoch to regenerate at
+    #[arg(long, value_name = "U", requires = "every")]
+    pub(super) until: Option<u64>,
+}
+
 /// By which rule channels are regenerated.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "What to regenerate")]
@@ -230,6 +254,10 @@ pub(super) struct RuleArgs {
     /// network]
     #[arg(long, value_name = "SCOPE")]
     pub(super) scope: Option<Scope>,
+    /// Each module by itself, where one state dict holds several networks: a module is the first
+    /// component of a layer's name, behind wrappers such as module.
+    #[arg(long, conflicts_with = "scope")]
+    pub(super) each: bool,
     /// Leave γ that are exactly 0 alone (channels masked by pruning), and out of the median
     #[arg(long)]
     pub(super) keep_zeros: bool,
@@ -341,8 +369,9 @@ pub(super) struct TrackArgs {
     /// Show only layers whose name matches this regular expression
     #[arg(long, value_name = "RE")]
     pub(super) layer: Option<Regex>,
-    /// The network to follow, where the files hold several in training
-    #[arg(long, value_name = "NAME")]
+    /// The network to follow, where the files hold several in training; or the part of one whose
+    /// names begin with this and a dot
+    #[arg(long, value_name = "PREFIX")]
     pub(super) root: Option<String>,
     /// Find γ as this file says (see `ckpt-regen schema`)
     #[arg(long, value_name = "FILE")]
@@ -356,4 +385,14 @@ pub(super) struct TrackArgs {
     /// Print comma-separated values instead, one line a layer of a checkpoint
     #[arg(long, conflicts_with = "json")]
     pub(super) csv: bool,
+}
+
+impl RuleArgs {
+    /// Over which γ a threshold is found, if that was said.
+    pub(super) fn scope(&self) -> Option<Scope> {
+        if self.each {
+            return Some(Scope::Each);
+        }
+        self.scope
+    }
 }

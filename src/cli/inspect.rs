@@ -46,6 +46,10 @@ fn run_one(args: &InspectArgs, schema: &Schema, path: &Path) -> Result<()> {
     if args.explain {
         return explain(&checkpoint, schema, &shown);
     }
+    checkpoint
+        .warnings()
+        .iter()
+        .for_each(|warning| output::warn(warning));
     let mut report = inspect::inspect(&checkpoint, schema)?;
     warn_if_pending(path)?;
     report.keep_layers(shown);

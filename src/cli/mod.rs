@@ -4,6 +4,7 @@
 mod ablate;
 mod apply;
 mod args;
+mod cadence;
 #[cfg(feature = "train")]
 mod compare;
 mod demo;

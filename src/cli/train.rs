@@ -102,7 +102,8 @@ fn setting_flags(args: &SettingArgs, table: &mut Table) {
         rule,
         below,
         to,
-        scope,
+        scope: _,
+        each: _,
         keep_zeros,
         include,
         exclude,
@@ -110,7 +111,11 @@ fn setting_flags(args: &SettingArgs, table: &mut Table) {
     put(table, "rule", &rule.map(|rule| rule.to_string()));
     put(table, "below", &below.map(|below| below.to_string()));
     put(table, "to", &to.map(|to| to.to_string()));
-    put(table, "scope", &scope.map(|scope| scope.to_string()));
+    put(
+        table,
+        "scope",
+        &args.rule.scope().map(|scope| scope.to_string()),
+    );
     put(table, "keep_zeros", &keep_zeros.then_some(true));
     for (key, list) in [("include", include), ("exclude", exclude)] {
         let list: Vec<&str> = list.iter().map(|regex| regex.as_str()).collect();

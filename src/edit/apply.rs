@@ -8,9 +8,9 @@ use super::record::{Edit, Record, record_path};
 use super::target::Target;
 use super::write::{RecordAfter, write};
 use super::{Change, Destination, Event, Events, PlanFile, Request};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, TrainerState};
 use crate::error::Result;
-use crate::storage::{Purpose, Syncs, Transaction, pending};
+use crate::storage::{Purpose, Syncs, Transaction, directory, pending};
 
 /// What an edit did.
 #[derive(Debug)]
@@ -69,10 +69,14 @@ pub fn apply(
     }
     let resets = match &applied.planned {
         Some(planned) if request.reset_optimizer => {
-            optimizer::reset(&checkpoint, planned, &new_bytes)?
+            optimizer::reset(&checkpoint, planned, request)?
         }
         _ => Vec::new(),
     };
+    if target.output.is_none() {
+        applied.warnings.extend(best_checkpoint(&target.anchor));
+        applied.warnings.extend(target.linked_warning());
+    }
     let gammas = new_bytes
         .iter()
         .filter_map(|(gamma, bytes)| Some((gamma.layer.tensor(&checkpoint)?, &bytes[..])));
@@ -107,6 +111,20 @@ pub fn apply(
     applied.syncs = syncs;
     applied.warnings.extend(warnings);
     Ok(applied)
+}
+
+/// That transformers would make this checkpoint the final model in the end.
+fn best_checkpoint(anchor: &Path) -> Option<String> {
+    let directory = directory(anchor);
+    let is_best = TrainerState::beside(anchor)?.is_of_best(directory);
+    is_best.then(|| {
+        format!(
+            "{} is the best checkpoint so far (best_model_checkpoint in its trainer_state.json): with \
+             load_best_model_at_end its edited weights become the final model, if no better one \
+             follows",
+            directory.display()
+        )
+    })
 }
 
 /// Takes the lock and completes what a killed run has left; `None` where nothing will be written.

@@ -41,10 +41,15 @@ pub struct Request {
     pub root: Option<String>,
     /// Which of its layers.
     pub filter: Filter,
+    /// Carry out an edit by which more channels die than come back, instead of refusing it.
+    pub allow_dying: bool,
     /// Leave layers alone whose γ cannot be edited, instead of refusing.
     pub skip_shared: bool,
-    /// Set to 0 what the optimizer keeps for the regenerated γ, instead of leaving it.
+    /// Reset what the optimizer keeps for the regenerated γ ([`regen::reset`](crate::regen::reset)),
+    /// instead of leaving it.
     pub reset_optimizer: bool,
+    /// The names of the optimizer's parameters in its order, where only positions are saved.
+    pub param_order: Option<Vec<String>>,
     /// What to do to them.
     pub change: Change,
 }

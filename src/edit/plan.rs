@@ -29,7 +29,7 @@ pub struct Planned {
 ///
 /// # Errors
 /// No BatchNorm, no or several networks to choose from, no layer left by the filter, a γ that is
-/// NaN or infinite or cannot be edited, a saved plan that is for other γ.
+/// NaN or infinite or cannot be edited, more channels dying than coming back, a saved plan that is for other γ.
 ///
 /// # Panics
 /// If the request asks for [`Change::Nothing`], for which there is no plan.
@@ -38,11 +38,25 @@ pub fn plan(checkpoint: &Checkpoint, request: &Request) -> Result<Planned> {
     if networks.is_empty() {
         return Err(batchnorm::nothing_found(checkpoint));
     }
-    match &request.change {
+    let mut planned = match &request.change {
         Change::Rule(options) => plan_rule(checkpoint, &networks, request, options),
         Change::Plan(file) => plan_saved(checkpoint, &networks, request, file),
         Change::Nothing => panic!("there is no plan to change nothing"),
+    }?;
+    if planned.plan.crossings().kills() && !request.allow_dying {
+        let why = planned.plan.cautions.iter();
+        let why = why.map(ToString::to_string).next().unwrap_or_default();
+        let reason = format!(
+            "regenerating would do more harm than good: {why}. --to quantile:0.75 gives a γ that \
+             lives, --rule keep-sign spares strong negative γ, --keep-zeros leaves zeros out of the \
+             median; --allow-dying does it all the same"
+        );
+        return Err(Error::refused(checkpoint.path(), reason));
     }
+    planned
+        .warnings
+        .extend(checkpoint.warnings().iter().cloned());
+    Ok(planned)
 }
 
 fn plan_rule(
@@ -52,8 +66,8 @@ fn plan_rule(
     options: &Options,
 ) -> Result<Planned> {
     let path = checkpoint.path();
-    let network = batchnorm::select(path, networks, request.root.as_deref())?;
-    let layers = batchnorm::filter(path, network, &request.filter)?;
+    let network = batchnorm::select(checkpoint, networks, request.root.as_deref())?;
+    let layers = batchnorm::filter(path, &network, &request.filter)?;
     let (mut skipped, mut counted_layers) = (0, HashSet::new());
     for layer in &layers {
         match &layer.fixed {
@@ -72,7 +86,7 @@ fn plan_rule(
             }
         }
     }
-    let gammas = GammaBytes::of_network(checkpoint, network)?;
+    let gammas = GammaBytes::of_network(checkpoint, &network)?;
     let passing = gammas
         .iter()
         .filter(|gamma| counted_layers.contains(&gamma.layer.name[..]));
@@ -80,7 +94,7 @@ fn plan_rule(
     let plan = regen::plan(&counted, options).map_err(|err| refuse(path, &gammas, err))?;
     let mut warnings: Vec<String> = plan.cautions.iter().map(ToString::to_string).collect();
     warnings.extend(frozen(&layers));
-    let mut notes = left_alone(networks, network);
+    let mut notes = left_alone(networks, &network);
     notes.extend(checkpoint.notes().iter().cloned());
     if skipped > 0 {
         notes.push(format!(
@@ -93,7 +107,6 @@ fn plan_rule(
             "{left} channels were left out of the count by the options"
         ));
     }
-    let network = network.clone();
     Ok(Planned {
         network,
         plan,
@@ -129,12 +142,22 @@ fn plan_saved(
 ) -> Result<Planned> {
     let path = checkpoint.path();
     let candidates = match &request.root {
-        Some(_) => vec![batchnorm::select(path, networks, request.root.as_deref())?],
-        None => networks.iter().collect(),
+        Some(_) => vec![batchnorm::select(
+            checkpoint,
+            networks,
+            request.root.as_deref(),
+        )?],
+        None => {
+            // It may have been made for a part of a network.
+            let own = batchnorm::select(checkpoint, networks, Some(&file.root)).ok();
+            let is_new = |own: &Network| networks.iter().all(|n| n.root != own.root);
+            let all = networks.iter().cloned();
+            all.chain(own.filter(is_new)).collect()
+        }
     };
     let mut fitting = Vec::new();
     for network in candidates {
-        let gammas = GammaBytes::of_network(checkpoint, network)?;
+        let gammas = GammaBytes::of_network(checkpoint, &network)?;
         if fingerprint::of(&gammas) == file.gamma_sha256 {
             fitting.push((network, gammas));
         }
@@ -154,13 +177,13 @@ fn plan_saved(
             .map(GammaBytes::decode)
             .collect();
         let plan = file.checked(path, &values)?;
-        let notes = left_alone(networks, network);
-        let (network, options) = (network.clone(), file.options()?);
+        let notes = left_alone(networks, &network);
+        let options = file.options()?;
         return Ok(Planned {
             network,
+            warnings: plan.cautions.iter().map(ToString::to_string).collect(),
             plan,
             options,
-            warnings: Vec::new(),
             notes,
             gammas,
         });
@@ -219,18 +242,25 @@ fn frozen(layers: &[&batchnorm::Layer]) -> Option<String> {
     ))
 }
 
-/// Says which other networks the file holds.
+/// Says what else the file holds.
 fn left_alone(networks: &[Network], chosen: &Network) -> Vec<String> {
-    let others = networks
-        .iter()
-        .filter(|network| network.root != chosen.root);
-    let note = |network: &Network| match network.role {
-        Role::Ema => format!(
-            "the averaged weights under {:?} are left as they are",
-            network.root
-        ),
-        Role::Teacher => format!("the teacher under {:?} is left as it is", network.root),
-        Role::Raw => format!("the network under {:?} is left as it is", network.root),
+    let of_chosen = |layer: &batchnorm::Layer| {
+        let mut own = chosen.layers.iter();
+        own.any(|own| (own.dict, own.gamma) == (layer.dict, layer.gamma) && own.name == layer.name)
     };
-    others.map(note).collect()
+    let note = |network: &Network| {
+        if network.layers.iter().any(of_chosen) {
+            let others = network.layers.iter().filter(|layer| !of_chosen(layer));
+            let count = others.count();
+            return (count > 0)
+                .then(|| format!("{count} other layers of the network are left as they are"));
+        }
+        let root = &network.root;
+        Some(match network.role {
+            Role::Ema => format!("the averaged weights under {root:?} are left as they are"),
+            Role::Teacher => format!("the teacher under {root:?} is left as it is"),
+            Role::Raw => format!("the network under {root:?} is left as it is"),
+        })
+    };
+    networks.iter().filter_map(note).collect()
 }

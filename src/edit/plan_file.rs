@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::fingerprint;
 use super::plan::Planned;
 use crate::error::{Error, Result};
-use crate::regen::{Gamma, LayerPlan, Options, Plan};
+use crate::regen::{Caution, Gamma, LayerPlan, Options, Plan};
 
 const VERSION: u32 = 1;
 
@@ -159,12 +159,14 @@ impl PlanFile {
                 }
             }
         }
-        Ok(Plan {
+        let mut plan = Plan {
             threshold: self.threshold,
             target: self.target,
             counted: self.counted,
             layers: self.layers.clone(),
             cautions: Vec::new(),
-        })
+        };
+        plan.cautions.extend(Caution::dying(&plan));
+        Ok(plan)
     }
 }

@@ -19,6 +19,8 @@ pub(super) struct Target {
     /// The file or index to write instead of that.
     pub(super) output: Option<PathBuf>,
     pub(super) in_place: bool,
+    /// The symbolic link that was followed to the file to edit.
+    link: Option<PathBuf>,
     /// The output's directory: removed again if the edit leaves nothing in it.
     made: Option<PathBuf>,
 }
@@ -41,6 +43,7 @@ impl Target {
             return Err(Error::Usage(message.to_owned()));
         }
         let Some(output) = &destination.output else {
+            let mut link = None;
             if is_link(&anchor) {
                 if !destination.follow_symlinks {
                     return Err(refuse_link(&anchor));
@@ -50,13 +53,15 @@ impl Target {
                     return Err(Error::refused(&anchor, reason));
                 }
                 anchor = fs::canonicalize(&anchor).map_err(Error::io("follow", &anchor))?;
-                path.clone_from(&anchor);
+                link = Some(path);
+                path = anchor.clone();
             }
             return Ok(Target {
                 path,
                 anchor,
                 output: None,
                 in_place: destination.in_place,
+                link,
                 made: None,
             });
         };
@@ -83,6 +88,7 @@ impl Target {
             anchor,
             output: Some(output),
             in_place: false,
+            link: None,
             made,
         })
     }
@@ -108,6 +114,18 @@ impl Target {
             return Ok((output.join(name), made));
         }
         Ok((output.to_owned(), None))
+    }
+
+    /// That the file to edit goes by another name too, beside the link to it: Lightning's `last.ckpt`
+    /// is a link to one of the best checkpoints.
+    pub(super) fn linked_warning(&self) -> Option<String> {
+        let link = self.link.as_ref()?;
+        Some(format!(
+            "{} is a link to {}, and that file is edited: if it is kept as one of the best, it does not \
+             hold the weights any more that its score is of",
+            link.display(),
+            self.anchor.display()
+        ))
     }
 
     /// The file beside which lock, journal and record of this edit stand.

@@ -32,7 +32,11 @@ pub(super) fn report(checkpoint: &Checkpoint, networks: Vec<NetworkReport>) -> R
         path: checkpoint.path().to_owned(),
         format: checkpoint.format(),
         pending: pending(checkpoint.anchor()),
-        training: (training.layout, training.epoch, training.optimizer()),
+        training: (
+            training.layout,
+            training.epochs.clone(),
+            training.optimizer(),
+        ),
         networks,
     }
 }
@@ -82,6 +86,7 @@ pub(super) fn network_report(
         root: network.root.clone(),
         role: network.role,
         layer_count: network.layers.len(),
+        one_median: batchnorm::one_median(network.layers.iter().map(|layer| &layer.name[..])),
         details: Details::new(axis, gammas.collect()),
         layers,
         total,

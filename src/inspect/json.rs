@@ -25,9 +25,10 @@ pub(super) fn to_json(report: &Report) -> Value {
         "pending": report.pending,
         "training": {
             "layout": report.training.0,
-            "epoch": report.training.1,
+            "epoch": report.training.1.as_ref().map(|epochs| epochs.finished),
             "optimizer": report.training.2,
         },
+        "epoch_read_from": report.training.1.as_ref().map(|epochs| &epochs.read_from),
         "networks": report.networks.iter().map(network).collect::<Vec<_>>(),
     })
 }

@@ -18,6 +18,7 @@ mod svg;
 mod terminal;
 pub mod track;
 
+pub use crate::regen::INHIBITED;
 pub use collect::inspect;
 pub use edited::Edited;
 #[cfg(feature = "train")]
@@ -38,10 +39,7 @@ pub(crate) use terminal::{number, printable, printable_lines};
 use std::path::PathBuf;
 
 use crate::batchnorm::Role;
-use crate::checkpoint::{Dtype, Format};
-
-/// |γ| below this counts as inhibited (Sharma and Foroosh, 2023).
-pub const INHIBITED: f64 = 1e-2;
+use crate::checkpoint::{Dtype, Epochs, Format};
 
 /// What there is to see in a checkpoint.
 #[derive(Debug, Clone)]
@@ -54,7 +52,7 @@ pub struct Report {
     pub pending: bool,
     /// Who laid the training run's files out, finished epochs, and the optimizer's kind, as far as
     /// that is known.
-    pub training: (Option<&'static str>, Option<u64>, Option<&'static str>),
+    pub training: (Option<&'static str>, Option<Epochs>, Option<&'static str>),
     /// The networks, raw ones first; at least one.
     pub networks: Vec<NetworkReport>,
 }
@@ -70,6 +68,8 @@ pub struct NetworkReport {
     pub total: Statistics,
     /// How many layers it has.
     pub layer_count: usize,
+    /// Which modules share its median, in words, where that may surprise.
+    pub one_median: Option<String>,
     /// Each of them, but for those that [`Report::keep_layers`] took out.
     pub layers: Vec<LayerReport>,
     /// The edges of all histograms, one more than there are bins.
@@ -133,10 +133,16 @@ impl Report {
 
     /// What is known about the training run, in words.
     pub(crate) fn training_facts(&self) -> Vec<String> {
-        let (layout, epoch, optimizer) = self.training;
+        let (layout, epochs, optimizer) = &self.training;
         let facts = [
             layout.map(|layout| format!("written by {layout}")),
-            epoch.map(|epoch| format!("{epoch} epochs finished")),
+            epochs.as_ref().map(|epochs| {
+                let Epochs {
+                    finished,
+                    read_from,
+                } = epochs;
+                format!("{finished} epochs finished (read from {read_from})")
+            }),
             optimizer.map(|optimizer| format!("optimizer {optimizer}")),
         ];
         facts.into_iter().flatten().collect()

@@ -102,6 +102,9 @@ fn render_network(out: &mut String, report: &Report, network: &NetworkReport, wi
     }
     let _ = write!(out, "{BOLD}{:<name$}{BOLD:#} ", "network");
     line(out, &network.total, channels, cells);
+    if let Some(line) = &network.one_median {
+        let _ = writeln!(out, "{}", printable(line));
+    }
 }
 
 /// Everything behind the name.
@@ -255,6 +258,7 @@ mod tests {
                 }],
                 total: statistics,
                 layer_count: 1,
+                one_median: None,
                 edges: vec![0.0, 1.0],
                 details: Details::new(Histogram::over(None), Vec::new()),
             }],

@@ -2,16 +2,39 @@
 
 use std::fmt;
 
-use super::{Change, Gamma, LayerPlan, Options, Plan, Rule};
+use super::{Change, Crossings, Gamma, INHIBITED, LayerPlan, Options, Plan, Rule, Scope};
 
 /// Something to think about; [`Display`](fmt::Display) gives it as a sentence with its numbers.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Caution {
-    /// `paper` flips channels that are negative and stronger than the threshold.
-    FlipsStrongNegatives {
-        /// How many have γ < 0 and |γ| > |t|.
-        count: usize,
-        /// The most negative of them.
+    /// Channels fall below [`INHIBITED`].
+    Dying {
+        /// How many fall, and how many rise above it.
+        crossings: Crossings,
+        /// The thresholds by which they fall, the smallest and the largest.
+        thresholds: (f64, f64),
+    },
+    /// The threshold is itself below [`INHIBITED`]: little is brought back.
+    LowThreshold {
+        /// t, or the largest of those that are so low.
+        threshold: f64,
+        /// In how many layers; `None` where there is one threshold.
+        layers: Option<usize>,
+    },
+    /// More than half of the γ are exactly 0, so that the threshold is 0 too.
+    MostlyZero {
+        /// How many are 0.
+        zeros: usize,
+        /// Of so many.
+        counted: usize,
+    },
+    /// `paper` takes their strength from negative channels that are stronger than the threshold.
+    StrongNegatives {
+        /// How many become positive or 0.
+        flipped: usize,
+        /// How many stay negative and become smaller in magnitude.
+        weakened: usize,
+        /// The most negative of both.
         largest: f64,
     },
     /// Layers whose γ are all exactly 0.
@@ -23,22 +46,10 @@ pub enum Caution {
 /// The cautions of a plan made from `gammas`.
 pub(super) fn cautions(gammas: &[Gamma], plan: &Plan, options: &Options) -> Vec<Caution> {
     let mut cautions = Vec::new();
+    cautions.extend(Caution::dying(plan));
+    cautions.extend(mostly_zero(gammas, plan, options).or_else(|| low_threshold(plan)));
     if options.rule == Rule::Paper {
-        let changes = plan.layers.iter().flat_map(|layer| {
-            let strong = |change: &&Change| {
-                let flips = change.old < 0.0 && change.new >= 0.0;
-                flips && change.old.abs() > layer.threshold.abs()
-            };
-            layer.changes.iter().filter(strong).map(|change| change.old)
-        });
-        let strong: Vec<f64> = changes.collect();
-        if !strong.is_empty() {
-            let largest = strong.iter().copied().fold(0.0, f64::min);
-            cautions.push(Caution::FlipsStrongNegatives {
-                count: strong.len(),
-                largest,
-            });
-        }
+        cautions.extend(strong_negatives(plan));
     }
     let zero = |gamma: &Gamma| gamma.values.iter().all(|value| *value == 0.0);
     let names = |gammas: Vec<&Gamma>| gammas.iter().map(|gamma| gamma.layer.clone()).collect();
@@ -49,7 +60,7 @@ pub(super) fn cautions(gammas: &[Gamma], plan: &Plan, options: &Options) -> Vec<
     if !zeros.is_empty() {
         cautions.push(Caution::AllZero(names(zeros)));
     }
-    if plan.threshold.is_some() {
+    if options.scope != Scope::Layer {
         let whole = |(gamma, layer): &(&Gamma, &LayerPlan)| {
             let selected = |value: &f64| match options.rule {
                 // The signs stay, so that channels do not become equal.
@@ -63,7 +74,12 @@ pub(super) fn cautions(gammas: &[Gamma], plan: &Plan, options: &Options) -> Vec<
                 .all(|value| selected(value) && !kept(value));
             below && !layer.changes.is_empty() && !zero(gamma)
         };
-        let both = gammas.iter().zip(&plan.layers);
+        // A layer of which nothing is counted has no plan.
+        let mut layers = plan.layers.iter().peekable();
+        let both = gammas.iter().filter_map(|gamma| {
+            let layer = layers.next_if(|layer| layer.name == gamma.layer)?;
+            Some((gamma, layer))
+        });
         let whole: Vec<&Gamma> = both.filter(whole).map(|(gamma, _)| gamma).collect();
         if !whole.is_empty() {
             cautions.push(Caution::WhollyBelow(names(whole)));
@@ -72,20 +88,126 @@ pub(super) fn cautions(gammas: &[Gamma], plan: &Plan, options: &Options) -> Vec<
     cautions
 }
 
+impl Caution {
+    /// That channels die, and by which thresholds.
+    pub(crate) fn dying(plan: &Plan) -> Option<Caution> {
+        let crossings = plan.crossings();
+        let falls = |change: &Change| change.old.abs() >= INHIBITED && change.new.abs() < INHIBITED;
+        let layers = plan
+            .layers
+            .iter()
+            .filter(|layer| layer.changes.iter().any(falls));
+        let thresholds: Vec<f64> = layers.map(|layer| layer.threshold).collect();
+        let least = thresholds.iter().copied().min_by(f64::total_cmp)?;
+        let most = thresholds.iter().copied().max_by(f64::total_cmp)?;
+        Some(Caution::Dying {
+            crossings,
+            thresholds: (least, most),
+        })
+    }
+}
+
+fn mostly_zero(gammas: &[Gamma], plan: &Plan, options: &Options) -> Option<Caution> {
+    let values = gammas.iter().flat_map(|gamma| &gamma.values);
+    let zeros = values.filter(|value| **value == 0.0).count();
+    let none = plan.threshold == Some(0.0) && plan.regenerated() == 0 && !options.keep_zeros;
+    (none && 2 * zeros > plan.counted).then_some(Caution::MostlyZero {
+        zeros,
+        counted: plan.counted,
+    })
+}
+
+fn low_threshold(plan: &Plan) -> Option<Caution> {
+    let low = plan.layers.iter().map(|layer| layer.threshold);
+    let low: Vec<f64> = low.filter(|threshold| *threshold < INHIBITED).collect();
+    let threshold = low.iter().copied().max_by(f64::total_cmp)?;
+    let layers = plan.threshold.is_none().then_some(low.len());
+    Some(Caution::LowThreshold { threshold, layers })
+}
+
+fn strong_negatives(plan: &Plan) -> Option<Caution> {
+    let (mut flipped, mut weakened, mut largest) = (0, 0, 0.0_f64);
+    for layer in &plan.layers {
+        let strong =
+            |change: &&Change| change.old < 0.0 && change.old.abs() > layer.threshold.abs();
+        for change in layer.changes.iter().filter(strong) {
+            match change.new >= 0.0 {
+                true => flipped += 1,
+                false if change.new > change.old => weakened += 1,
+                false => continue,
+            }
+            largest = largest.min(change.old);
+        }
+    }
+    (flipped + weakened > 0).then_some(Caution::StrongNegatives {
+        flipped,
+        weakened,
+        largest,
+    })
+}
+
 impl fmt::Display for Caution {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Caution::FlipsStrongNegatives { count, largest } => {
-                let (channels, s) = if *count == 1 {
-                    ("channel", "s")
-                } else {
-                    ("channels", "")
+            Caution::Dying {
+                crossings: Crossings { died, back },
+                thresholds: (least, most),
+            } => {
+                let fall = if *died == 1 { "falls" } else { "fall" };
+                let rise = if *back == 1 { "rises" } else { "rise" };
+                let threshold = match least == most {
+                    true => format!("the threshold {}", short(*least)),
+                    false => format!("thresholds from {} to {}", short(*least), short(*most)),
                 };
                 write!(
                     f,
-                    "{count} {channels} with a strong negative γ (down to {largest:.4}) change{s} sign; \
-                     --rule keep-sign keeps it"
+                    "{} {fall} below |γ| = {INHIBITED} by {threshold}, and {back} {rise} above it",
+                    channels(*died)
                 )
+            }
+            Caution::LowThreshold { threshold, layers } => {
+                let t = short(*threshold);
+                match layers {
+                    None => write!(
+                        f,
+                        "the threshold {t} is below {INHIBITED}: little is brought back"
+                    ),
+                    Some(layers) => write!(
+                        f,
+                        "in {layers} {} the threshold is below {INHIBITED} (up to {t}): little is \
+                         brought back there",
+                        if *layers == 1 { "layer" } else { "layers" }
+                    ),
+                }
+            }
+            Caution::MostlyZero { zeros, counted } => write!(
+                f,
+                "{zeros} of {counted} γ are exactly 0, more than half, so the threshold is 0 and \
+                 nothing is regenerated: --keep-zeros leaves zeros alone and out of the median, \
+                 --below quantile:0.75 looks higher"
+            ),
+            Caution::StrongNegatives {
+                flipped,
+                weakened,
+                largest,
+            } => {
+                let count = channels(flipped + weakened);
+                write!(
+                    f,
+                    "{count} with a strong negative γ (down to {largest:.4}) "
+                )?;
+                let one = flipped + weakened == 1;
+                match (flipped, weakened, one) {
+                    (_, 0, true) => f.write_str("changes sign"),
+                    (_, 0, false) => f.write_str("change sign"),
+                    (0, _, true) => f.write_str("becomes weaker"),
+                    (0, _, false) => f.write_str("become weaker"),
+                    _ => write!(
+                        f,
+                        "lose it: {flipped} change sign, {weakened} become weaker"
+                    ),
+                }?;
+                f.write_str("; --rule keep-sign keeps it")
             }
             Caution::AllZero(layers) => write!(
                 f,
@@ -100,6 +222,21 @@ impl fmt::Display for Caution {
                 listed(layers)
             ),
         }
+    }
+}
+
+/// `1 channel`, `2 channels`.
+fn channels(count: usize) -> String {
+    let s = if count == 1 { "" } else { "s" };
+    format!("{count} channel{s}")
+}
+
+/// A number in few digits, whatever its size.
+fn short(value: f64) -> String {
+    match value.abs() {
+        0.0 => "0".to_owned(),
+        magnitude if magnitude < 1e-3 => format!("{value:.1e}"),
+        _ => format!("{value:.4}"),
     }
 }
 

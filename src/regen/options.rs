@@ -52,6 +52,9 @@ pub enum Scope {
     /// One threshold for all layers together, as in the paper.
     #[default]
     Network,
+    /// Each module by itself: the layers of one first component of a name, behind wrappers such as
+    /// `module.` (a generator and a discriminator in one state dict).
+    Each,
     /// Each layer by itself.
     Layer,
 }
@@ -187,6 +190,7 @@ impl FromStr for Scope {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "network" => Ok(Scope::Network),
+            "each" => Ok(Scope::Each),
             "layer" => Ok(Scope::Layer),
             _ => Err("expected network or layer".to_owned()),
         }
@@ -197,6 +201,7 @@ impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Scope::Network => "network",
+            Scope::Each => "each",
             Scope::Layer => "layer",
         })
     }
@@ -236,7 +241,7 @@ mod tests {
         for text in ["paper", "reference", "keep-sign"] {
             assert_eq!(text.parse::<Rule>().unwrap().to_string(), text);
         }
-        for text in ["network", "layer"] {
+        for text in ["network", "each", "layer"] {
             assert_eq!(text.parse::<Scope>().unwrap().to_string(), text);
         }
     }

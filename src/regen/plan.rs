@@ -1,10 +1,13 @@
 //! The rule → a plan: which channels change, from what to what.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::caution::{Caution, cautions};
-use super::{Below, Options, Rule, Scope, To};
+use super::{Below, INHIBITED, Options, Rule, Scope, To};
 use crate::checkpoint::Dtype;
+use crate::name;
 
 /// The γ of one layer.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,6 +61,22 @@ pub struct Change {
     pub new: f64,
 }
 
+/// How many channels a plan inhibits, and how many it brings back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Crossings {
+    /// Were not inhibited and are.
+    pub died: usize,
+    /// Were inhibited and are not any more.
+    pub back: usize,
+}
+
+impl Crossings {
+    /// Whether more die than come back: then the plan does the opposite of what it is for.
+    pub fn kills(self) -> bool {
+        self.died > self.back
+    }
+}
+
 /// Why there is no plan.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum PlanError {
@@ -92,6 +111,18 @@ impl Plan {
         self.layers.iter().map(|layer| layer.changes.len()).sum()
     }
 
+    /// How many channels fall below [`INHIBITED`](super::INHIBITED) by this plan, and how many rise
+    /// above it.
+    pub fn crossings(&self) -> Crossings {
+        let mut crossings = Crossings::default();
+        for change in self.layers.iter().flat_map(|layer| &layer.changes) {
+            let [before, after] = [change.old, change.new].map(|gamma| gamma.abs() < INHIBITED);
+            crossings.died += usize::from(!before && after);
+            crossings.back += usize::from(before && !after);
+        }
+        crossings
+    }
+
     /// In how many layers.
     pub fn layers_touched(&self) -> usize {
         self.layers
@@ -116,10 +147,6 @@ pub fn plan(gammas: &[Gamma], options: &Options) -> Result<Plan, PlanError> {
         }
     }
     let given = gammas.iter().map(|gamma| gamma.values.len()).sum();
-    let groups: Vec<&[Gamma]> = match options.scope {
-        Scope::Network => vec![gammas],
-        Scope::Layer => gammas.chunks(1).collect(),
-    };
     let mut plan = Plan {
         threshold: None,
         target: None,
@@ -127,22 +154,31 @@ pub fn plan(gammas: &[Gamma], options: &Options) -> Result<Plan, PlanError> {
         layers: Vec::new(),
         cautions: Vec::new(),
     };
-    for group in groups {
-        let list = Sorted::of(group, options);
+    let mut lists: HashMap<Part<'_>, Vec<&Gamma>> = HashMap::new();
+    for (number, gamma) in gammas.iter().enumerate() {
+        let part = Part::of(options.scope, number, gamma);
+        lists.entry(part).or_default().push(gamma);
+    }
+    let mut levels = HashMap::new();
+    for (part, gammas) in lists {
+        let list = Sorted::of(&gammas, options);
         if list.0.is_empty() {
             continue;
         }
         plan.counted += list.0.len();
         let threshold = list.threshold(options);
-        let target = list.target(options, threshold);
+        levels.insert(part, (threshold, list.target(options, threshold)));
+    }
+    for (number, gamma) in gammas.iter().enumerate() {
+        let Some((threshold, target)) = levels.get(&Part::of(options.scope, number, gamma)) else {
+            continue;
+        };
         if options.scope == Scope::Network {
-            plan.threshold = Some(threshold);
-            plan.target = Some(target);
+            plan.threshold = Some(*threshold);
+            plan.target = Some(*target);
         }
-        for gamma in group {
-            plan.layers
-                .push(plan_layer(gamma, options, threshold, target)?);
-        }
+        plan.layers
+            .push(plan_layer(gamma, options, *threshold, *target)?);
     }
     if plan.counted == 0 {
         return Err(PlanError::Empty(given));
@@ -154,6 +190,25 @@ pub fn plan(gammas: &[Gamma], options: &Options) -> Result<Plan, PlanError> {
     }
     plan.cautions = cautions(gammas, &plan, options);
     Ok(plan)
+}
+
+/// What has one threshold.
+#[derive(PartialEq, Eq, Hash)]
+enum Part<'g> {
+    Network,
+    Module(&'g str),
+    /// By its place: names need not differ.
+    Layer(usize),
+}
+
+impl Part<'_> {
+    fn of(scope: Scope, number: usize, gamma: &Gamma) -> Part<'_> {
+        match scope {
+            Scope::Network => Part::Network,
+            Scope::Each => Part::Module(name::module(&gamma.layer)),
+            Scope::Layer => Part::Layer(number),
+        }
+    }
 }
 
 fn plan_layer(
@@ -203,7 +258,7 @@ fn plan_layer(
 struct Sorted(Vec<f64>);
 
 impl Sorted {
-    fn of(gammas: &[Gamma], options: &Options) -> Sorted {
+    fn of(gammas: &[&Gamma], options: &Options) -> Sorted {
         let values = gammas.iter().flat_map(|gamma| &gamma.values);
         let counted = values.filter(|value| !(options.keep_zeros && **value == 0.0));
         let mut list: Vec<f64> = match options.rule {

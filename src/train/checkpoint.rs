@@ -10,7 +10,7 @@ use super::state::State;
 use super::tensors::{self, Precision};
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::run::{AVERAGE, OPTIMIZER, STATE};
-use crate::engine::{Engine, Part};
+use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::storage::pending;
 use crate::weights::{self, LoadOptions};
@@ -121,26 +121,4 @@ pub(super) fn read(
         average = Some(Average::new(settings.ema, precision, values));
     }
     Ok(average)
-}
-
-/// Sets what the optimizer keeps of single γ to 0.
-pub(super) fn forget(
-    engine: &mut dyn Engine,
-    id: crate::net::TensorId,
-    slots: usize,
-    channels: impl Iterator<Item = usize> + Clone,
-) {
-    let mut values = Vec::new();
-    for slot in 0..slots {
-        engine.read(id, Part::Slot(slot), &mut values);
-        for channel in channels.clone() {
-            // Nothing is kept before the first update.
-            if let Some(value) = values.get_mut(channel) {
-                *value = 0.0;
-            }
-        }
-        if !values.is_empty() {
-            engine.write(id, Part::Slot(slot), &values);
-        }
-    }
 }

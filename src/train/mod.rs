@@ -83,6 +83,13 @@ pub enum Event<'a> {
         /// Of so many.
         images: usize,
     },
+    /// It was time to regenerate, and the network was left as it is.
+    LeftAlone {
+        /// After which epoch, counted from 1.
+        epoch: u64,
+        /// Why.
+        reason: &'a str,
+    },
     /// An epoch is finished, and its checkpoints are on the disk.
     Epoch {
         /// What it came to.

@@ -1,16 +1,15 @@
 //! Regeneration of the network in training, by the same plan as that of a file.
 
-use std::path::Path;
+use std::collections::HashMap;
 
-use super::checkpoint::forget;
 use super::settings::{RegenState, Settings};
 use super::tensors::{self, Precision};
+use crate::checkpoint::Slot;
 use crate::engine::{Engine, Part};
 use crate::error::{Error, Result};
-use crate::inspect::INHIBITED;
-use crate::net::onnx::{self, Origin};
+use crate::net::onnx;
 use crate::net::{Graph, Network, Norm, TensorId};
-use crate::regen::{self, Gamma, Plan};
+use crate::regen::{self, Change, Gamma, INHIBITED, Kept, Plan};
 
 /// The γ of a network: of each layer its tensor, name and values.
 pub(super) struct Gammas {
@@ -67,24 +66,48 @@ impl Gammas {
 
     /// Writes a plan into the engine that they were read from.
     pub(super) fn write(self, plan: &Plan, settings: &Settings, engine: &mut dyn Engine) {
-        let slots = tensors::slots(settings.optimizer, settings.momentum).len();
+        let layers = plan.layers.iter();
+        let changes: HashMap<&str, &[Change]> =
+            layers.map(|l| (&l.name[..], &l.changes[..])).collect();
+        let mut regenerated = Vec::with_capacity(self.ids.len());
         for (id, mut gamma) in self.ids.into_iter().zip(self.all) {
-            let planned = plan.layers.iter().find(|layer| layer.name == gamma.layer);
-            let changes = planned.map_or(&[][..], |layer| &layer.changes);
-            if changes.is_empty() {
-                continue;
-            }
+            let changes = changes.get(&gamma.layer[..]).copied().unwrap_or_default();
             for change in changes {
                 gamma.values[change.channel] = change.new;
             }
-            engine.write(id, Part::Value, &gamma.values);
-            if settings.regen_state == RegenState::Reset {
-                forget(
-                    engine,
-                    id,
-                    slots,
-                    changes.iter().map(|change| change.channel),
-                );
+            if !changes.is_empty() {
+                engine.write(id, Part::Value, &gamma.values);
+            }
+            let channels = changes.iter().map(|change| change.channel);
+            regenerated.push((id, channels.collect()));
+        }
+        if settings.regen_state == RegenState::Reset {
+            reset(&regenerated, settings, engine);
+        }
+    }
+}
+
+/// Resets what the optimizer keeps for the regenerated channels of each γ, as an edit of the run's
+/// checkpoint does.
+fn reset(regenerated: &[(TensorId, Vec<usize>)], settings: &Settings, engine: &mut dyn Engine) {
+    let slots = tensors::slots(settings.optimizer, settings.momentum);
+    for (place, name) in slots.iter().enumerate() {
+        let slot = Slot::of_key(name).expect("the optimizers here keep known slots");
+        let part = Part::Slot(place);
+        let read = |(id, regenerated): &(TensorId, Vec<usize>)| {
+            let mut values = Vec::new();
+            engine.read(*id, part, &mut values);
+            Kept {
+                values,
+                regenerated: regenerated.clone(),
+            }
+        };
+        let mut kept: Vec<Kept> = regenerated.iter().map(read).collect();
+        regen::reset(slot.moment(), &mut kept);
+        for ((id, _), kept) in regenerated.iter().zip(kept) {
+            // Nothing is kept before the first update.
+            if !kept.regenerated.is_empty() && !kept.values.is_empty() {
+                engine.write(*id, part, &kept.values);
             }
         }
     }
@@ -95,23 +118,15 @@ impl Gammas {
 /// # Errors
 /// No BatchNorm, or none that passes the filters.
 pub(super) fn check(network: &Network, settings: &Settings) -> Result<()> {
-    let filter = settings.filter()?;
     let norms = network.graph.norms();
-    match norms.iter().any(|norm| filter.passes(norm.layer)) {
-        true => Ok(()),
-        false if norms.is_empty() && network.origin.is_some() => {
-            let path = network.origin.as_ref().map_or(Path::new(""), Origin::path);
-            let reason = format!(
-                "has no BatchNorm, or the export folded it into the convolutions, and there is no γ \
-                 left to regenerate: {}",
-                onnx::EXPORT
-            );
-            Err(Error::refused(path, reason))
-        }
-        false => Err(Error::Usage(format!(
-            "{} has {} BatchNorm layers, and none passes --include and --exclude",
-            network.graph.name(),
-            norms.len()
-        ))),
+    if let (true, Some(origin)) = (norms.is_empty(), &network.origin) {
+        let reason = format!(
+            "has no BatchNorm, or the export folded it into the convolutions, and there is no γ \
+             left to regenerate: {}",
+            onnx::EXPORT
+        );
+        return Err(Error::refused(origin.path(), reason));
     }
+    let layers: Vec<&str> = norms.iter().map(|norm| norm.layer).collect();
+    settings.filter()?.check(network.graph.name(), &layers)
 }

@@ -17,6 +17,7 @@ use super::tensors::Precision;
 use super::{Event, Events};
 use crate::engine::Engine;
 use crate::error::Result;
+use crate::regen::Caution;
 
 /// A run that is ready to go on.
 pub struct Trainer {
@@ -163,10 +164,18 @@ impl Trainer {
         let settings = &self.state.settings;
         let schedule = settings.regeneration();
         let due = schedule.is_some_and(|schedule| schedule.at(number).now);
-        let plan = match due && self.end().is_none() {
+        let mut plan = match due && self.end().is_none() {
             true => Some(gammas.plan(self.engine.graph(), settings)?),
             false => None,
         };
+        let harmful = plan.take_if(|plan| plan.crossings().kills());
+        if let Some(caution) = harmful.and_then(|plan| Caution::dying(&plan)) {
+            let reason = &caution.to_string();
+            events(Event::LeftAlone {
+                epoch: number,
+                reason,
+            });
+        }
         let regenerated = plan.as_ref().map_or(0, |plan| plan.regenerated());
         let metrics = self.metrics(&totals, &tested, &gammas, regenerated);
         metrics::append(&self.run.metrics(), &metrics)?;

@@ -8,8 +8,8 @@
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 
-use crate::batchnorm::{Role, copy_of};
-use crate::checkpoint::Checkpoint;
+use crate::batchnorm::Role;
+use crate::checkpoint::{Checkpoint, marked};
 use crate::error::{Error, Result};
 use crate::net::{Graph, Kind};
 
@@ -128,7 +128,7 @@ fn candidates(checkpoint: &Checkpoint, dict: usize, wanted: &HashSet<&str>) -> V
         Candidate {
             dict,
             prefix: prefix.to_owned(),
-            role: copy_of(prefix).map_or(role, |(_, copy)| copy.max(role)),
+            role: marked(own).map_or(role, |(_, copy)| copy.max(role)),
             root: parts.collect::<Vec<_>>().join("."),
             found,
         }
@@ -176,8 +176,11 @@ fn others(
             theirs.is_some_and(|theirs| wanted.contains(theirs)) && !is_own(name)
         });
         if 2 * found.count() >= chosen.found {
-            let area = copy_of(&candidate.prefix).map_or(&candidate.prefix[..], |(lead, _)| lead);
-            others.push(area.to_owned());
+            let area = marked(&candidate.prefix).map_or(candidate.prefix.len(), |(lead, _)| {
+                // With the separator behind it.
+                candidate.prefix.len().min(lead.len() + 1)
+            });
+            others.push(candidate.prefix[..area].to_owned());
         }
     }
     others

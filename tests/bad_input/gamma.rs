@@ -206,17 +206,20 @@ fn a_file_without_any_tensor_has_no_batchnorm() {
 #[test]
 fn several_raw_networks_are_refused_and_listed() {
     let mut entries = batchnorm("bn", &[1.0, 2.0]);
-    entries.extend(batchnorm("student.bn", &[3.0, 4.0]));
+    entries.extend(batchnorm("other.bn", &[3.0, 4.0]));
     let dir = Dir::with_model(&safetensors(&entries));
+    let schema = "version = 1\n[[network]]\nprefix = 'other.'\nrole = 'raw'\n";
+    dir.write("s.toml", schema.as_bytes());
     let message = [
         MODEL,
         "several networks",
         r#""" (raw"#,
-        r#""student" (raw"#,
+        r#""other" (raw"#,
         "--root",
     ];
-    dir.refuses(&["apply", MODEL], 1, &message);
-    dir.succeeds(&["apply", MODEL, "--root", "student"]);
+    let apply = ["apply", MODEL, "--schema", "s.toml"];
+    dir.refuses(&apply, 1, &message);
+    dir.succeeds(&[&apply[..], &["--root", "other"]].concat());
 }
 
 /// What `apply` makes of `before`, tensor by tensor: either it refuses, or exactly the γ at or

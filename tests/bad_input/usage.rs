@@ -20,14 +20,28 @@ fn a_regular_expression_that_does_not_parse_is_refused() {
 #[test]
 fn a_regular_expression_that_matches_no_layer_is_refused() {
     let dir = Dir::with_network();
+    for option in ["--include", "--exclude"] {
+        let message = [
+            option,
+            r#""nothing" matches no BatchNorm layer"#,
+            MODEL,
+            "bn1, bn2",
+        ];
+        dir.refuses(&["apply", MODEL, option, "nothing"], 2, &message);
+        let near = [option, "did you mean bn2?"];
+        dir.refuses(&["apply", MODEL, option, "^BN2.$"], 2, &near);
+        // Beside one that matches, it is still misspelt.
+        dir.refuses(
+            &["apply", MODEL, option, "bn1", option, "nothing"],
+            2,
+            &message,
+        );
+    }
     let message = [
         MODEL,
-        "expected layers that pass the filters",
-        "found 2 layers",
-        "bn1",
+        "2 BatchNorm layers, and none passes --include and --exclude",
     ];
-    dir.refuses(&["apply", MODEL, "--include", "nothing"], 1, &message);
-    dir.refuses(&["apply", MODEL, "--exclude", "."], 1, &message);
+    dir.refuses(&["apply", MODEL, "--exclude", "."], 2, &message);
     let message = [MODEL, "--layer", "expected BatchNorm layers", "found none"];
     dir.refuses(&["inspect", MODEL, "--layer", "nothing"], 1, &message);
 }
@@ -35,14 +49,13 @@ fn a_regular_expression_that_matches_no_layer_is_refused() {
 #[test]
 fn a_root_that_is_not_there_is_refused_with_those_that_are() {
     let dir = Dir::with_network();
-    let message = [
-        MODEL,
-        "--root",
-        "expected one of",
-        "(raw, 2 layers)",
-        r#"found "ema""#,
-    ];
-    dir.refuses(&["apply", MODEL, "--root", "ema"], 1, &message);
+    let message = [MODEL, r#"--root "ema""#, r#""" (raw, 2 layers)"#];
+    dir.refuses(&["apply", MODEL, "--root", "ema"], 2, &message);
+    let mut entries = batchnorm("generator.bn", &[1.0, 2.0]);
+    entries.extend(batchnorm("discriminator.bn", &[3.0, 4.0]));
+    let dir = Dir::with_model(&safetensors(&entries));
+    let message = [r#"--root "genrator""#, "did you mean generator?"];
+    dir.refuses(&["apply", MODEL, "--root", "genrator"], 2, &message);
 }
 
 #[test]

@@ -76,12 +76,19 @@ pub(super) fn norms(values: &Values<'_>, files: &DataFiles) -> Result<Vec<Declar
     Ok(norms)
 }
 
+/// What the dialects call a γ in its layer.
+const LEAVES: [&str; 3] = ["weight", "gamma", "scale"];
+
 /// The name of a layer whose γ is the value `value`, stored in `tensor` where it is stored.
 fn layer_name(tensor: Option<&TensorProto>, value: &str) -> String {
     let layer = match tensor.and_then(|tensor| tensor.node.as_ref()) {
         Some(node) if node.is_empty() => value,
         Some(node) => node,
-        None => value.rfind(['.', '/']).map_or(value, |end| &value[..end]),
+        None => match value.rsplit_once(['.', '/']) {
+            Some((layer, leaf)) if LEAVES.contains(&leaf) => layer,
+            // A flat name of the layer itself, such as `net/stem_s`.
+            _ => value,
+        },
     };
     layer.to_owned()
 }

@@ -1,13 +1,13 @@
-//! Who wrote a training file, by the keys at its top: what its epoch counts, and which of its
-//! state dicts are the weights in training.
+//! Who wrote a training file, by the keys at its top: and which of its state dicts are
+//! the weights in training.
 
-use super::super::{Role, StateDict};
-use super::value::{Saved, Value};
+use super::super::{Role, StateDict, marked};
+use super::value::Saved;
 
 /// The program family that laid out a saved object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Layout {
-    /// torchvision's references: `model`, `optimizer`, `lr_scheduler`, `epoch`.
+    /// torchvision's references: `model`, `optimizer`, `lr_scheduler`, `epoch`, `args`.
     Torchvision,
     /// timm: `state_dict`, `state_dict_ema`, `arch`, `epoch`.
     Timm,
@@ -45,32 +45,10 @@ impl Layout {
                 .any(|key| has(&[key]))
         {
             Layout::Timm
-        } else if has(&["model", "optimizer", "lr_scheduler", "epoch"]) {
+        } else if has(&["model", "optimizer", "lr_scheduler", "epoch", "args"]) {
             Layout::Torchvision
         } else {
             Layout::Other
-        }
-    }
-
-    /// The number of finished epochs, where this layout says it. torchvision, timm and Lightning
-    /// store the index of the last one, mmengine (and timm before its version 2) the count.
-    pub(super) fn finished_epochs(self, saved: &Saved) -> Option<u64> {
-        let root = saved.root();
-        let epoch = match self {
-            Layout::Mmengine => root.get("meta")?.get("epoch"),
-            Layout::Torchvision | Layout::Timm | Layout::Lightning => root.get("epoch"),
-            Layout::Plain | Layout::Module | Layout::Other => None,
-        };
-        let epoch = u64::try_from(epoch?.as_i64()?).ok()?;
-        let old_timm = || {
-            root.get("version")
-                .and_then(Value::as_i64)
-                .is_some_and(|v| v < 2)
-        };
-        match self {
-            Layout::Mmengine => Some(epoch),
-            Layout::Timm if old_timm() => Some(epoch),
-            _ => epoch.checked_add(1),
         }
     }
 
@@ -84,25 +62,14 @@ impl Layout {
             "state_dict" if swapped || aside => Role::Ema,
             "ema_state_dict" if swapped => Role::Raw,
             root if last_key(root) == "current_model_state" => Role::Raw,
-            root => by_words(root),
+            // By the words of its path: `model_ema`, `state_dict_ema`, `teacher.backbone`.
+            root => marked(root).map_or(Role::Raw, |(_, role)| role),
         };
         let roles: Vec<Role> = dicts.iter().map(role).collect();
         for (dict, role) in dicts.iter_mut().zip(roles) {
             dict.role = role;
         }
     }
-}
-
-/// The role that the words of a path give: `model_ema`, `state_dict_ema`, `teacher.backbone`.
-fn by_words(root: &str) -> Role {
-    let mut words = root.split(['.', '_']).map(str::to_ascii_lowercase);
-    words
-        .find_map(|word| match &word[..] {
-            "ema" | "swa" | "averaged" => Some(Role::Ema),
-            "teacher" => Some(Role::Teacher),
-            _ => None,
-        })
-        .unwrap_or(Role::Raw)
 }
 
 fn last_key(root: &str) -> &str {

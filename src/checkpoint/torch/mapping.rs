@@ -1,10 +1,12 @@
-//! Which of an optimizer's parameters is which tensor of the state dict. PyTorch keeps positions,
-//! not names, so an order is believed only when the shapes leave no other.
+//! Which of an optimizer's parameters is which tensor of the state dict: by the names that it was
+//! given, or by its positions ([`positions`](super::positions)).
 
 use std::collections::{HashMap, HashSet};
 
 use super::super::{StateDict, Tensor};
 use super::optimizer::{Optimizer, Parameter, Slot};
+use super::positions;
+use crate::near::near;
 
 /// What an optimizer keeps for one named parameter.
 #[derive(Debug)]
@@ -17,9 +19,9 @@ pub(crate) struct Mapped {
 /// Prefixes that wrappers put before the names an optimizer is given.
 const WRAPPERS: [&str; 2] = ["module.", "_orig_mod."];
 
-/// The tensors of a state dict that an optimizer can have: floats that are no running statistics
-/// or step counts, and of several names for the same bytes the first.
-pub(crate) fn parameters(dict: &StateDict) -> Vec<&Tensor> {
+/// The tensors of a state dict that an optimizer can have, in its order: no running statistics or
+/// step counts, and of several names for the same bytes the first.
+pub(super) fn parameters(dict: &StateDict) -> Vec<&Tensor> {
     let mut seen = HashSet::new();
     let is_buffer = |tensor: &Tensor| {
         let leaf = tensor.name.rsplit('.').next().unwrap_or_default();
@@ -28,34 +30,52 @@ pub(crate) fn parameters(dict: &StateDict) -> Vec<&Tensor> {
             "running_mean" | "running_var" | "num_batches_tracked" | "n_averaged"
         )
     };
-    dict.tensors
-        .iter()
-        .filter(|t| t.dtype.is_float() && !is_buffer(t))
+    let parameters = dict.tensors.iter().filter(|t| !is_buffer(t));
+    parameters
         .filter(|t| t.len == 0 || seen.insert((t.source, t.offset, t.len)))
         .collect()
 }
 
-/// What `optimizer` keeps for each of `parameters` (the network's, in state-dict order, without
-/// buffers; see [`parameters`]), for those it keeps something for.
+/// What `optimizer` keeps for the parameters of a state dict, for those it keeps something for.
 ///
-/// Names that the optimizer was given decide. Without them its parameters may stand in state-dict
-/// order, in timm's (group without weight decay first) or in torchvision's (normalization group
-/// first in detection, last in classification). The error says why none of these can be believed.
+/// `order` has the names of all its parameters, in its order; or else the names decide that it was
+/// given. Without any, its positions are understood where the shapes leave no doubt.
+///
+/// # Errors
+/// Why it cannot be told.
 pub(crate) fn map_optimizer(
     optimizer: &Optimizer,
-    parameters: &[&Tensor],
+    dict: &StateDict,
+    order: Option<&[String]>,
 ) -> Result<Vec<Mapped>, String> {
-    let order = match names(&optimizer.parameters) {
-        Some(names) => by_name(&names, &optimizer.parameters, parameters)?,
-        None => by_position(optimizer, parameters)?,
+    let parameters = parameters(dict);
+    let kept = &optimizer.parameters;
+    let places = match (order, names(kept)) {
+        (Some(order), _) if order.len() != kept.len() => {
+            let (given, have) = (order.len(), kept.len());
+            return Err(format!(
+                "the order of parameters has {given} names, and the optimizer {have} parameters"
+            ));
+        }
+        (Some(order), _) => {
+            let names: Vec<&str> = order.iter().map(|name| &name[..]).collect();
+            by_name(&names, kept, &parameters)?
+        }
+        (None, Some(names)) => by_name(&names, kept, &parameters)?,
+        (None, None) if !dict.ordered => {
+            return Err(
+                "the optimizer knows its parameters by position, and the file of the \
+                        weights does not keep their order"
+                    .to_owned(),
+            );
+        }
+        (None, None) => positions::find(optimizer, &parameters)?,
     };
-    let kept = optimizer.parameters.iter().zip(order);
-    let mapped = kept
-        .filter(|(p, _)| !p.slots.is_empty())
-        .map(|(p, n)| Mapped {
-            name: parameters[n].name.clone(),
-            slots: p.slots.clone(),
-        });
+    let kept = kept.iter().zip(places).filter(|(p, _)| !p.slots.is_empty());
+    let mapped = kept.map(|(p, n)| Mapped {
+        name: parameters[n].name.clone(),
+        slots: p.slots.clone(),
+    });
     Ok(mapped.collect())
 }
 
@@ -88,13 +108,21 @@ fn by_name(
             .or_else(|| find_all(&|name| format!("{wrapper}{name}")));
     }
     let order = order.ok_or_else(|| {
-        let unknown = names
-            .iter()
-            .find(|name| !places.contains_key(*name))
-            .unwrap_or(&"");
-        format!("the optimizer names a parameter {unknown} that the network does not have")
+        let mut unknown = names.iter().filter(|name| !places.contains_key(*name));
+        let unknown = unknown.next().unwrap_or(&"");
+        let near = near(unknown, parameters.iter().map(|tensor| &tensor.name[..]));
+        let meant = match &near[..] {
+            [] => String::new(),
+            near => format!(" (did you mean {}?)", near.join(" or ")),
+        };
+        format!("the optimizer names a parameter {unknown} that the network does not have{meant}")
     })?;
-    let misfit = (0..kept.len()).find(|n| !fits(&kept[*n], parameters[order[*n]]));
+    let mut seen = HashSet::new();
+    if let Some(twice) = order.iter().find(|place| !seen.insert(**place)) {
+        let name = &parameters[*twice].name;
+        return Err(format!("the optimizer names the parameter {name} twice"));
+    }
+    let misfit = (0..kept.len()).find(|n| !kept[*n].fits(parameters[order[*n]]));
     match misfit {
         Some(n) => Err(format!(
             "the optimizer's state of {} has another shape",
@@ -104,82 +132,10 @@ fn by_name(
     }
 }
 
-fn by_position(optimizer: &Optimizer, parameters: &[&Tensor]) -> Result<Vec<usize>, String> {
-    let (kept, wanted) = (&optimizer.parameters, parameters.len());
-    if kept.iter().all(|p| p.slots.is_empty()) {
-        return Ok((0..kept.len()).filter(|n| *n < wanted).collect());
+impl Parameter {
+    /// Whether everything kept for a parameter has this one's shape.
+    pub(super) fn fits(&self, parameter: &Tensor) -> bool {
+        let mut slots = self.slots.iter();
+        slots.all(|(_, tensor)| tensor.shape == parameter.shape)
     }
-    if kept.len() != wanted {
-        let have = kept.len();
-        return Err(format!(
-            "the optimizer has {have} parameters and the network {wanted}"
-        ));
-    }
-    let mut fitting: Vec<Vec<usize>> = Vec::new();
-    for order in candidates(optimizer, parameters) {
-        let all_fit = kept
-            .iter()
-            .zip(&order)
-            .all(|(p, n)| fits(p, parameters[*n]));
-        if all_fit && !fitting.contains(&order) {
-            fitting.push(order);
-        }
-    }
-    match fitting.len() {
-        0 => Err("the shapes in the optimizer's state fit no known order of parameters".to_owned()),
-        1 => Ok(fitting.remove(0)),
-        n => Err(format!(
-            "the shapes in the optimizer's state fit {n} orders of parameters"
-        )),
-    }
-}
-
-/// The orders that an optimizer's parameters may stand in. Those by groups are possible only when
-/// its two groups have the sizes that they would have.
-fn candidates(optimizer: &Optimizer, parameters: &[&Tensor]) -> Vec<Vec<usize>> {
-    let all = || 0..parameters.len();
-    let normalization = normalization(parameters);
-    let undecayed =
-        |n: usize| parameters[n].shape.len() <= 1 || parameters[n].name.ends_with(".bias");
-    let split: [&dyn Fn(usize) -> bool; 3] =
-        [&undecayed, &|n| normalization[n], &|n| !normalization[n]];
-    let mut orders = vec![all().collect()];
-    for first in split {
-        let (mut order, second): (Vec<usize>, Vec<usize>) = all().partition(|n| first(*n));
-        if optimizer.groups == [order.len(), second.len()] {
-            order.extend(second);
-            orders.push(order);
-        }
-    }
-    orders
-}
-
-/// Of each parameter, whether it belongs to a normalization layer: weight and bias of one
-/// dimension and one length.
-fn normalization(parameters: &[&Tensor]) -> Vec<bool> {
-    let shapes: HashMap<&str, &[u64]> = parameters
-        .iter()
-        .map(|tensor| (&tensor.name[..], &tensor.shape[..]))
-        .collect();
-    let of_norm = |tensor: &&Tensor| {
-        let (prefix, leaf) = tensor.name.rsplit_once('.').unwrap_or(("", &tensor.name));
-        let sibling = match leaf {
-            "weight" => "bias",
-            "bias" => "weight",
-            _ => return false,
-        };
-        let sibling = match prefix {
-            "" => sibling.to_owned(),
-            prefix => format!("{prefix}.{sibling}"),
-        };
-        tensor.shape.len() == 1 && shapes.get(&sibling[..]) == Some(&&tensor.shape[..])
-    };
-    parameters.iter().map(of_norm).collect()
-}
-
-/// Whether everything kept for a parameter has its shape.
-fn fits(kept: &Parameter, parameter: &Tensor) -> bool {
-    kept.slots
-        .iter()
-        .all(|(_, tensor)| tensor.shape == parameter.shape)
 }

@@ -6,6 +6,7 @@
 
 mod bytes;
 pub(super) mod checksum;
+mod epochs;
 mod input;
 mod layout;
 mod legacy;
@@ -17,6 +18,8 @@ mod optimizer;
 mod pickle;
 #[cfg(feature = "train")]
 mod pickled;
+mod positions;
+mod scalars;
 mod state;
 mod storage;
 mod tensor;
@@ -28,8 +31,8 @@ mod zip;
 mod zip_end;
 
 pub(crate) use layout::Layout;
-pub(crate) use mapping::{map_optimizer, parameters};
-pub(crate) use optimizer::{Kind, Optimizer, Parameter, Slot, kind};
+pub(crate) use mapping::map_optimizer;
+pub(crate) use optimizer::{Optimizer, Parameter, Slot};
 #[cfg(feature = "train")]
 pub(crate) use pickled::Pickled;
 pub(crate) use uses::{Conflict, Uses};
@@ -39,6 +42,7 @@ pub(crate) use zip::Directory;
 
 use std::borrow::Cow;
 
+use super::epochs::{Epochs, Scalar};
 use super::{Source, StateDict};
 use crate::error::{Error, Result};
 use legacy::MAX_PICKLE;
@@ -51,8 +55,10 @@ pub(crate) struct Opened {
     /// The state dicts, in the object's order; those without a BatchNorm too.
     pub(crate) dicts: Vec<StateDict>,
     pub(crate) layout: Layout,
-    /// Number of finished epochs, where the layout says it.
-    pub(crate) epochs: Option<u64>,
+    /// Finished epochs, where the layout says it.
+    pub(crate) epochs: Option<Epochs>,
+    /// The numbers beside the weights.
+    pub(crate) scalars: Vec<Scalar>,
     /// The optimizers' states, or why one cannot be read.
     pub(crate) optimizers: Vec<Result<Optimizer>>,
     /// Tensors of kinds that are not read (sparse, quantized, distributed), as `name (function)`.
@@ -131,6 +137,7 @@ pub(crate) fn open(source: &Source, index: usize) -> Result<Opened> {
     Ok(Opened {
         layout,
         epochs: layout.finished_epochs(&saved),
+        scalars: scalars::find(&saved, reader),
         optimizers: optimizers.collect(),
         unread: found.unread,
         uses,

@@ -20,8 +20,7 @@ pub(super) enum Node {
     /// An integer that needs more than 64 bits, as it is written: two's complement from the least
     /// significant byte up, or (protocol 0) decimal digits.
     BigInt(Box<[u8]>),
-    /// Of no interest here, whatever its value.
-    Float,
+    Float(f64),
     /// Text; bytes that are no UTF-8 became U+FFFD.
     Str(Box<str>),
     /// Where they stand in the pickle.
@@ -134,7 +133,7 @@ impl Node {
             Node::None => "None",
             Node::Bool(_) => "a bool",
             Node::Int(_) | Node::BigInt(_) => "an integer",
-            Node::Float => "a float",
+            Node::Float(_) => "a float",
             Node::Str(_) => "a string",
             Node::Bytes { .. } => "bytes",
             Node::Tuple(_) => "a tuple",

@@ -7,51 +7,67 @@ use super::super::Tensor;
 use super::tensor::{Reader, Reading, reading};
 use super::value::Value;
 use crate::error::{Error, Result};
+use crate::regen::Moment;
 
 /// Adam with AMSGrad keeps four values for a parameter.
 const MAX_SLOTS: usize = 64;
+/// Names of tensors that are not known, for a message.
+const MAX_UNKNOWN: usize = 4;
 
 /// A tensor that an optimizer keeps for one parameter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Slot {
-    /// SGD's velocity.
+    /// The velocity of SGD, RMSprop and Muon.
     MomentumBuffer,
-    /// Adam's running mean of gradients.
+    /// Running mean of gradients (Adam and its like, Lion).
     ExpAvg,
-    /// Adam's running mean of squared gradients.
+    /// Running mean of squared gradients (Adam and its like, LAMB).
     ExpAvgSq,
     /// The largest of those so far (AMSGrad).
     MaxExpAvgSq,
+    /// Running maximum of gradients' magnitudes (Adamax).
+    ExpInf,
+    /// Running mean of squared gradients (RMSprop).
+    SquareAvg,
+    /// Running mean of gradients (RMSprop, centered).
+    GradAvg,
 }
 
 impl Slot {
-    pub(crate) const ALL: [Slot; 4] = [
+    const ALL: [Slot; 7] = [
         Slot::MomentumBuffer,
         Slot::ExpAvg,
         Slot::ExpAvgSq,
         Slot::MaxExpAvgSq,
+        Slot::ExpInf,
+        Slot::SquareAvg,
+        Slot::GradAvg,
     ];
 
     /// The key PyTorch keeps it under.
-    pub(crate) fn key(self) -> &'static str {
+    fn key(self) -> &'static str {
         match self {
             Slot::MomentumBuffer => "momentum_buffer",
             Slot::ExpAvg => "exp_avg",
             Slot::ExpAvgSq => "exp_avg_sq",
             Slot::MaxExpAvgSq => "max_exp_avg_sq",
+            Slot::ExpInf => "exp_inf",
+            Slot::SquareAvg => "square_avg",
+            Slot::GradAvg => "grad_avg",
         }
     }
-}
 
-/// The family of an optimizer, by what it keeps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// At most a momentum buffer for each parameter.
-    Sgd,
-    /// Two running means for each parameter (Adam, AdamW, LAMB).
-    Adam,
-    /// Something else, whose slots are not understood.
-    Other,
+    pub(crate) fn of_key(key: &str) -> Option<Slot> {
+        Slot::ALL.into_iter().find(|slot| slot.key() == key)
+    }
+
+    /// What it is to the update.
+    pub(crate) fn moment(self) -> Moment {
+        match self {
+            Slot::MomentumBuffer | Slot::ExpAvg | Slot::GradAvg => Moment::First,
+            Slot::ExpAvgSq | Slot::MaxExpAvgSq | Slot::ExpInf | Slot::SquareAvg => Moment::Second,
+        }
+    }
 }
 
 /// The state of one optimizer.
@@ -59,7 +75,8 @@ pub(crate) enum Kind {
 pub(crate) struct Optimizer {
     /// Where it lies in the saved object (`optimizer`, `optimizer_states.0`).
     pub(crate) root: String,
-    pub(crate) kind: Kind,
+    /// Names of tensors that it keeps and that are none of the [`Slot`]s.
+    pub(crate) unknown: Vec<String>,
     /// Number of parameters of each group.
     pub(crate) groups: Vec<usize>,
     /// All groups' parameters, one after another: a parameter's position is its index here.
@@ -95,11 +112,10 @@ impl Optimizer {
             .collect();
         let mut out = Optimizer {
             root: root.to_owned(),
-            kind: Kind::Other,
+            unknown: vec![],
             groups: vec![],
             parameters: vec![],
         };
-        let mut foreign = false;
         let mut seen = HashSet::new();
         let groups = value.get("param_groups").and_then(Value::items);
         for group in groups.ok_or_else(|| malformed("a list of param_groups", "none"))? {
@@ -121,8 +137,8 @@ impl Optimizer {
                 let name = names.as_ref().and_then(|names| names[n]).or(param.as_str());
                 let mut slots = Vec::new();
                 if let Some(kept) = state.remove(&key) {
-                    foreign |=
-                        read_slots(&format!("{root}.state.{key}"), kept, reader, &mut slots)?;
+                    let place = format!("{root}.state.{key}");
+                    read_slots(&place, kept, reader, &mut slots, &mut out.unknown)?;
                 }
                 if !seen.insert(key) {
                     return Err(malformed("every parameter in one group", "one twice"));
@@ -139,8 +155,30 @@ impl Optimizer {
                 "state of others",
             ));
         }
-        out.kind = kind(&out.parameters, foreign);
         Ok(out)
+    }
+
+    /// The family of the optimizer, by what it keeps.
+    pub(crate) fn kind(&self) -> &'static str {
+        let slots = self.parameters.iter().flat_map(|p| &p.slots);
+        let kept: HashSet<Slot> = slots.map(|(slot, _)| *slot).collect();
+        let keeps = |slot| kept.contains(&slot);
+        match () {
+            () if !self.unknown.is_empty() => "of a kind that is not known here",
+            () if keeps(Slot::ExpAvgSq) && keeps(Slot::MomentumBuffer) => "Muon with Adam",
+            () if keeps(Slot::ExpAvgSq) => "Adam",
+            () if keeps(Slot::ExpInf) => "Adamax",
+            () if keeps(Slot::ExpAvg) => "Lion",
+            () if keeps(Slot::SquareAvg) => "RMSprop",
+            () => "SGD",
+        }
+    }
+
+    /// Notes a tensor that is none of the [`Slot`]s.
+    pub(crate) fn note_unknown(unknown: &mut Vec<String>, key: &str) {
+        if unknown.len() < MAX_UNKNOWN && !unknown.iter().any(|known| known == key) {
+            unknown.push(key.to_owned());
+        }
     }
 }
 
@@ -150,45 +188,31 @@ fn parameter_key(value: Value<'_>) -> Option<String> {
     number.or_else(|| value.as_str().map(str::to_owned))
 }
 
-/// Reads the slots of one parameter, and says whether it has tensors that are none of the four
-/// (apart from a scalar step count).
+/// Reads the slots of one parameter, and notes other tensors that it has; one of a single element
+/// counts steps, whatever its name.
 fn read_slots(
     place: &str,
     kept: Value<'_>,
     reader: Reader<'_>,
     out: &mut Vec<(Slot, Tensor)>,
-) -> Result<bool> {
-    let mut foreign = false;
+    unknown: &mut Vec<String>,
+) -> Result<()> {
     for (key, value) in kept.entries().into_iter().flatten().take(MAX_SLOTS) {
-        let Reading::Tensor(rebuild) = reading(value) else {
-            continue;
-        };
         let Some(key) = key.as_str() else { continue };
-        match Slot::ALL.into_iter().find(|slot| slot.key() == key) {
-            Some(slot) => {
-                out.push((slot, reader.read(&format!("{place}.{key}"), rebuild)?));
+        let rebuild = match reading(value) {
+            Reading::Tensor(rebuild) => rebuild,
+            Reading::Unread(_) => {
+                Optimizer::note_unknown(unknown, key);
+                continue;
             }
-            None => foreign |= key != "step",
+            Reading::NotATensor => continue,
+        };
+        let tensor = reader.read(&format!("{place}.{key}"), rebuild)?;
+        match Slot::of_key(key) {
+            Some(slot) => out.push((slot, tensor)),
+            None if tensor.shape.is_empty() => {}
+            None => Optimizer::note_unknown(unknown, key),
         }
     }
-    Ok(foreign)
-}
-
-/// The family, by what is kept for the parameters; `foreign`: also tensors that are not known here.
-pub(crate) fn kind(parameters: &[Parameter], foreign: bool) -> Kind {
-    let keeps = |slot| {
-        parameters
-            .iter()
-            .flat_map(|p| &p.slots)
-            .any(|(s, _)| *s == slot)
-    };
-    match (
-        keeps(Slot::ExpAvg) && keeps(Slot::ExpAvgSq),
-        keeps(Slot::MomentumBuffer),
-    ) {
-        _ if foreign => Kind::Other,
-        (true, false) => Kind::Adam,
-        (false, _) if !keeps(Slot::ExpAvg) && !keeps(Slot::ExpAvgSq) => Kind::Sgd,
-        _ => Kind::Other,
-    }
+    Ok(())
 }

@@ -124,10 +124,7 @@ impl<'a> Machine<'a> {
             b'J' => Node::Int(i64::from(self.input.u32()? as i32)),
             b'K' => Node::Int(i64::from(self.input.u8()?)),
             b'M' => Node::Int(i64::from(u16::from_le_bytes(self.input.array()?))),
-            b'G' => {
-                self.input.array::<8>()?;
-                Node::Float
-            }
+            b'G' => Node::Float(f64::from_be_bytes(self.input.array()?)),
             0x8a => {
                 let len = self.input.u8()?;
                 literal::long_bytes(self.input.take(len.into())?)
@@ -141,7 +138,7 @@ impl<'a> Machine<'a> {
                 let node = match code {
                     b'I' => literal::int(line),
                     b'L' => literal::long(line),
-                    _ => literal::float(line).map(|_| Node::Float),
+                    _ => literal::float(line).map(Node::Float),
                 };
                 node.ok_or_else(|| self.fault("a decimal number", excerpt(line)))?
             }

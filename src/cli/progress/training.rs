@@ -53,6 +53,11 @@ impl Run {
     pub(crate) fn on(&mut self, event: Event<'_>) {
         match event {
             Event::Training(progress) => self.training(&progress),
+            Event::LeftAlone { epoch, reason } => {
+                let text =
+                    format!("epoch {epoch}: due, and the network is left as it is: {reason}");
+                self.over_bar(|| output::warn(&text));
+            }
             Event::Testing {
                 epoch,
                 done,
@@ -76,11 +81,16 @@ impl Run {
                         let _ = output::data(|out| writeln!(out, "{line}"));
                     }
                 };
-                match &self.bar {
-                    Some(bar) => bar.suspend(print),
-                    None => print(),
-                }
+                self.over_bar(print);
             }
+        }
+    }
+
+    /// Prints without getting in the way of the bar.
+    fn over_bar(&self, print: impl FnOnce()) {
+        match &self.bar {
+            Some(bar) => bar.suspend(print),
+            None => print(),
         }
     }
 

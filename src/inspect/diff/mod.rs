@@ -50,6 +50,8 @@ pub struct Side {
     pub format: &'static str,
     /// Finished epochs, where the checkpoint says it.
     pub epoch: Option<u64>,
+    /// Where it says it.
+    pub epoch_read_from: Option<String>,
 }
 
 /// What a network is called.
@@ -165,10 +167,12 @@ impl Diff {
 
 impl Side {
     fn of(checkpoint: &Checkpoint) -> Side {
+        let epochs = checkpoint.training().epochs.as_ref();
         Side {
             path: checkpoint.path().to_string_lossy().into_owned(),
             format: checkpoint.format().name(),
-            epoch: checkpoint.training().epoch,
+            epoch: epochs.map(|epochs| epochs.finished),
+            epoch_read_from: epochs.map(|epochs| epochs.read_from.clone()),
         }
     }
 }

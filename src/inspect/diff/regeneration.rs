@@ -9,7 +9,7 @@ use crate::regen::{self, Gamma, Options, Rule, Scope};
 pub struct Regeneration {
     /// `paper`, `reference` or `keep-sign`.
     pub rule: String,
-    /// `network` or `layer`.
+    /// `network`, `each` or `layer`.
     pub scope: String,
     /// The threshold, under scope `network`.
     pub threshold: Option<f64>,
@@ -21,7 +21,7 @@ pub(super) fn explain(before: &[Gamma], after: &[Gamma], moved: usize) -> Option
     if moved == 0 {
         return None;
     }
-    let scopes = [Scope::Network, Scope::Layer];
+    let scopes = [Scope::Network, Scope::Each, Scope::Layer];
     let rules = [Rule::Paper, Rule::Reference, Rule::KeepSign];
     let all = scopes
         .into_iter()

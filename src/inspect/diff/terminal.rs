@@ -49,9 +49,12 @@ impl Render<Diff> for Terminal {
 }
 
 fn side(out: &mut String, mark: &str, side: &Side) {
-    let epoch = side
-        .epoch
-        .map_or_else(String::new, |epoch| format!(", {epoch} epochs finished"));
+    let epoch = match (side.epoch, &side.epoch_read_from) {
+        (Some(epoch), Some(place)) => {
+            format!(", {epoch} epochs finished, read from {}", printable(place))
+        }
+        _ => String::new(),
+    };
     let path = printable(&side.path);
     let _ = writeln!(out, "{mark} {BOLD}{path}{BOLD:#} ({}{epoch})", side.format);
 }
@@ -79,6 +82,7 @@ fn render_network(out: &mut String, network: &NetworkDiff, width: usize) {
     if let Some(regeneration) = &network.regeneration {
         let scope = match &regeneration.scope[..] {
             "network" => String::new(),
+            "each" => " --each".to_owned(),
             scope => format!(" --scope {scope}"),
         };
         let threshold = regeneration

@@ -55,10 +55,10 @@ pub(super) fn read(paths: &[PathBuf], options: &TrackOptions) -> Result<Run> {
         if networks.is_empty() {
             return Err(batchnorm::nothing_found(&checkpoint));
         }
-        let network = batchnorm::select(path, &networks, options.root.as_deref())?;
-        let layers = read_layers(&checkpoint, network)?;
+        let network = batchnorm::select(&checkpoint, &networks, options.root.as_deref())?;
+        let layers = read_layers(&checkpoint, &network)?;
         if run.saves.is_empty() {
-            run.begin(network, &layers);
+            run.begin(&network, &layers);
         }
         let save = run.add(&checkpoint, path, layers)?;
         run.saves.push(save);
@@ -165,7 +165,7 @@ impl Run {
         Ok(Read {
             path: path.to_owned(),
             format: checkpoint.format(),
-            epoch: checkpoint.training().epoch,
+            epoch: checkpoint.training().epoch(),
             at: 0,
             gamma,
             before: edited.then_some(before),

@@ -249,8 +249,9 @@ fn strong_negatives_zero_layers_and_whole_layers_are_pointed_out() {
     assert_eq!(
         plan.cautions,
         [
-            Caution::FlipsStrongNegatives {
-                count: 2,
+            Caution::StrongNegatives {
+                flipped: 2,
+                weakened: 0,
                 largest: -0.9
             },
             Caution::AllZero(vec!["zero".into()]),

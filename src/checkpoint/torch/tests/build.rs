@@ -13,6 +13,10 @@ pub(super) fn int(value: i32) -> Vec<u8> {
     [b"J", &value.to_le_bytes()[..]].concat()
 }
 
+pub(super) fn float(value: f64) -> Vec<u8> {
+    [b"G", &value.to_be_bytes()[..]].concat()
+}
+
 pub(super) fn global(module: &str, name: &str) -> Vec<u8> {
     format!("c{module}\n{name}\n").into_bytes()
 }

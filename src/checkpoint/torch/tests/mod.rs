@@ -44,6 +44,12 @@ fn open_bytes(bytes: &[u8]) -> Result<Opened> {
     open_path(file.path()).map(|(_, opened)| opened)
 }
 
+impl Opened {
+    fn finished(&self) -> Option<u64> {
+        Some(self.epochs.as_ref()?.finished)
+    }
+}
+
 fn dict<'a>(opened: &'a Opened, root: &str) -> &'a StateDict {
     opened.dicts.iter().find(|dict| dict.root == root).unwrap()
 }

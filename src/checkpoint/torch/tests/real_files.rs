@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use super::super::super::safetensors;
-use super::super::{Kind, Layout, map_optimizer, parameters};
+use super::super::{Layout, map_optimizer};
 use super::*;
 use crate::checkpoint::Dtype;
 use crate::checkpoint::Role;
@@ -51,7 +51,7 @@ fn the_training_file_has_raw_and_ema_weights_and_one_mapping_of_its_momentum() {
     let roles: Vec<Role> = opened.dicts.iter().map(|dict| dict.role).collect();
     assert_eq!(roles, [Role::Raw, Role::Ema]);
     assert_eq!(
-        (opened.layout, opened.epochs),
+        (opened.layout, opened.finished()),
         (Layout::Torchvision, Some(25))
     );
     assert_eq!(
@@ -60,11 +60,8 @@ fn the_training_file_has_raw_and_ema_weights_and_one_mapping_of_its_momentum() {
     );
     let model = dict(&opened, "model");
     let optimizer = opened.optimizers[0].as_ref().unwrap();
-    assert_eq!(
-        (optimizer.kind, optimizer.parameters.len()),
-        (Kind::Sgd, 158)
-    );
-    let mapped = map_optimizer(optimizer, &parameters(model)).unwrap();
+    assert_eq!((optimizer.kind(), optimizer.parameters.len()), ("SGD", 158));
+    let mapped = map_optimizer(optimizer, model, None).unwrap();
     assert_eq!(mapped.len(), 158);
     let (_, first) = &mapped[0].slots[0];
     assert!(first.fixed.as_ref().unwrap().contains("not contiguous"));

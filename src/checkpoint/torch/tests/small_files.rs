@@ -1,4 +1,5 @@
-use super::super::{Conflict, Layout, map_optimizer, parameters};
+use super::super::mapping::parameters;
+use super::super::{Conflict, Layout, map_optimizer};
 use super::build::{dict as pickled_dict, global, int, legacy, on, saved, storage, text, tuple};
 use super::*;
 use crate::checkpoint::Dtype;
@@ -11,8 +12,8 @@ fn a_training_file_gives_its_state_dict_epoch_and_momentum() {
     assert_eq!(roots, ["model"]);
     assert_eq!(opened.dicts[0].role, Role::Raw);
     assert_eq!(
-        (opened.layout, opened.epochs),
-        (Layout::Torchvision, Some(5))
+        (opened.layout, opened.finished()),
+        (Layout::Torchvision, None)
     );
     let model = dict(&opened, "model");
     let names: Vec<&str> = model.tensors.iter().map(|t| &t.name[..]).take(7).collect();
@@ -40,7 +41,7 @@ fn a_training_file_gives_its_state_dict_epoch_and_momentum() {
         (&optimizer.root[..], &optimizer.groups[..]),
         ("optimizer", &[8][..])
     );
-    let mapped = map_optimizer(optimizer, &parameters(model)).unwrap();
+    let mapped = map_optimizer(optimizer, model, None).unwrap();
     let names: Vec<&str> = mapped.iter().map(|m| &m.name[..]).collect();
     assert_eq!(
         names,
@@ -75,7 +76,7 @@ fn a_pickled_module_lists_what_its_state_dict_would() {
     for (file, layout) in [("module.pth", Layout::Module), ("legacy.th", Layout::Plain)] {
         let (_, opened) = open_path(&fixture(file)).unwrap();
         assert_eq!(
-            (opened.layout, opened.epochs, opened.dicts.len()),
+            (opened.layout, opened.finished(), opened.dicts.len()),
             (layout, None, 1)
         );
         let dict = dict(&opened, "");

@@ -1,0 +1,163 @@
+//! Which of an optimizer's parameters is which of the network's, by position and shape alone.
+//!
+//! PyTorch keeps positions, not names, so an order is believed only when the shapes leave no other.
+
+use std::collections::HashMap;
+
+use super::super::Tensor;
+use super::optimizer::{Optimizer, Parameter};
+
+/// Of each parameter of `optimizer` its place among `parameters`, the network's in state-dict order.
+///
+/// The optimizer's may stand in that order, or in two groups, either first: those without weight
+/// decay (timm: vectors and biases; transformers: biases and what is called a norm), or those of
+/// normalization layers (torchvision). Some may be missing (frozen) where the shapes of the others
+/// leave one place for each.
+///
+/// # Errors
+/// Why no order, or more than one, can be believed.
+pub(super) fn find(optimizer: &Optimizer, parameters: &[&Tensor]) -> Result<Vec<usize>, String> {
+    let kept = &optimizer.parameters;
+    let is_float = |n: &usize| parameters[*n].dtype.is_float();
+    let floats: Vec<usize> = (0..parameters.len()).filter(is_float).collect();
+    if kept.iter().all(|p| p.slots.is_empty()) {
+        return Ok(floats.into_iter().take(kept.len()).collect());
+    }
+    if kept.len() > parameters.len() {
+        return Err(counts(kept.len(), floats.len()));
+    }
+    // A parameter of integers cannot be learned, but some networks have one.
+    let lists = match kept.len() == floats.len() {
+        true => vec![floats.clone()],
+        false => vec![floats.clone(), (0..parameters.len()).collect()],
+    };
+    let (mut fitting, mut ambiguous): (Vec<Vec<usize>>, bool) = (Vec::new(), false);
+    for layout in lists
+        .iter()
+        .flat_map(|list| layouts(optimizer, parameters, list))
+    {
+        match place(kept, parameters, &layout) {
+            Placed::Nowhere => {}
+            Placed::Once(order) => {
+                if !fitting.contains(&order) {
+                    fitting.push(order);
+                }
+            }
+            Placed::Often => ambiguous = true,
+        }
+    }
+    let partly = kept.len() != floats.len();
+    match (fitting.len(), ambiguous) {
+        (1, false) => Ok(fitting.remove(0)),
+        (0, false) if partly => Err(counts(kept.len(), floats.len())),
+        (0, false) => {
+            Err("the shapes in the optimizer's state fit no known order of parameters".to_owned())
+        }
+        (_, true) => Err(format!(
+            "{}, and the shapes do not say which are missing",
+            counts(kept.len(), floats.len())
+        )),
+        (n, false) => Err(format!(
+            "the shapes in the optimizer's state fit {n} orders of parameters"
+        )),
+    }
+}
+
+fn counts(have: usize, wanted: usize) -> String {
+    format!("the optimizer has {have} parameters and the network {wanted}")
+}
+
+/// Lists of the network's parameters, one for each run of the optimizer's, with that run's length.
+type Layout = Vec<(usize, Vec<usize>)>;
+
+/// The orders that an optimizer's parameters may stand in.
+fn layouts(optimizer: &Optimizer, parameters: &[&Tensor], list: &[usize]) -> Vec<Layout> {
+    let mut layouts = vec![vec![(optimizer.parameters.len(), list.to_vec())]];
+    let [first, second] = optimizer.groups[..] else {
+        return layouts;
+    };
+    let normalization = normalization(parameters);
+    let is_bias = |n: usize| parameters[n].name.ends_with("bias");
+    let undecayed = |n: usize| parameters[n].shape.len() <= 1 || is_bias(n);
+    let splits: [&dyn Fn(usize) -> bool; 4] = [&undecayed, &|n| normalization[n], &is_bias, &|n| {
+        is_bias(n) || is_called_norm(&parameters[n].name)
+    }];
+    for split in splits {
+        let (yes, no): (Vec<usize>, Vec<usize>) = list.iter().partition(|n| split(**n));
+        layouts.push(vec![(first, yes.clone()), (second, no.clone())]);
+        layouts.push(vec![(first, no), (second, yes)]);
+    }
+    layouts
+}
+
+/// What transformers' Trainer takes for a normalization layer by its name.
+fn is_called_norm(name: &str) -> bool {
+    let name = name.to_lowercase();
+    let mut components = name.split('.');
+    name.contains("layernorm") || components.any(|c| c == "norm" || c.ends_with("_norm"))
+}
+
+/// How often an optimizer's parameters fit into a layout.
+enum Placed {
+    Nowhere,
+    Once(Vec<usize>),
+    Often,
+}
+
+/// Places runs of the optimizer's parameters in their lists, in order.
+fn place(kept: &[Parameter], parameters: &[&Tensor], layout: &Layout) -> Placed {
+    let (mut order, mut rest) = (Vec::with_capacity(kept.len()), kept);
+    let mut often = false;
+    for (len, list) in layout {
+        let Some((run, behind)) = rest.split_at_checked(*len) else {
+            return Placed::Nowhere;
+        };
+        rest = behind;
+        let fits = |p: &Parameter, n: usize| p.fits(parameters[n]);
+        let Some(earliest) = earliest(run.iter(), list.iter().copied(), fits) else {
+            return Placed::Nowhere;
+        };
+        let latest = self::earliest(run.iter().rev(), list.iter().rev().copied(), fits);
+        let is_latest = |latest: Vec<usize>| latest.iter().rev().eq(&earliest);
+        // Where the earliest places are the latest too, there are no others.
+        often |= !latest.is_some_and(is_latest);
+        order.extend(earliest);
+    }
+    match often {
+        true => Placed::Often,
+        false => Placed::Once(order),
+    }
+}
+
+/// For each of a run the first place that fits, behind the one before.
+fn earliest<'p>(
+    run: impl Iterator<Item = &'p Parameter>,
+    mut list: impl Iterator<Item = usize>,
+    fits: impl Fn(&Parameter, usize) -> bool,
+) -> Option<Vec<usize>> {
+    run.map(|parameter| list.find(|n| fits(parameter, *n)))
+        .collect()
+}
+
+/// Of each parameter, whether it belongs to a normalization layer: weight and bias of one
+/// dimension and one length.
+fn normalization(parameters: &[&Tensor]) -> Vec<bool> {
+    let shapes: HashMap<&str, &[u64]> = parameters
+        .iter()
+        .map(|tensor| (&tensor.name[..], &tensor.shape[..]))
+        .collect();
+    let of_norm = |tensor: &&Tensor| {
+        let (prefix, leaf) = tensor.name.rsplit_once('.').unwrap_or(("", &tensor.name));
+        let sibling = match leaf {
+            "weight" => "bias",
+            "bias" => "weight",
+            _ => return false,
+        };
+        let sibling = match prefix {
+            "" => sibling.to_owned(),
+            prefix => format!("{prefix}.{sibling}"),
+        };
+        tensor.shape.len() == 1 && shapes.get(&sibling[..]) == Some(&&tensor.shape[..])
+    };
+    parameters.iter().map(of_norm).collect()
+}
