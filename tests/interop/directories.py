@@ -215,3 +215,60 @@ def _(directory):
     expect((next_one["epoch"], next_one["due"]) == (6, False), "the sixth epoch was not trained")
     regen("undo", last)
     expect(contents(last) == before, "undo")
+
+
+@check("directory, transformers' Trainer with accumulation: the epoch ends at a fraction")
+def _(directory):
+    try:
+        from transformers import (
+            PrinterCallback, ResNetConfig, ResNetForImageClassification, Trainer, TrainerCallback,
+            TrainingArguments, set_seed,
+        )
+        from transformers.utils import logging
+    except ImportError:
+        raise Skip("transformers is not installed")
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    set_seed(0)
+    config = ResNetConfig(
+        embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic", num_labels=4,
+    )
+    # Nine batches an epoch, of which two make an update.
+    data = [{"pixel_values": torch.randn(3, 16, 16), "labels": n % 4} for n in range(18)]
+
+    class Seen(TrainerCallback):
+        def on_train_begin(self, args, state, control, model=None, **kwargs):
+            self.weights = clone(model.state_dict())
+
+    def trainer(seen=None, **options) -> Trainer:
+        args = TrainingArguments(
+            output_dir=str(directory / "out"), num_train_epochs=6, save_strategy="epoch",
+            per_device_train_batch_size=2, gradient_accumulation_steps=2, learning_rate=0.05,
+            use_cpu=True, report_to=[], disable_tqdm=True, logging_strategy="no", seed=0, **options,
+        )
+        model = ResNetForImageClassification(config)
+        trainer = Trainer(
+            model, args, train_dataset=data, eval_dataset=data[:4], callbacks=[seen] if seen else [],
+        )
+        trainer.remove_callback(PrinterCallback)
+        return trainer
+
+    best = {"eval_strategy": "epoch", "load_best_model_at_end": True}
+    trainer(**best).train()
+    folders = sorted((directory / "out").iterdir(), key=lambda f: int(f.name.split("-")[1]))
+    expect(len(folders) == 6, f"{folders}")
+    for finished, folder in enumerate(folders, 1):
+        state = json.loads((folder / "trainer_state.json").read_text())
+        run = regen("apply", folder, "--every", 5, "--json", "--dry-run")
+        report = json.loads(run.stdout)
+        expect(report["epoch"] == finished, f"{state['epoch']} is {report['epoch']}")
+        expect(report["due"] == (finished == 5), "due")
+        if report["due"]:
+            is_best = Path(state["best_model_checkpoint"]).name == folder.name
+            warned = any("best checkpoint so far" in text for text in report["warnings"])
+            expect(warned == is_best, f"warned of the best: {warned}, it is: {is_best}")
+    apply(folders[4], "--every", 5)
+    wanted = load_file(folders[4] / "model.safetensors")
+    seen = Seen()
+    trainer(seen).train(resume_from_checkpoint=str(folders[4]))
+    expect_equal(seen.weights, wanted, "resumed weights")

@@ -11,8 +11,8 @@ use super::optimizer::{Optimizer, Parameter};
 ///
 /// The optimizer's may stand in that order, or in two groups, either first: those without weight
 /// decay (timm: vectors and biases; transformers: biases and what is called a norm), or those of
-/// normalization layers (torchvision). Some may be missing (frozen) where the shapes of the others
-/// leave one place for each.
+/// normalization layers (torchvision). Some may be missing (frozen): the beginning, or the end, or
+/// others where the shapes of the rest leave one place for each.
 ///
 /// # Errors
 /// Why no order, or more than one, can be believed.
@@ -114,6 +114,13 @@ fn place(kept: &[Parameter], parameters: &[&Tensor], layout: &Layout) -> Placed 
         };
         rest = behind;
         let fits = |p: &Parameter, n: usize| p.fits(parameters[n]);
+        if let Some(found) = without_an_end(run, list, fits) {
+            match found {
+                Some(places) => order.extend(places),
+                None => often = true,
+            }
+            continue;
+        }
         let Some(earliest) = earliest(run.iter(), list.iter().copied(), fits) else {
             return Placed::Nowhere;
         };
@@ -126,6 +133,24 @@ fn place(kept: &[Parameter], parameters: &[&Tensor], layout: &Layout) -> Placed 
     match often {
         true => Placed::Often,
         false => Placed::Once(order),
+    }
+}
+
+/// The places of a run of which nothing, the beginning or the end is missing: that is how networks
+/// are frozen. Inner `None` where both would fit.
+fn without_an_end(
+    run: &[Parameter],
+    list: &[usize],
+    fits: impl Fn(&Parameter, usize) -> bool,
+) -> Option<Option<Vec<usize>>> {
+    let missing = list.len().checked_sub(run.len())?;
+    let fit = |places: &[usize]| run.iter().zip(places).all(|(p, n)| fits(p, *n));
+    let (last, first) = (&list[missing..], &list[..run.len()]);
+    match (fit(last), missing > 0 && fit(first)) {
+        (true, true) => Some(None),
+        (true, false) => Some(Some(last.to_vec())),
+        (false, true) => Some(Some(first.to_vec())),
+        (false, false) => None,
     }
 }
 
