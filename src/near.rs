@@ -1,9 +1,16 @@
 //! Names that were perhaps meant.
 
+/// Longer names are not compared: nobody typed them.
+pub(crate) const MAX_LEN: usize = 256;
+
 /// The names, at most three, that are most like what was typed; none where nothing is.
 pub(crate) fn near<'n>(typed: &str, names: impl Iterator<Item = &'n str>) -> Vec<&'n str> {
+    if typed.len() > MAX_LEN {
+        return Vec::new();
+    }
     let typed = typed.to_lowercase();
     let mut near: Vec<(f64, &str)> = names
+        .filter(|name| name.len() <= MAX_LEN)
         .map(|name| {
             let other = name.to_lowercase();
             (strsim::normalized_damerau_levenshtein(&typed, &other), name)

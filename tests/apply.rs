@@ -5,7 +5,7 @@ mod common;
 use std::fs;
 
 use common::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const SMALL: &[(&str, &[f32])] = &[("a.bn", &[-0.9, 0.05, 0.1, 0.4]), ("b.bn", &[-0.2, 0.8])];
 
@@ -20,7 +20,8 @@ fn small() -> (tempfile::TempDir, std::path::PathBuf) {
 fn the_json_of_apply_has_every_promised_field() {
     let (_dir, file) = small();
     let applied = ok_json(&["apply", text(&file), "--json"]);
-    let record = format!("{}.regen.json", text(&file));
+    let record = file.with_file_name(".ckpt-regen/m.safetensors.json");
+    let record = text(&record);
     assert_eq!(applied["path"], text(&file));
     assert_eq!(applied["output"], text(&file));
     assert_eq!(applied["due"], true);
@@ -76,7 +77,7 @@ fn an_apply_that_changes_nothing_touches_neither_file_nor_record() {
             .modified()
             .unwrap()
     };
-    let names = ["m.safetensors", "m.safetensors.regen.json"];
+    let names = ["m.safetensors", ".ckpt-regen/m.safetensors.json"];
     let (before, times) = (state(dir.path()), names.map(modified));
     let second = ok_json(&["apply", text(&file), "--json"]);
     assert_eq!(second["regenerated"], 0);
@@ -107,20 +108,103 @@ fn edits_are_taken_back_one_by_one() {
 }
 
 #[test]
-fn on_other_gamma_the_record_is_replaced() {
+fn where_training_went_on_the_record_begins_anew_without_a_word() {
     let (_dir, file) = small();
     ok(&["apply", text(&file)]);
-    let resumed = network(&[("a.bn", &[0.0, 0.3, 0.1, 0.4]), ("b.bn", &[0.5, 0.8])]);
+    let resumed = network(&[("a.bn", &[0.05, 0.3, 0.1, 0.4]), ("b.bn", &[0.5, 0.8])]);
     fs::write(&file, &resumed).unwrap();
     assert!(fails(1, &["undo", text(&file)]).contains("training went on"));
     let output = run(&["apply", text(&file)]);
-    assert!(
-        stderr(&output).contains("record of earlier edits was for other γ"),
-        "{}",
-        stderr(&output)
-    );
-    ok(&["undo", text(&file)]);
+    assert!(output.status.success());
+    assert_eq!(stderr(&output), "");
+    assert!(ok(&["undo", text(&file)]).contains("as before the first edit"));
     assert_eq!(fs::read(&file).unwrap(), resumed);
+}
+
+#[test]
+fn nothing_that_an_edit_leaves_has_a_name_like_the_checkpoints() {
+    let (dir, file) = small();
+    let last = dir.path().join("last.ckpt");
+    fs::rename(file, &last).unwrap();
+    ok(&["apply", text(&last)]);
+    let mut names: Vec<_> = fs::read_dir(dir.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    names.sort();
+    assert_eq!(names, [".ckpt-regen", "last.ckpt"]);
+    let names: Vec<String> = state(dir.path()).into_keys().collect();
+    assert_eq!(names, [".ckpt-regen/last.ckpt.json", "last.ckpt"]);
+    let record: Value = serde_json::from_slice(&state(dir.path())[&names[0]]).unwrap();
+    assert_eq!(record["file"], "../last.ckpt");
+    ok(&["undo", text(&last)]);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_record_of_an_earlier_version_is_read_and_taken_over() {
+    let (dir, file) = small();
+    let original = state(dir.path());
+    let earlier = dir.path().join("m.safetensors.regen.json");
+    let as_earlier = || {
+        ok(&["apply", text(&file)]);
+        fs::rename(dir.path().join(".ckpt-regen/m.safetensors.json"), &earlier).unwrap();
+        fs::remove_dir(dir.path().join(".ckpt-regen")).unwrap();
+    };
+    as_earlier();
+    ok(&["undo", text(&file)]);
+    assert_eq!(state(dir.path()), original);
+    as_earlier();
+    ok(&["apply", text(&file), "--below", "quantile:0.75"]);
+    assert!(!earlier.exists());
+    assert!(ok(&["undo", text(&file)]).contains("1 earlier edit"));
+    ok(&["undo", text(&file)]);
+    assert_eq!(state(dir.path()), original);
+}
+
+#[test]
+fn a_record_can_be_kept_elsewhere() {
+    let (dir, file) = small();
+    let original = state(dir.path());
+    let other = tempfile::tempdir().unwrap();
+    let inside = dir.path().join("records/m.json");
+    fs::create_dir(dir.path().join("records")).unwrap();
+    let outside = other.path().join("m.json");
+    for record in [&inside, &outside] {
+        for in_place in [&[][..], &["--in-place"]] {
+            let with = |args: &[&str]| {
+                ok(&[args, &[text(&file), "--record", text(record)], in_place].concat())
+            };
+            let shown = with(&["apply"]);
+            assert!(shown.contains(text(record)), "{shown}");
+            assert!(fails(1, &["undo", text(&file)]).contains("no record"));
+            with(&["apply", "--below", "quantile:0.75"]);
+            assert!(!dir.path().join(".ckpt-regen").exists());
+            with(&["undo"]);
+            with(&["undo"]);
+            assert_eq!(state(dir.path()), original);
+            assert!(!record.exists());
+        }
+    }
+    let nowhere = other.path().join("no/folder/m.json");
+    fails(1, &["apply", text(&file), "--record", text(&nowhere)]);
+    assert_eq!(state(dir.path()), original);
+}
+
+#[test]
+fn an_edit_that_was_noted_and_not_carried_out_does_not_cost_the_earlier_ones() {
+    let (dir, file) = small();
+    let original = fs::read(&file).unwrap();
+    ok(&["apply", text(&file)]);
+    let first = fs::read(&file).unwrap();
+    ok(&["apply", text(&file), "--below", "quantile:0.75"]);
+    // As if the second had been killed between its record and its file.
+    fs::write(&file, first).unwrap();
+    ok(&["apply", text(&file), "--below", "quantile:0.9"]);
+    assert!(ok(&["undo", text(&file)]).contains("1 earlier edit"));
+    ok(&["undo", text(&file)]);
+    assert_eq!(fs::read(&file).unwrap(), original);
+    assert!(!dir.path().join(".ckpt-regen").exists());
 }
 
 #[test]
@@ -134,9 +218,9 @@ fn an_output_leaves_the_original_alone_and_has_its_own_record() {
     assert_eq!(
         names,
         [
+            ".ckpt-regen/out.safetensors.json",
             "m.safetensors",
             "out.safetensors",
-            "out.safetensors.regen.json"
         ]
     );
     assert_eq!(fs::read(&file).unwrap(), original);
@@ -679,7 +763,10 @@ fn pipes_in_the_place_of_our_files_are_refused() {
     ok(&["apply", text(&file)]);
     for suffix in ["lock", "journal", "json"] {
         let (dir, file) = small();
-        let pipe = dir.path().join(format!("m.safetensors.regen.{suffix}"));
+        fs::create_dir(dir.path().join(".ckpt-regen")).unwrap();
+        let pipe = dir
+            .path()
+            .join(format!(".ckpt-regen/m.safetensors.{suffix}"));
         assert!(
             std::process::Command::new("mkfifo")
                 .arg(&pipe)

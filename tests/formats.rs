@@ -221,7 +221,11 @@ fn an_output_takes_the_data_files_of_a_model_along() {
     let names: Vec<String> = state(&out).into_keys().collect();
     assert_eq!(
         names,
-        ["model.onnx", "model.onnx.data", "model.onnx.regen.json"]
+        [
+            ".ckpt-regen/model.onnx.json",
+            "model.onnx",
+            "model.onnx.data"
+        ]
     );
     assert_eq!(
         ok_json(&["apply", text(&out.join("model.onnx")), "--json"])["regenerated"],

@@ -28,7 +28,7 @@ type State = BTreeMap<String, Vec<u8>>;
 
 /// The state without records, journals, locks and temporary files.
 fn models(state: &State) -> State {
-    let ours = |name: &str| name.contains(".regen");
+    let ours = |name: &str| name.starts_with(".ckpt-regen/");
     state
         .iter()
         .filter(|(name, _)| !ours(name))
@@ -72,7 +72,9 @@ fn undisturbed(before: &State, name: &str, args: &[&str]) -> (State, Duration) {
 fn laid_out(files: &State) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     for (name, bytes) in files {
-        std::fs::write(dir.path().join(name), bytes).unwrap();
+        let path = dir.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
     }
     dir
 }
@@ -84,7 +86,7 @@ fn kill_once(before: &State, after: &State, name: &str, args: &[&str], delay: Du
     let args = [&[args[0], text(&path)], &args[1..]].concat();
     let hit = killed_after(&args, delay);
     let left = state(dir.path());
-    let journal = left.keys().any(|name| name.ends_with(".regen.journal"));
+    let journal = left.keys().any(|name| name.ends_with(".journal"));
     let found = models(&left);
     let whole = found == models(before) || found == models(after);
     assert!(

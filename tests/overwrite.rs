@@ -29,7 +29,7 @@ fn checkpoints(dir: &Path) -> Vec<(PathBuf, PathBuf)> {
         "hard",
         #[cfg(unix)]
         "soft",
-        "model.safetensors.regen.json",
+        ".ckpt-regen/model.safetensors.json",
     ];
     all.extend(names.map(|name| (model.clone(), dir.join(name))));
     all
@@ -69,7 +69,7 @@ fn a_page_or_plan_never_replaces_the_output_of_its_edit() {
         for written in [
             &output,
             &roundabout,
-            &new.join("model.safetensors.regen.json"),
+            &new.join(".ckpt-regen/model.safetensors.json"),
         ] {
             for option in ["--report", "--plan-out"] {
                 let args = ["apply", text(&file), "-o", text(out), option, text(written)];

@@ -146,6 +146,39 @@ fn a_prefix_of_names_is_a_root() {
 }
 
 #[test]
+fn the_report_of_an_edit_of_a_part_is_of_that_part() {
+    let (dir, file) = gan();
+    let page = dir.path().join("r.html");
+    ok(&[
+        "apply",
+        text(&file),
+        "--root",
+        "generator",
+        "--report",
+        text(&page),
+    ]);
+    let page = fs::read_to_string(page).unwrap();
+    assert!(page.contains("generator.a") && !page.contains("discriminator.a"));
+}
+
+#[test]
+fn the_schema_of_averages_under_several_names_finds_them_again() {
+    let layers = [
+        "encoder.bn",
+        "decoder.bn",
+        "encoder_ema.bn",
+        "decoder_ema.bn",
+    ];
+    let (dir, file) = made(&layers.map(|name| (name, EIGHT)));
+    let schema = dir.path().join("s.toml");
+    fs::write(&schema, ok(&["schema", text(&file)])).unwrap();
+    let applied =
+        |args: &[&str]| ok_json(&[&["apply", text(&file), "--dry-run", "--json"], args].concat());
+    assert_eq!(applied(&[])["counted"], 16);
+    assert_eq!(applied(&["--schema", text(&schema)])["counted"], 16);
+}
+
+#[test]
 fn a_prefix_that_holds_a_network_and_its_average_means_the_one_in_training() {
     let (_dir, file) = made(&[
         ("module.net.bn", EIGHT),
@@ -159,7 +192,16 @@ fn a_prefix_that_holds_a_network_and_its_average_means_the_one_in_training() {
         (&json!("module"), &json!(8))
     );
     assert_eq!(gamma(&file, "module.net_ema.bn")[1], f64::from(0.1_f32));
-    let applied = ok_json(&["apply", text(&file), "--root", "module.net_ema", "--json"]);
+    let applied = ok_json(&["apply", text(&file), "--root", "module.net_ema.", "--json"]);
+    assert_eq!(applied["regenerated"], 3);
+    ok(&["undo", text(&file)]);
+    let applied = ok_json(&[
+        "apply",
+        text(&file),
+        "--root",
+        "module.net_ema.bn",
+        "--json",
+    ]);
     assert_eq!(applied["regenerated"], 3);
 }
 

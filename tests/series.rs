@@ -302,7 +302,7 @@ fn channels_are_known_as_regenerated_by_a_record_and_followed_to_their_death() {
 #[test]
 fn without_a_record_a_regeneration_is_known_by_its_mark() {
     let dir = regenerated_run();
-    fs::remove_file(dir.path().join("epoch-2.safetensors.regen.json")).unwrap();
+    fs::remove_file(dir.path().join(".ckpt-regen/epoch-2.safetensors.json")).unwrap();
     let series = track_json(&[&all(&dir)]);
     let known = &series["regenerations"][0];
     assert_eq!(
@@ -318,7 +318,7 @@ fn a_record_of_other_gamma_tells_nothing() {
     let dir = regenerated_run();
     let record = |save: usize| {
         dir.path()
-            .join(format!("epoch-{save}.safetensors.regen.json"))
+            .join(format!(".ckpt-regen/epoch-{save}.safetensors.json"))
     };
     fs::copy(record(2), record(4)).unwrap();
     let known = track_json(&[&all(&dir)])["regenerations"].clone();

@@ -495,7 +495,10 @@ fn wrong_settings_are_refused_before_anything_is_written() {
         message
     };
     assert!(usage(&["--momentum", "1.5"]).contains("momentum: expected a number from 0"));
-    assert!(usage(&["--include", "nothing"]).contains("52 BatchNorm layers, and none passes"));
+    assert!(
+        usage(&["--include", "nothing"]).contains("matches no BatchNorm layer of mobilenet_v2")
+    );
+    assert!(usage(&["--exclude", "."]).contains("52 BatchNorm layers, and none passes"));
     assert!(usage(&["--schedule", "sawtooth"]).contains("multi-step"));
     assert!(usage(&["--mean", "1,2"]).contains("mean"));
     let config = dir.path().join("config.toml");

@@ -188,7 +188,7 @@ fn the_command_says_whether_a_checkpoint_fits_and_what_does_not() {
     let shown = fits(&["--classes", "10", "--partial"]);
     let first = "260 of 262 tensors fit; the whole does not fit mobilenet_v2 (262 tensors): 2 of";
     assert!(shown.starts_with(first) && shown.contains(cause), "{shown}");
-    let message = fails(1, &asked(&["--root", "teacher"]));
+    let message = fails(2, &asked(&["--root", "teacher"]));
     assert!(
         message.contains("expected one of \"model\", \"model_ema.module\""),
         "{message}"

@@ -12,6 +12,22 @@ use crate::name::{self, SEPARATORS};
 /// Components of a name that are looked at: no network nests deeper.
 const MAX_DEPTH: usize = 32;
 
+/// A teacher beside its student, which need not be built alike.
+static TEACHER: Mark = Mark {
+    words: &["teacher"],
+    role: Role::Teacher,
+    beside: &[],
+    not_beside: &[],
+};
+
+/// What only a counter beside it gives away.
+static COUNTED: Mark = Mark {
+    words: &["n_averaged"],
+    role: Role::Ema,
+    beside: &[],
+    not_beside: &[],
+};
+
 /// Words that stand for the weights in training where a copy has its mark.
 const TRAINED: [&str; 6] = ["student", "online", "q", "query", "base", "raw"];
 
@@ -19,24 +35,33 @@ const TRAINED: [&str; 6] = ["student", "online", "q", "query", "base", "raw"];
 pub(super) fn find(dict: &StateDict, layers: &[Layer]) -> Copies {
     let mut copies = Copies::default();
     averaged_models(dict, &mut copies);
-    let marked = marked(dict, layers);
+    let marked = marked(layers);
     if marked.is_empty() {
         return copies;
     }
-    let twins = Twins::of(layers);
+    let (siblings, twins) = (Siblings::of(dict, &marked), Twins::of(layers));
     let mut deep = Vec::new();
     for candidate in marked {
         if copies.holding(candidate.prefix).is_some() {
             continue;
         }
-        if candidate.beside_student {
-            copies.add(&candidate, Role::Teacher);
-        } else if let Some(found) = candidate.twins(&twins) {
-            if candidate.is_behind_wrappers() {
-                copies.add(&candidate, candidate.mark.role);
-            } else {
-                deep.push((candidate, found));
-            }
+        let is_teacher = candidate.words.iter().any(|word| word == "teacher");
+        if is_teacher && siblings.beside(&candidate, &["student"]) {
+            copies.add(candidate.prefix, &TEACHER);
+            continue;
+        }
+        let counts = |mark: &Mark| {
+            (mark.is_plain() || siblings.beside(&candidate, mark.beside))
+                && !siblings.beside(&candidate, mark.not_beside)
+        };
+        let mut marks = Mark::all(&candidate.words).filter(|(mark, _)| counts(mark));
+        let found = marks.find_map(|(mark, at)| Some((mark, candidate.twins(mark, at, &twins)?)));
+        drop(marks);
+        let Some((mark, found)) = found else { continue };
+        if candidate.is_behind_wrappers() {
+            copies.add(candidate.prefix, mark);
+        } else {
+            deep.push((mark, candidate, found));
         }
     }
     add_deep(deep, layers, &mut copies);
@@ -46,28 +71,59 @@ pub(super) fn find(dict: &StateDict, layers: &[Layer]) -> Copies {
 /// Accepts those behind other components than wrappers whose twins are at least half of all layers
 /// outside averages. Marked siblings (`encoder_ema`, `head_ema`) are one average, and counted
 /// together.
-fn add_deep(deep: Vec<(Candidate<'_>, HashSet<usize>)>, layers: &[Layer], copies: &mut Copies) {
-    let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for (candidate, found) in deep {
-        let key = (candidate.depth, candidate.parent, candidate.mark.words);
-        groups.entry(key).or_default().push((candidate, found));
+fn add_deep(
+    deep: Vec<(&'static Mark, Candidate<'_>, HashSet<usize>)>,
+    layers: &[Layer],
+    copies: &mut Copies,
+) {
+    let mut groups: BTreeMap<_, Group<'_>> = BTreeMap::new();
+    for (mark, candidate, found) in deep {
+        let key = (candidate.depth, candidate.parent, mark.words);
+        let group = groups.entry(key).or_insert_with(|| Group::new(mark));
+        group.named |= candidate.words.len() > mark.words.len();
+        group.layers.extend(&candidate.below);
+        group.twins.extend(found);
+        group.prefixes.push(candidate.prefix);
     }
-    let is_outside = |n: &&usize, copies: &Copies| copies.holding(&layers[**n].name).is_none();
-    let all: Vec<usize> = (0..layers.len()).collect();
-    let mut outside = all.iter().filter(|n| is_outside(n, copies)).count();
+    let is_outside = |n: &usize| copies.holding(&layers[*n].name).is_none();
+    let outside = (0..layers.len()).filter(is_outside).count();
+    // Averages of several networks (`actor.net_ema`, `critic.net_ema`) are all no part of them. A
+    // module that is called `ema` and nothing else may be attention.
+    let named = groups.values().filter(|group| group.named);
+    let named: HashSet<usize> = named.flat_map(|group| &group.layers).copied().collect();
     for group in groups.into_values() {
-        let is_inside = |(one, _): &(Candidate<'_>, _)| copies.holding(one.prefix).is_some();
-        if group.iter().any(is_inside) {
-            continue;
-        }
-        let twins: HashSet<usize> = group.iter().flat_map(|(_, found)| found).copied().collect();
-        let own = group.iter().flat_map(|(one, _)| &one.below);
-        let own = own.filter(|n| is_outside(n, copies)).count();
-        if 2 * twins.len() >= outside - own {
-            outside -= own;
-            for (one, _) in &group {
-                copies.add(one, one.mark.role);
+        let own = match group.named {
+            true => named.len(),
+            false => group.layers.len(),
+        };
+        let mut prefixes = group.prefixes.iter();
+        let is_free = prefixes.all(|prefix| copies.holding(prefix).is_none());
+        if is_free && 2 * group.twins.len() >= outside.saturating_sub(own) {
+            for prefix in group.prefixes {
+                copies.add(prefix, group.mark);
             }
+        }
+    }
+}
+
+/// Siblings of one mark, which are one average.
+struct Group<'a> {
+    mark: &'static Mark,
+    /// Whether one of them has other words than the mark.
+    named: bool,
+    prefixes: Vec<&'a str>,
+    layers: HashSet<usize>,
+    twins: HashSet<usize>,
+}
+
+impl Group<'_> {
+    fn new(mark: &'static Mark) -> Self {
+        Group {
+            mark,
+            named: false,
+            prefixes: Vec::new(),
+            layers: HashSet::new(),
+            twins: HashSet::new(),
         }
     }
 }
@@ -78,33 +134,19 @@ fn averaged_models(dict: &StateDict, copies: &mut Copies) {
         let name = &tensor.name[..];
         let (prefix, leaf) = name.rsplit_once(SEPARATORS).unwrap_or(("", name));
         if leaf == "n_averaged" {
-            let words = name::words(prefix.rsplit(SEPARATORS).next().unwrap_or(prefix));
-            let mark = Mark::of(&words).map(|(mark, _)| mark);
-            copies.0.insert(prefix.to_owned(), (Role::Ema, mark));
+            copies.0.insert(prefix.to_owned(), &COUNTED);
         }
     }
 }
 
-/// The subtrees of a state dict that hold copies of other weights.
+/// The subtrees of a state dict that hold copies of other weights: by what their names begin with,
+/// without the separator behind (empty for the whole state dict), their marks.
 #[derive(Debug, Default)]
-pub(super) struct Copies(
-    /// By what its names begin with, without the separator behind; empty for the whole state dict.
-    HashMap<String, (Role, Option<&'static Mark>)>,
-);
-
-/// A subtree that holds a copy of other weights.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Subtree<'a> {
-    /// What its names begin with, without the separator behind.
-    pub(super) prefix: &'a str,
-    pub(super) role: Role,
-    /// Its mark; `None` where only a counter beside it says what it is.
-    pub(super) mark: Option<&'static Mark>,
-}
+pub(super) struct Copies(HashMap<String, &'static Mark>);
 
 impl Copies {
-    /// The outermost copy that a layer lies in.
-    pub(super) fn holding<'n>(&self, layer: &'n str) -> Option<Subtree<'n>> {
+    /// The outermost copy that a layer lies in: what its names begin with, and its mark.
+    pub(super) fn holding<'n>(&self, layer: &'n str) -> Option<(&'n str, &'static Mark)> {
         if self.0.is_empty() {
             return None;
         }
@@ -112,27 +154,28 @@ impl Copies {
         let ends = ends.map(|(at, _)| at).chain([layer.len()]);
         [0].into_iter().chain(ends).find_map(|end| {
             let prefix = &layer[..end];
-            let (role, mark) = *self.0.get(prefix)?;
-            Some(Subtree { prefix, role, mark })
+            Some((prefix, *self.0.get(prefix)?))
         })
     }
 
-    fn add(&mut self, candidate: &Candidate<'_>, role: Role) {
-        let found = (role, Some(candidate.mark));
-        self.0.insert(candidate.prefix.to_owned(), found);
+    /// What the names of each copy begin with, and its role.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&str, Role)> {
+        self.0.iter().map(|(prefix, mark)| (&prefix[..], mark.role))
+    }
+
+    fn add(&mut self, prefix: &str, mark: &'static Mark) {
+        self.0.insert(prefix.to_owned(), mark);
     }
 }
 
-/// A component with a mark, and what lies below it.
+/// A component with marks, and what lies below it.
 struct Candidate<'a> {
     prefix: &'a str,
     /// What stands before the component.
     parent: &'a str,
-    component: &'a str,
-    /// How many components that are.
+    words: Vec<String>,
+    /// How many components stand before it.
     depth: usize,
-    mark: &'static Mark,
-    beside_student: bool,
     /// The layers below it.
     below: Vec<usize>,
 }
@@ -142,12 +185,11 @@ impl Candidate<'_> {
         self.parent.is_empty() || self.parent.split(SEPARATORS).all(name::is_wrapper)
     }
 
-    /// The twins of all layers below it; `None` where one has no twin.
-    fn twins(&self, twins: &Twins<'_>) -> Option<HashSet<usize>> {
+    /// The twins of all layers below it, where `mark` stands in its words from `at` on; `None` where
+    /// one has no twin.
+    fn twins(&self, mark: &Mark, at: usize, twins: &Twins<'_>) -> Option<HashSet<usize>> {
         let layers = twins.layers;
-        let words = name::words(self.component);
-        let (_, at) = Mark::of(&words)?;
-        let (before, after) = (&words[..at], &words[at + self.mark.words.len()..]);
+        let (before, after) = (&self.words[..at], &self.words[at + mark.words.len()..]);
         let mut components = vec![[before, after].concat()];
         components.extend(TRAINED.map(|word| [before, &[word.to_owned()], after].concat()));
         let mut found = HashSet::new();
@@ -161,11 +203,8 @@ impl Candidate<'_> {
                 canonical(self.parent, &mut name);
                 canonical_component(words.clone(), &mut name);
                 canonical(rest, &mut name);
-                let mut same = twins.by_name.get(&name)?.iter().copied();
-                same.find(|n| {
-                    let other = &layers[*n];
-                    other.channels == layer.channels && !is_below(&other.name, self.prefix)
-                })
+                let mut same = twins.known.get(&(name, layer.channels))?.iter().copied();
+                same.find(|n| !is_below(&layers[*n].name, self.prefix))
             });
             found.insert(twin?);
         }
@@ -173,23 +212,29 @@ impl Candidate<'_> {
     }
 }
 
-/// The layers by their canonical names.
+/// The layers by their canonical names and numbers of channels.
 struct Twins<'a> {
     layers: &'a [Layer],
-    by_name: HashMap<Vec<String>, Vec<usize>>,
+    known: HashMap<(Vec<String>, usize), Vec<usize>>,
 }
+
+/// Layers that differ in wrappers only, of which more than these are not looked at.
+const MAX_ALIKE: usize = 8;
 
 impl<'a> Twins<'a> {
     fn of(layers: &'a [Layer]) -> Twins<'a> {
-        let mut by_name: HashMap<_, Vec<usize>> = HashMap::new();
+        let mut known: HashMap<_, Vec<usize>> = HashMap::new();
         for (n, layer) in layers.iter().enumerate() {
             if !is_deep(&layer.name) {
                 let mut name = Vec::new();
                 canonical(&layer.name, &mut name);
-                by_name.entry(name).or_default().push(n);
+                let alike = known.entry((name, layer.channels)).or_default();
+                if alike.len() < MAX_ALIKE {
+                    alike.push(n);
+                }
             }
         }
-        Twins { layers, by_name }
+        Twins { layers, known }
     }
 }
 
@@ -212,43 +257,31 @@ fn canonical_component(mut words: Vec<String>, out: &mut Vec<String>) {
     }
 }
 
-/// Every component with a mark that counts, the outermost first.
-fn marked<'a>(dict: &StateDict, layers: &'a [Layer]) -> Vec<Candidate<'a>> {
-    let mut found: Vec<Candidate<'a>> = Vec::new();
+/// Every component with marks, the outermost first.
+fn marked(layers: &[Layer]) -> Vec<Candidate<'_>> {
+    let mut found: Vec<Candidate<'_>> = Vec::new();
     let mut places: HashMap<&str, usize> = HashMap::new();
     for (number, layer) in layers.iter().enumerate() {
         let mut parent = "";
         for (depth, (component, prefix)) in components(&layer.name).enumerate() {
             if let Some(place) = places.get(prefix) {
                 found[*place].below.push(number);
-            } else if let Some((mark, _)) = Mark::of(&name::words(component)) {
-                places.insert(prefix, found.len());
-                found.push(Candidate {
-                    prefix,
-                    parent,
-                    component,
-                    depth,
-                    mark,
-                    beside_student: false,
-                    below: vec![number],
-                });
+            } else {
+                let words = name::words(component);
+                if Mark::all(&words).next().is_some() {
+                    places.insert(prefix, found.len());
+                    found.push(Candidate {
+                        prefix,
+                        parent,
+                        words,
+                        depth,
+                        below: vec![number],
+                    });
+                }
             }
             parent = prefix;
         }
     }
-    let siblings = siblings(dict, &found);
-    found.retain_mut(|candidate| {
-        let beside = |words: &[&str]| {
-            let others = siblings[candidate.parent].iter();
-            let mut others = others.filter(|(name, _)| name[..] != *candidate.component);
-            others.any(|(_, theirs)| theirs.iter().any(|word| words.contains(&&word[..])))
-        };
-        let mark = candidate.mark;
-        let counts = (mark.is_plain() || beside(mark.beside)) && !beside(mark.not_beside);
-        let is_teacher = mark.words.ends_with(&["teacher"]);
-        candidate.beside_student = is_teacher && beside(&["student"]);
-        counts
-    });
     found.sort_by_key(|candidate| candidate.depth);
     found
 }
@@ -265,27 +298,60 @@ fn components(name: &str) -> impl Iterator<Item = (&str, &str)> {
         })
 }
 
-type Siblings<'a> = HashMap<&'a str, HashMap<String, Vec<String>>>;
+/// Words that a mark may need beside it, or must not have there.
+const BESIDE: [&str; 6] = ["student", "online", "q", "query", "v", "value"];
 
-/// The components that stand below the parents of candidates, each with its words.
-fn siblings<'a>(dict: &StateDict, candidates: &[Candidate<'a>]) -> Siblings<'a> {
-    let parents = candidates.iter().map(|c| (c.parent, HashMap::new()));
-    let mut siblings: Siblings<'a> = parents.collect();
-    if siblings.is_empty() {
-        return siblings;
-    }
-    for tensor in &dict.tensors {
-        let mut parent = "";
-        for (component, prefix) in components(&tensor.name) {
-            if let Some(known) = siblings.get_mut(parent)
-                && !known.contains_key(component)
-            {
-                known.insert(component.to_owned(), name::words(component));
+/// What stands below the parents of candidates, wrappers left out of the way there.
+struct Siblings {
+    /// Of each parent, how many components below it have each of [`BESIDE`].
+    counts: HashMap<String, [usize; BESIDE.len()]>,
+}
+
+impl Siblings {
+    fn of(dict: &StateDict, candidates: &[Candidate<'_>]) -> Siblings {
+        let parents = candidates.iter().map(|c| (unwrapped(c.parent), [0; _]));
+        let mut counts: HashMap<String, [usize; BESIDE.len()]> = parents.collect();
+        let mut seen = HashSet::new();
+        for tensor in &dict.tensors {
+            let mut parent = String::new();
+            for (component, prefix) in components(&tensor.name) {
+                if name::is_wrapper(component) {
+                    continue;
+                }
+                if let Some(known) = counts.get_mut(&parent)
+                    && seen.insert(prefix)
+                {
+                    let words = name::words(component);
+                    for (count, word) in known.iter_mut().zip(BESIDE) {
+                        *count += usize::from(words.iter().any(|own| own == word));
+                    }
+                }
+                parent.push_str(component);
+                parent.push('.');
             }
-            parent = prefix;
         }
+        Siblings { counts }
     }
-    siblings
+
+    /// Whether a component beside the candidate's has one of these words.
+    fn beside(&self, candidate: &Candidate<'_>, words: &[&str]) -> bool {
+        let known = &self.counts[&unwrapped(candidate.parent)];
+        let mut counts = known.iter().zip(BESIDE);
+        counts.any(|(count, word)| {
+            let own = candidate.words.iter().any(|own| own == word);
+            words.contains(&word) && *count > usize::from(own)
+        })
+    }
+}
+
+/// A path without wrappers, each component with a dot behind it.
+fn unwrapped(path: &str) -> String {
+    let components = path
+        .split(SEPARATORS)
+        .filter(|c| !c.is_empty() && !name::is_wrapper(c));
+    components
+        .map(|component| format!("{component}."))
+        .collect()
 }
 
 /// Whether a name is `prefix` or begins with it and a separator.

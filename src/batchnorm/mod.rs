@@ -27,8 +27,8 @@ use std::collections::HashSet;
 /// One network of a checkpoint.
 #[derive(Debug, Clone)]
 pub struct Network {
-    /// What tells it from the other networks of the file: the state dict it lies in, a leading
-    /// `ema` or `teacher`, or both. Empty when the whole file is one network.
+    /// What tells it from the other networks of the file: the state dict it lies in, what the names of
+    /// an average or teacher begin with, or both. Empty when the whole file is one network.
     pub root: String,
     /// Whether these are the weights in training.
     pub role: Role,

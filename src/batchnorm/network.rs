@@ -46,46 +46,29 @@ fn by_schema(dict: &StateDict, layers: Vec<Layer>, schema: &Schema) -> Vec<Netwo
     networks
 }
 
-/// What tells one network of a state dict from another.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Kind<'a> {
-    InTraining,
-    /// The copies of one mark.
-    Marked(&'static [&'static str], Role),
-    /// A copy that only a counter beside it gives away, by its prefix.
-    Counted(&'a str),
-}
-
 fn by_copies(dict: &StateDict, layers: Vec<Layer>, copies: &Copies) -> Vec<Network> {
-    let names: Vec<String> = layers.iter().map(|layer| layer.name.clone()).collect();
     let mut parts: Vec<(Prefix, Network)> = Vec::new();
-    let mut places: HashMap<Kind<'_>, usize> = HashMap::new();
-    for (layer, name) in layers.into_iter().zip(&names) {
-        let copy = copies.holding(name);
-        let (kind, prefix, role) = match copy {
-            None => (Kind::InTraining, "", Role::Raw),
-            Some(copy) => match copy.mark {
-                Some(mark) => (Kind::Marked(mark.words, copy.role), copy.prefix, copy.role),
-                None => (Kind::Counted(copy.prefix), copy.prefix, copy.role),
-            },
-        };
-        if let Some(place) = places.get(&kind) {
+    // By the words of the mark; none for what is in training.
+    let mut places: HashMap<Option<&[&str]>, usize> = HashMap::new();
+    for layer in layers {
+        let copy = copies.holding(&layer.name);
+        let prefix = copy.map_or("", |(prefix, _)| prefix);
+        let mark = copy.map(|(_, mark)| mark);
+        if let Some(place) = places.get(&mark.map(|mark| mark.words)) {
             let (common, network) = &mut parts[*place];
             common.meet(prefix);
             network.layers.push(layer);
             continue;
         }
-        places.insert(kind, parts.len());
-        let mark = match kind {
-            Kind::Marked(words, _) => words.join("_"),
-            Kind::InTraining | Kind::Counted(_) => String::new(),
-        };
+        places.insert(mark.map(|mark| mark.words), parts.len());
+        let words = mark.map_or(String::new(), |mark| mark.words.join("_"));
+        let prefix = Prefix::One(prefix.to_owned(), words);
         let network = Network {
             root: String::new(),
-            role: role.max(dict.role),
+            role: mark.map_or(Role::Raw, |mark| mark.role).max(dict.role),
             layers: vec![layer],
         };
-        parts.push((Prefix::One(prefix.to_owned(), mark), network));
+        parts.push((prefix, network));
     }
     let named = parts.into_iter().map(|(prefix, network)| Network {
         root: dict.path_of(&prefix.path()),

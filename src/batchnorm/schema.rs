@@ -1,6 +1,7 @@
 //! A schema file: which tensors are γ where names or structure do not say it. The format is
 //! documented in `docs/schema.md`.
 
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -9,9 +10,10 @@ use serde::Deserialize;
 
 use super::find::{Finder, Finding};
 use super::pattern::{Pattern, Template, dialects};
-use super::{Role, locate};
+use super::{Layer, Network, Role, copies, locate};
 use crate::checkpoint::{Checkpoint, Source};
 use crate::error::{Error, Result};
+use crate::name::SEPARATORS;
 
 /// How BatchNorm layers are named, what is left out, and which prefixes are networks of their own.
 #[derive(Debug, Clone)]
@@ -226,16 +228,16 @@ pub fn template(checkpoint: &Checkpoint) -> Result<String> {
         line("variance", &pattern.variance);
         line("counter", &pattern.counter);
     }
-    if networks.len() > 1 {
+    let prefixes = copies(checkpoint, &networks);
+    if !prefixes.is_empty() {
         out.push_str("\n# Prefixes of layer names that are networks of their own.\n");
-        for network in networks.iter().filter(|network| !network.root.is_empty()) {
-            let _ = writeln!(
-                out,
-                "[[network]]\nprefix = {}\nrole = \"{}\"",
-                quoted(&format!("{}.", network.root)),
-                network.role
-            );
-        }
+    }
+    for (prefix, role) in prefixes {
+        let _ = writeln!(
+            out,
+            "[[network]]\nprefix = {}\nrole = \"{role}\"",
+            quoted(&prefix)
+        );
     }
     if !candidates.is_empty() {
         out.push_str(
@@ -249,6 +251,28 @@ pub fn template(checkpoint: &Checkpoint) -> Result<String> {
         }
     }
     Ok(out)
+}
+
+/// What the names of averages and teachers begin with, the separator included, and their roles.
+fn copies(checkpoint: &Checkpoint, networks: &[Network]) -> BTreeSet<(String, Role)> {
+    let mut prefixes = BTreeSet::new();
+    for (index, dict) in checkpoint.dicts().iter().enumerate() {
+        let layers = networks.iter().flat_map(|network| &network.layers);
+        let layers: Vec<Layer> = layers
+            .filter(|layer| layer.dict == index)
+            .cloned()
+            .collect();
+        let copies = copies::find(dict, &layers);
+        let found: HashMap<&str, Role> = copies.all().collect();
+        for layer in &layers {
+            for (at, separator) in layer.name.match_indices(SEPARATORS) {
+                if let Some(role) = found.get(&layer.name[..at]) {
+                    prefixes.insert((layer.name[..at].to_owned() + separator, *role));
+                }
+            }
+        }
+    }
+    prefixes
 }
 
 /// A string of TOML: as in JSON, but for DEL, which it does not allow.

@@ -64,26 +64,22 @@ pub fn select(
     root: Option<&str>,
 ) -> Result<Network> {
     let path = checkpoint.path();
-    if let Some(root) = root {
-        if let Some(network) = networks.iter().find(|network| network.root == root) {
-            return Ok(network.clone());
-        }
-        let parts = below(checkpoint, networks, root);
-        return match &parts[..] {
-            [] => Err(no_root(checkpoint, networks, root)),
-            parts => only_raw(path, parts),
-        };
+    let Some(root) = root else {
+        return only_raw(path, networks);
+    };
+    let prefix = root.trim_end_matches(SEPARATORS);
+    if let Some(network) = networks.iter().find(|network| network.root == prefix) {
+        return Ok(network.clone());
     }
-    only_raw(path, networks)
+    match &below(checkpoint, networks, prefix)[..] {
+        [] => Err(no_root(checkpoint, networks, root)),
+        [only] => Ok(only.clone()),
+        parts => only_raw(path, parts),
+    }
 }
 
-/// The only network, or the only one in training.
+/// The only network in training.
 fn only_raw(path: &Path, networks: &[Network]) -> Result<Network> {
-    if let [only] = networks
-        && only.role == Role::Raw
-    {
-        return Ok(only.clone());
-    }
     let mut raw = networks.iter().filter(|network| network.role == Role::Raw);
     let reason = match (raw.next(), raw.next()) {
         (Some(network), None) => return Ok(network.clone()),
@@ -105,21 +101,24 @@ fn listed(networks: &[Network]) -> String {
 }
 
 /// Of each network what lies below a prefix, given with or without the state dict's path.
-fn below(checkpoint: &Checkpoint, networks: &[Network], root: &str) -> Vec<Network> {
-    let prefix = root.trim_end_matches(SEPARATORS);
-    let inside = |layer: &&Layer| {
-        let dict = &checkpoint.dicts()[layer.dict].root[..];
-        let rest = prefix.strip_prefix(dict).filter(|_| !dict.is_empty());
-        let rest = rest.and_then(|rest| rest.strip_prefix(SEPARATORS));
-        is_below(&layer.name, prefix) || rest.is_some_and(|rest| is_below(&layer.name, rest))
+fn below(checkpoint: &Checkpoint, networks: &[Network], prefix: &str) -> Vec<Network> {
+    let part = |network: &Network| {
+        let dict = &checkpoint.dicts()[network.layers.first()?.dict];
+        let rest = prefix
+            .strip_prefix(&dict.root)
+            .filter(|_| !dict.root.is_empty());
+        let own = rest
+            .and_then(|rest| rest.strip_prefix(SEPARATORS))
+            .unwrap_or(prefix);
+        let inside = |layer: &&Layer| is_below(&layer.name, own);
+        let layers: Vec<Layer> = network.layers.iter().filter(inside).cloned().collect();
+        (!layers.is_empty()).then(|| Network {
+            root: dict.path_of(own),
+            role: network.role,
+            layers,
+        })
     };
-    let part = |network: &Network| Network {
-        root: prefix.to_owned(),
-        role: network.role,
-        layers: network.layers.iter().filter(inside).cloned().collect(),
-    };
-    let parts = networks.iter().map(part);
-    parts.filter(|part| !part.layers.is_empty()).collect()
+    networks.iter().filter_map(part).collect()
 }
 
 fn no_root(checkpoint: &Checkpoint, networks: &[Network], root: &str) -> Error {
@@ -127,9 +126,13 @@ fn no_root(checkpoint: &Checkpoint, networks: &[Network], root: &str) -> Error {
     let mut seen: HashSet<String> = prefixes.iter().cloned().collect();
     for layer in networks.iter().flat_map(|network| &network.layers) {
         let dict = &checkpoint.dicts()[layer.dict];
-        for (at, _) in layer.name.match_indices(SEPARATORS).take(MAX_SUGGESTED) {
+        let ends = layer.name.match_indices(SEPARATORS).map(|(at, _)| at);
+        for at in ends.take_while(|at| *at <= near::MAX_LEN) {
+            if prefixes.len() >= MAX_SUGGESTED {
+                break;
+            }
             let prefix = dict.path_of(&layer.name[..at]);
-            if prefixes.len() < MAX_SUGGESTED && seen.insert(prefix.clone()) {
+            if seen.insert(prefix.clone()) {
                 prefixes.push(prefix);
             }
         }

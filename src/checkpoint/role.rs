@@ -83,9 +83,10 @@ static MARKS: [Mark; 12] = [
 ];
 
 impl Mark {
-    /// The mark of a component whose [`words`](name::words) these are, and where its words begin.
-    pub(crate) fn of(words: &[String]) -> Option<(&'static Mark, usize)> {
-        MARKS.iter().find_map(|mark| {
+    /// The marks of a component whose [`words`](name::words) these are, each with the place where its
+    /// words begin.
+    pub(crate) fn all(words: &[String]) -> impl Iterator<Item = (&'static Mark, usize)> {
+        MARKS.iter().filter_map(|mark| {
             let mut places = words.windows(mark.words.len());
             let at = places.position(|place| place == mark.words)?;
             Some((mark, at))
@@ -104,9 +105,9 @@ pub(crate) fn marked(path: &str) -> Option<(&str, Role)> {
     let mut from = 0;
     for component in path.split(name::SEPARATORS) {
         let end = from + component.len();
-        if let Some((mark, _)) = Mark::of(&name::words(component))
-            && mark.is_plain()
-        {
+        let words = name::words(component);
+        let mut marks = Mark::all(&words).filter(|(mark, _)| mark.is_plain());
+        if let Some((mark, _)) = marks.next() {
             return Some((&path[..end], mark.role));
         }
         from = end + 1;

@@ -53,7 +53,7 @@ impl TrainerState {
     /// updates tells it exactly, where the planned number of epochs was not rounded up.
     pub(crate) fn epochs(&self) -> Option<Epochs> {
         let epoch = self.epoch.filter(|n| n.is_finite() && *n >= 0.0)?;
-        if let Some(finished) = self.by_updates()
+        if let Some(finished) = self.by_updates(epoch)
             && (finished as f64 - epoch).abs() <= 0.5
         {
             let place = format!("global_step / (max_steps / num_train_epochs) of {STATE}");
@@ -63,13 +63,17 @@ impl TrainerState {
         Some(Epochs::new(epoch.floor() as u64, place))
     }
 
-    /// The number of epochs that the updates so far come to, if that is whole.
-    fn by_updates(&self) -> Option<u64> {
+    /// The number of epochs that the updates so far come to, if that is whole, and the planned number
+    /// of epochs was not rounded up: then an epoch has as many updates as `epoch` says.
+    fn by_updates(&self, epoch: f64) -> Option<u64> {
         let planned = Number::Float(self.num_train_epochs?).count()?;
         let all = self.max_steps?;
         let whole = planned > 0 && all >= planned && all.is_multiple_of(planned);
         let updates = whole.then(|| all / planned)?;
         let step = self.global_step?;
+        if (step as f64 / epoch - updates as f64).abs() >= 1.0 {
+            return None;
+        }
         let finished = step.checked_add(updates / 2)? / updates;
         let off = finished.checked_mul(updates)?.abs_diff(step);
         // One update off is none of an epoch's end where epochs have few.
@@ -134,6 +138,9 @@ mod tests {
         // 250 updates at 100 an epoch are 2.5 epochs, called 3.
         assert_eq!(finished(0.83, 83, 250, 3.0), 0);
         assert_eq!(finished(1.0, 100, 250, 3.0), 1);
+        // 150 are 1.5, called 2, and 75 would be one of two.
+        assert_eq!(finished(0.75, 75, 150, 2.0), 0);
+        assert_eq!(finished(0.0, 0, 150, 2.0), 0);
     }
 
     #[test]

@@ -86,7 +86,8 @@ impl Training {
 
 impl Checkpoint {
     /// What the optimizers keep for the parameters of a state dict; `order` has the names of the
-    /// parameters of the only one, in its order, where it does not know them itself.
+    /// parameters of the only one, in its order, where it does not know them itself. `notes` hears
+    /// what was taken for granted.
     ///
     /// # Errors
     /// Why it cannot be told: a mapping is never guessed.
@@ -94,6 +95,7 @@ impl Checkpoint {
         &self,
         dict: &StateDict,
         order: Option<&[String]>,
+        notes: &mut Vec<String>,
     ) -> Result<Vec<SlotTensor>, String> {
         let optimizers = &self.training.optimizers[..];
         if optimizers.is_empty() {
@@ -118,7 +120,7 @@ impl Checkpoint {
                     "the optimizer keeps {unknown}, which this program does not know"
                 )));
             }
-            for parameter in torch::map_optimizer(optimizer, dict, order).map_err(of)? {
+            for parameter in torch::map_optimizer(optimizer, dict, order, notes).map_err(of)? {
                 if !seen.insert(parameter.name.clone()) {
                     let name = parameter.name;
                     return Err(format!("several optimizers keep something for {name}"));

@@ -23,6 +23,10 @@ use crate::storage::same_place;
 
 pub(super) fn run(args: &ApplyArgs) -> Result<()> {
     let begin = Instant::now();
+    if args.param_order.is_some() && args.optimizer == OptimizerState::Keep {
+        let message = "--param-order goes with --optimizer reset";
+        return Err(Error::Usage(message.to_owned()));
+    }
     let cadence = Cadence::of(&args.schedule, &args.path)?;
     let mut request = request(args)?;
     if !cadence.due.now {
@@ -32,6 +36,7 @@ pub(super) fn run(args: &ApplyArgs) -> Result<()> {
         output: args.output.clone(),
         in_place: args.in_place,
         follow_symlinks: args.follow_symlinks,
+        record: args.record.clone(),
         plan_out: args.plan_out.clone(),
         dry_run: args.dry_run,
     };

@@ -128,8 +128,8 @@ pub(super) struct PictureArgs {
 /// Regenerate channels in a checkpoint file, and nothing else
 ///
 /// With no options: Algorithm 1 of the paper. Every γ at or below the network's median is set to
-/// the median. The file is replaced as a whole by its edited copy, and a record is kept beside it
-/// (PATH.regen.json) with which `ckpt-regen undo` gives it back bit for bit.
+/// the median. The file is replaced as a whole by its edited copy, and a record is kept beside it, in
+/// .ckpt-regen/NAME.json, with which `ckpt-regen undo` gives it back bit for bit.
 ///
 /// Killed at any moment, it leaves the old file, the new file, or a journal that the next apply or
 /// undo completes.
@@ -185,6 +185,9 @@ pub(super) struct ApplyArgs {
     /// Edit the file that a symbolic link leads to
     #[arg(long, help_heading = "Where to")]
     pub(super) follow_symlinks: bool,
+    /// Keep the record in this file, instead of .ckpt-regen/NAME.json beside the checkpoint
+    #[arg(long, value_name = "FILE", help_heading = "Where to")]
+    pub(super) record: Option<PathBuf>,
     /// Say what would be done, and write nothing
     #[arg(long, help_heading = "Where to")]
     pub(super) dry_run: bool,
@@ -271,8 +274,8 @@ pub(super) struct RuleArgs {
 
 /// Take the last apply back: the file is bit for bit what it was
 ///
-/// Uses the record beside the file (PATH.regen.json), and refuses when γ are not the ones that it
-/// left, as when training went on.
+/// Uses the record beside the file (.ckpt-regen/NAME.json), and refuses when γ are not the ones that
+/// it left, as when training went on.
 #[derive(Debug, Args)]
 pub(super) struct UndoArgs {
     /// The checkpoint: a file, a shard index (*.index.json) or a directory
@@ -284,6 +287,9 @@ pub(super) struct UndoArgs {
     /// Restore the file that a symbolic link leads to
     #[arg(long)]
     pub(super) follow_symlinks: bool,
+    /// The record of the edit, instead of .ckpt-regen/NAME.json beside the checkpoint
+    #[arg(long, value_name = "FILE")]
+    pub(super) record: Option<PathBuf>,
     /// Print a JSON object instead
     #[arg(long)]
     pub(super) json: bool,
@@ -309,8 +315,8 @@ pub(super) struct SchemaArgs {
 /// Layers and tensors are matched by name, so that the same weights in two formats are equal. One
 /// line a layer that differs: how many γ moved, rose and fell; the farthest move; how many died
 /// (became inhibited, |γ| < 0.01) and came back; and how many were regenerated. Where the γ of B are
-/// bit for bit those of A after an apply with the default threshold, that is said, and the
-/// regenerated γ are those that it changed; otherwise they are those that rose from at or below A's
+/// bit for bit those of A after an apply with the default threshold, or with the options in the record
+/// of B, that is said, and the regenerated γ are those that it changed; otherwise they are those that rose from at or below A's
 /// median to it or above it.
 ///
 /// What is no tensor (names, arguments, the epoch) is not compared.
@@ -332,6 +338,9 @@ pub(super) struct DiffArgs {
     /// Show only layers whose name matches this regular expression; all are compared
     #[arg(long, value_name = "RE")]
     pub(super) layer: Option<Regex>,
+    /// The record of the edit that made B, instead of .ckpt-regen/NAME.json beside it
+    #[arg(long, value_name = "FILE")]
+    pub(super) record: Option<PathBuf>,
     /// Find γ as this file says (see `ckpt-regen schema`)
     #[arg(long, value_name = "FILE")]
     pub(super) schema: Option<PathBuf>,
@@ -350,7 +359,7 @@ pub(super) struct DiffArgs {
 /// share of channels that changed sides of the network's median between the last two (the distance
 /// of their masks: below 10 %, a network has settled; You et al., Early-Bird tickets, ICLR 2020).
 /// Then how the channels fared that are known to be regenerated: those of the record beside a
-/// checkpoint (PATH.regen.json), or those that bear a regeneration's mark, half of all γ on the
+/// checkpoint (.ckpt-regen/NAME.json), or those that bear a regeneration's mark, half of all γ on the
 /// smallest magnitude bit for bit; once training went on, neither is left in a file. Last, γ of
 /// single channels (the paper's Figure 4).
 ///
@@ -373,6 +382,9 @@ pub(super) struct TrackArgs {
     /// names begin with this and a dot
     #[arg(long, value_name = "PREFIX")]
     pub(super) root: Option<String>,
+    /// The record of an edit, instead of .ckpt-regen/NAME.json beside each checkpoint
+    #[arg(long, value_name = "FILE")]
+    pub(super) record: Option<PathBuf>,
     /// Find γ as this file says (see `ckpt-regen schema`)
     #[arg(long, value_name = "FILE")]
     pub(super) schema: Option<PathBuf>,

@@ -37,6 +37,7 @@ fn compare(args: &DiffArgs) -> Result<Diff> {
     let options = DiffOptions {
         schema: read_schema(args.schema.as_deref())?,
         gamma_only: args.gamma_only,
+        record: args.record.clone(),
     };
     if let Some(page) = &args.html {
         refuse_checkpoints(&[args.a.clone(), args.b.clone()], "--html", page)?;

@@ -14,6 +14,7 @@ pub(super) fn run(args: &TrackArgs) -> Result<()> {
         schema: read_schema(args.schema.as_deref())?,
         root: args.root.clone(),
         channels: args.channel.clone(),
+        record: args.record.clone(),
     };
     if let Some(page) = &args.html {
         refuse_checkpoints(&paths, "--html", page)?;

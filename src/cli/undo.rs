@@ -19,6 +19,7 @@ pub(super) fn run(args: &UndoArgs) -> Result<()> {
     let destination = Destination {
         in_place: args.in_place,
         follow_symlinks: args.follow_symlinks,
+        record: args.record.clone(),
         ..Destination::default()
     };
     let progress = Bytes::new("copying");

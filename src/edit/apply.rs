@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::optimizer;
 use super::plan::{Planned, plan};
-use super::record::{Edit, Record, record_path};
+use super::record::{Edit, Record};
 use super::target::Target;
 use super::write::{RecordAfter, write};
 use super::{Change, Destination, Event, Events, PlanFile, Request};
@@ -69,12 +69,12 @@ pub fn apply(
     }
     let resets = match &applied.planned {
         Some(planned) if request.reset_optimizer => {
-            optimizer::reset(&checkpoint, planned, request)?
+            optimizer::reset(&checkpoint, planned, request, &mut applied.warnings)?
         }
         _ => Vec::new(),
     };
     if target.output.is_none() {
-        applied.warnings.extend(best_checkpoint(&target.anchor));
+        applied.warnings.extend(best_checkpoint(target.named()));
         applied.warnings.extend(target.linked_warning());
     }
     let gammas = new_bytes
@@ -91,10 +91,8 @@ pub fn apply(
     let record = match &applied.planned {
         Some(planned) if !new_bytes.is_empty() => {
             let edit = Edit::new(&checkpoint, planned, &request.filter, &new_bytes, &resets);
-            let (record, warning) = record_with(&target, &checkpoint, edit)?;
-            applied.warnings.extend(warning);
-            applied.record = Some(record_path(target.edited()));
-            RecordAfter::Write(record)
+            applied.record = Some(target.record.write.clone());
+            RecordAfter::Write(record_with(&target, &checkpoint, edit)?)
         }
         // An output without an edit is not what an older record beside it speaks of.
         _ => RecordAfter::Remove,
@@ -114,9 +112,9 @@ pub fn apply(
 }
 
 /// That transformers would make this checkpoint the final model in the end.
-fn best_checkpoint(anchor: &Path) -> Option<String> {
-    let directory = directory(anchor);
-    let is_best = TrainerState::beside(anchor)?.is_of_best(directory);
+fn best_checkpoint(file: &Path) -> Option<String> {
+    let directory = directory(file);
+    let is_best = TrainerState::beside(file)?.is_of_best(directory);
     is_best.then(|| {
         format!(
             "{} is the best checkpoint so far (best_model_checkpoint in its trainer_state.json): with \
@@ -158,27 +156,27 @@ fn begin(
     begin(target.edited()).map(Some)
 }
 
-/// The record after `edit`: it goes behind the earlier ones when γ are what they left.
-fn record_with(
-    target: &Target,
-    checkpoint: &Checkpoint,
-    edit: Edit,
-) -> Result<(Record, Option<String>)> {
-    let mut record = Record::new(target.edited());
-    let mut warning = None;
+/// The record after `edit`: it goes behind the earlier ones when γ are what they left. Where training
+/// went on, what they left is no more, and the record begins anew.
+fn record_with(target: &Target, checkpoint: &Checkpoint, edit: Edit) -> Result<Record> {
+    let mut record = Record::new(target.edited(), &target.record.write);
     if target.output.is_none()
-        && let Some(earlier) = Record::read(target.edited())?
-        && let Some(last) = earlier.edits.last()
+        && let Some(earlier) = Record::read(&target.record.read)?
     {
-        if last.fingerprint_now(checkpoint)?.as_ref() == Some(&last.sha256_after) {
-            record = earlier;
-        } else {
-            warning = Some(
-                "the record of earlier edits was for other γ (training went on?) and is replaced"
-                    .to_owned(),
-            );
+        record.edits = earlier.edits;
+        while let Some(last) = record.edits.last() {
+            let now = last.fingerprint_now(checkpoint)?;
+            if now.as_ref() == Some(&last.sha256_after) {
+                break;
+            }
+            // It was noted, and then not carried out.
+            let undone = now.as_ref() == Some(&last.sha256_before);
+            record.edits.pop();
+            if !undone {
+                record.edits.clear();
+            }
         }
     }
     record.edits.push(edit);
-    Ok((record, warning))
+    Ok(record)
 }

@@ -1,10 +1,12 @@
 //! What the γ of a checkpoint were before it was edited.
 
 use std::collections::HashMap;
+use std::path::Path;
 
-use super::record::{OPTIMIZER, Record};
+use super::record::{Edit, OPTIMIZER, Place, Record};
 use crate::checkpoint::Checkpoint;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::regen::Options;
 
 /// γ as they were before an edit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,13 +19,38 @@ pub struct Replaced {
     pub bytes: Vec<u8>,
 }
 
-/// The tensors that the edits in the record beside `checkpoint` changed, as they were before the
-/// first of them; `None` where there is no record, or it has left other γ than are there now.
+/// By which options the record of a checkpoint, or the one named, says that whole networks of it were
+/// edited, the last edit first.
+///
+/// # Errors
+/// A record that cannot be read; one that was named and is not there.
+pub fn recorded(checkpoint: &Checkpoint, record: Option<&Path>) -> Result<Vec<Options>> {
+    let place = Place::of(checkpoint.anchor(), record);
+    let edits = match (Record::read(&place.read)?, record) {
+        (Some(record), _) => record.edits,
+        (None, None) => Vec::new(),
+        (None, Some(path)) => {
+            let found = "nothing of this name";
+            return Err(Error::malformed(
+                path,
+                "record",
+                "a record of ckpt-regen",
+                found,
+            ));
+        }
+    };
+    Ok(edits.iter().rev().filter_map(Edit::options).collect())
+}
+
+/// The tensors that the edits in the record of `checkpoint`, or in the one named, changed, as they
+/// were before the first of them; `None` where there is no record, or it has left other γ than are
+/// there now.
 ///
 /// # Errors
 /// A record that cannot be read.
-pub fn replaced(checkpoint: &Checkpoint) -> Result<Option<Vec<Replaced>>> {
-    let Some(record) = Record::read(checkpoint.anchor())? else {
+pub fn replaced(checkpoint: &Checkpoint, record: Option<&Path>) -> Result<Option<Vec<Replaced>>> {
+    let place = Place::of(checkpoint.anchor(), record);
+    let Some(record) = Record::read(&place.read)? else {
         return Ok(None);
     };
     let last = record.edits.last();

@@ -20,7 +20,7 @@ mod write;
 use std::path::PathBuf;
 
 pub use apply::{Applied, apply};
-pub use history::{Replaced, replaced};
+pub use history::{Replaced, recorded, replaced};
 pub use plan::{Planned, plan};
 pub use plan_file::PlanFile;
 pub use record::record_path;
@@ -82,6 +82,8 @@ pub struct Destination {
     pub in_place: bool,
     /// Edit the file that a symbolic link leads to.
     pub follow_symlinks: bool,
+    /// The record of the edit, instead of the one beside the file.
+    pub record: Option<PathBuf>,
     /// Save the plan here, before anything else is written.
     pub plan_out: Option<PathBuf>,
     /// Do everything but write the result.

@@ -17,7 +17,8 @@ pub(super) struct SlotReset {
     pub(super) new: Vec<u8>,
 }
 
-/// The slots of the network's γ, those of the regenerated channels reset ([`regen::reset`]).
+/// The slots of the network's γ, those of the regenerated channels reset ([`regen::reset`]). `notes`
+/// hears what was taken for granted.
 ///
 /// # Errors
 /// If it cannot be told which slots these are.
@@ -25,6 +26,7 @@ pub(super) fn reset(
     checkpoint: &Checkpoint,
     planned: &Planned,
     request: &Request,
+    notes: &mut Vec<String>,
 ) -> Result<Vec<SlotReset>> {
     let Some(first) = planned.gammas.first() else {
         return Ok(Vec::new());
@@ -35,7 +37,7 @@ pub(super) fn reset(
     };
     let dict = &checkpoint.dicts()[first.layer.dict];
     let slots = checkpoint
-        .optimizer_slots(dict, request.param_order.as_deref())
+        .optimizer_slots(dict, request.param_order.as_deref(), notes)
         .map_err(refused)?;
     let layers = planned.plan.layers.iter();
     let changes: HashMap<&str, &[regen::Change]> =

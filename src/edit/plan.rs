@@ -46,10 +46,16 @@ pub fn plan(checkpoint: &Checkpoint, request: &Request) -> Result<Planned> {
     if planned.plan.crossings().kills() && !request.allow_dying {
         let why = planned.plan.cautions.iter();
         let why = why.map(ToString::to_string).next().unwrap_or_default();
+        let ways_out = match &request.change {
+            Change::Plan(_) => "",
+            _ => {
+                " --to quantile:0.75 gives a γ that lives, --rule keep-sign spares strong negative \
+                 γ, --keep-zeros leaves zeros out of the median."
+            }
+        };
         let reason = format!(
-            "regenerating would do more harm than good: {why}. --to quantile:0.75 gives a γ that \
-             lives, --rule keep-sign spares strong negative γ, --keep-zeros leaves zeros out of the \
-             median; --allow-dying does it all the same"
+            "regenerating would do more harm than good: {why}.{ways_out} --allow-dying does it all \
+             the same"
         );
         return Err(Error::refused(checkpoint.path(), reason));
     }
@@ -244,10 +250,9 @@ fn frozen(layers: &[&batchnorm::Layer]) -> Option<String> {
 
 /// Says what else the file holds.
 fn left_alone(networks: &[Network], chosen: &Network) -> Vec<String> {
-    let of_chosen = |layer: &batchnorm::Layer| {
-        let mut own = chosen.layers.iter();
-        own.any(|own| (own.dict, own.gamma) == (layer.dict, layer.gamma) && own.name == layer.name)
-    };
+    let own = chosen.layers.iter().map(|layer| (layer.dict, &layer.name));
+    let own: HashSet<(usize, &String)> = own.collect();
+    let of_chosen = |layer: &batchnorm::Layer| own.contains(&(layer.dict, &layer.name));
     let note = |network: &Network| {
         if network.layers.iter().any(of_chosen) {
             let others = network.layers.iter().filter(|layer| !of_chosen(layer));

@@ -56,7 +56,7 @@ impl From<&Options> for OptionsText {
 }
 
 impl OptionsText {
-    fn parse(&self) -> Result<Options, String> {
+    pub(super) fn parse(&self) -> Result<Options, String> {
         Ok(Options {
             rule: self.rule.parse()?,
             below: self.below.parse()?,

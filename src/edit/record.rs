@@ -13,7 +13,8 @@ use super::plan_file::{OptionsText, tool};
 use super::{Filter, base64_bytes};
 use crate::checkpoint::{Checkpoint, Tensor};
 use crate::error::{Error, Result};
-use crate::storage::{self, beside};
+use crate::regen::Options;
+use crate::storage::{self, Kept};
 
 const VERSION: u32 = 1;
 
@@ -72,22 +73,47 @@ pub(super) struct OldBytes {
     pub(super) bytes: Vec<u8>,
 }
 
-/// Where the record of an edit of `anchor` stands.
+/// Where the record of the edits of `anchor` stands, or would: `.ckpt-regen/NAME.json`. One of an
+/// earlier version (`NAME.regen.json`) is found too.
 pub fn record_path(anchor: &Path) -> PathBuf {
-    beside(anchor, storage::RECORD)
+    Kept::Record.found(anchor)
+}
+
+/// The record of a checkpoint, and where it is kept.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// Where it is read.
+    pub(super) read: PathBuf,
+    /// Where it is written.
+    pub(super) write: PathBuf,
+}
+
+impl Place {
+    /// The record of the edits of `anchor`, or the one that was named instead.
+    pub(super) fn of(anchor: &Path, named: Option<&Path>) -> Place {
+        match named {
+            Some(path) => Place {
+                read: path.to_owned(),
+                write: path.to_owned(),
+            },
+            None => Place {
+                read: record_path(anchor),
+                write: Kept::Record.path(anchor),
+            },
+        }
+    }
 }
 
 impl Record {
-    /// The record beside `anchor`, if there is one.
-    pub(super) fn read(anchor: &Path) -> Result<Option<Record>> {
-        let path = record_path(anchor);
+    /// The record at `path`, if there is one.
+    pub(super) fn read(path: &Path) -> Result<Option<Record>> {
         let expected = "a record of ckpt-regen (if it is none, move it away)";
         let damaged =
-            |found: &dyn std::fmt::Display| Error::malformed(&path, "record", expected, found);
-        let text = match storage::read_small_file(&path, MAX_LEN) {
+            |found: &dyn std::fmt::Display| Error::malformed(path, "record", expected, found);
+        let text = match storage::read_small_file(path, MAX_LEN) {
             Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(err) if err.kind() == io::ErrorKind::InvalidData => return Err(damaged(&err)),
-            Err(err) => return Err(Error::io("read", &path)(err)),
+            Err(err) => return Err(Error::io("read", path)(err)),
             Ok(text) => text,
         };
         let record: Record = serde_json::from_str(&text).map_err(|err| damaged(&err))?;
@@ -98,16 +124,11 @@ impl Record {
         Ok(Some(record))
     }
 
-    /// A record of no edit yet.
-    pub(super) fn new(anchor: &Path) -> Record {
-        let file = anchor
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
+    /// A record at `path` of no edit of `anchor` yet.
+    pub(super) fn new(anchor: &Path, path: &Path) -> Record {
         Record {
             version: VERSION,
-            file,
+            file: relative(anchor, path),
             edits: Vec::new(),
         }
     }
@@ -117,6 +138,20 @@ impl Record {
         json.push(b'\n');
         json
     }
+}
+
+/// `anchor` as seen from the directory of `path`, or else its name.
+fn relative(anchor: &Path, path: &Path) -> String {
+    let name = anchor.file_name().unwrap_or_default();
+    let (home, folder) = (storage::directory(anchor), storage::directory(path));
+    let seen = match folder.strip_prefix(home) {
+        Ok(inside) => {
+            let up = inside.components().map(|_| "..");
+            up.collect::<PathBuf>().join(name)
+        }
+        Err(_) => name.into(),
+    };
+    seen.to_string_lossy().into_owned()
 }
 
 impl Edit {
@@ -214,6 +249,12 @@ impl Edit {
             .iter()
             .map(|(name, dtype, bytes)| (*name, *dtype, &bytes[..]));
         Ok(Some(fingerprint::fingerprint(gammas)))
+    }
+
+    /// By which options it was made, if it was of all layers.
+    pub(super) fn options(&self) -> Option<Options> {
+        let whole = self.include.is_empty() && self.exclude.is_empty();
+        whole.then(|| self.options.parse().ok())?
     }
 
     /// Whether it reset a part of the optimizer's state.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Destination;
-use super::record::record_path;
+use super::record::{Place, record_path};
 use crate::checkpoint::{Checkpoint, Patches, Source, model_file};
 use crate::error::{Error, Result};
 use crate::storage::{link_count, same_file, same_place};
@@ -19,6 +19,7 @@ pub(super) struct Target {
     /// The file or index to write instead of that.
     pub(super) output: Option<PathBuf>,
     pub(super) in_place: bool,
+    pub(super) record: Place,
     /// The symbolic link that was followed to the file to edit.
     link: Option<PathBuf>,
     /// The output's directory: removed again if the edit leaves nothing in it.
@@ -52,15 +53,18 @@ impl Target {
                     let reason = "is a shard index behind a symbolic link: --output writes a copy";
                     return Err(Error::refused(&anchor, reason));
                 }
-                anchor = fs::canonicalize(&anchor).map_err(Error::io("follow", &anchor))?;
-                link = Some(path);
-                path = anchor.clone();
+                let named = anchor.clone();
+                anchor = fs::canonicalize(&named).map_err(Error::io("follow", &named))?;
+                link = Some(named);
+                path.clone_from(&anchor);
             }
+            let record = Place::of(&anchor, destination.record.as_deref());
             return Ok(Target {
                 path,
                 anchor,
                 output: None,
                 in_place: destination.in_place,
+                record,
                 link,
                 made: None,
             });
@@ -83,11 +87,13 @@ impl Target {
             let message = format!("--output {} is the checkpoint itself", output.display());
             return Err(Error::Usage(message));
         }
+        let record = Place::of(&output, destination.record.as_deref());
         Ok(Target {
             path,
             anchor,
             output: Some(output),
             in_place: false,
+            record,
             link: None,
             made,
         })
@@ -126,6 +132,11 @@ impl Target {
             link.display(),
             self.anchor.display()
         ))
+    }
+
+    /// The file to edit, by the name that was given.
+    pub(super) fn named(&self) -> &Path {
+        self.link.as_deref().unwrap_or(&self.anchor)
     }
 
     /// The file beside which lock, journal and record of this edit stand.
@@ -176,11 +187,12 @@ impl Target {
 
     /// Refuses to save the plan over what the edit reads or writes.
     pub(super) fn check_plan_out(&self, checkpoint: &Checkpoint, plan: &Path) -> Result<()> {
-        let records = [&self.anchor, self.edited()].map(record_path);
+        let own = record_path(&self.anchor);
+        let records = [&own, &self.record.read, &self.record.write];
         let written = self.files(checkpoint, &|_| false)?;
         let mut files = checkpoint
             .files()
-            .chain(records.iter().chain(&written).map(PathBuf::as_path))
+            .chain(records.into_iter().chain(&written).map(PathBuf::as_path))
             .chain([self.edited()]);
         if let Some(file) = files.find(|file| same_file(file, plan)) {
             let message = format!(

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::record::{Record, record_path};
+use super::record::Record;
 use super::target::Target;
 use super::write::{RecordAfter, write};
 use super::{Destination, Event, Events};
@@ -30,13 +30,14 @@ pub struct Undone {
 /// is completed, and that is all.
 ///
 /// # Errors
-/// No record, or γ other than those it left. Of [`Destination`], only `in_place` and
+/// No record, or γ other than those it left. Of [`Destination`], only `in_place`, `record` and
 /// `follow_symlinks` have a meaning here.
 pub fn undo(path: &Path, destination: &Destination, events: Events<'_>) -> Result<Undone> {
     let target = Target::resolve(
         path,
         &Destination {
             in_place: destination.in_place,
+            record: destination.record.clone(),
             follow_symlinks: destination.follow_symlinks,
             ..Destination::default()
         },
@@ -49,7 +50,7 @@ pub fn undo(path: &Path, destination: &Destination, events: Events<'_>) -> Resul
         .into_iter()
         .for_each(events);
     if recovery == Some(Recovery::Completed(Purpose::Undo)) {
-        let left = Record::read(target.edited())?.map_or(0, |record| record.edits.len());
+        let left = Record::read(&target.record.read)?.map_or(0, |record| record.edits.len());
         return Ok(Undone {
             path: target.edited().to_owned(),
             restored: None,
@@ -58,8 +59,8 @@ pub fn undo(path: &Path, destination: &Destination, events: Events<'_>) -> Resul
             syncs: Syncs::default(),
         });
     }
-    let file = record_path(target.edited());
-    let Some(mut record) = Record::read(target.edited())? else {
+    let file = &target.record.read;
+    let Some(mut record) = Record::read(file)? else {
         let reason = format!("has no record of an edit ({} is not there)", file.display());
         return Err(Error::refused(path, reason));
     };
@@ -80,7 +81,7 @@ pub fn undo(path: &Path, destination: &Destination, events: Events<'_>) -> Resul
     }
     let damaged = |found: &str| {
         let expected = "the bytes that the recorded edit replaced";
-        Error::malformed(&file, "record", expected, found)
+        Error::malformed(file, "record", expected, found)
     };
     if edit.changed_optimizer() && checkpoint.training().slots().next().is_none() {
         let reason = "the edit changed the optimizer's file too: name the directory of both";

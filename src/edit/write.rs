@@ -1,13 +1,15 @@
 //! Patches and a record → the disk, as one transaction, checked before it is decided.
 
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use super::record::{Record, record_path};
+use super::record::Record;
 use super::target::Target;
 use super::{Event, Events};
 use crate::checkpoint::{Checkpoint, Patches, Source};
 use crate::error::{Error, Result};
-use crate::storage::{Purpose, Syncs, Transaction};
+use crate::storage::{self, Purpose, Syncs, Transaction, pending};
 
 /// What becomes of the record.
 pub(super) enum RecordAfter {
@@ -73,20 +75,67 @@ pub(super) fn write(
             transaction.write(output, &bytes, index)?;
         }
     }
-    let record_file = record_path(target.edited());
-    match record {
-        RecordAfter::Write(record) => {
-            transaction.write(&record_file, &record.to_json(), &checkpoint.sources()[0])?;
-        }
-        RecordAfter::Remove => transaction.remove(&record_file)?,
+    let place = &target.record.write;
+    if place != &target.record.read {
+        // That of an earlier version is taken over.
+        transaction.remove(&target.record.read)?;
     }
-    if target.in_place {
-        let committed = transaction.commit(purpose)?;
-        verify(checkpoint, &staged, patches)?;
-        committed.finish()
-    } else {
+    let outside = !transaction.reaches(place);
+    if !outside {
+        match &record {
+            RecordAfter::Write(record) => {
+                transaction.write(place, &record.to_json(), &sources[0])?;
+                if purpose == Purpose::Apply {
+                    // What it says can be taken back as soon as anything has changed.
+                    transaction.last_first();
+                }
+            }
+            RecordAfter::Remove => transaction.remove(place)?,
+        }
+    }
+    let finish = || {
+        if target.in_place {
+            let committed = transaction.commit(purpose)?;
+            verify(checkpoint, &staged, patches)?;
+            return committed.finish();
+        }
         verify(checkpoint, &staged, patches)?;
         transaction.commit(purpose)?.finish()
+    };
+    match (outside, purpose) {
+        (false, _) => finish(),
+        (true, Purpose::Apply) => {
+            let before = Record::read(place)?;
+            record.keep(place)?;
+            finish().inspect_err(|_| {
+                // Unless the edit is decided, and the next run completes it.
+                if !pending(target.edited()) {
+                    let _ = before
+                        .map_or(RecordAfter::Remove, RecordAfter::Write)
+                        .keep(place);
+                }
+            })
+        }
+        (true, Purpose::Undo) => {
+            let done = finish()?;
+            record.keep(place)?;
+            Ok(done)
+        }
+    }
+}
+
+impl RecordAfter {
+    /// Writes or removes a record that lies where no transaction on the checkpoint reaches.
+    fn keep(&self, place: &Path) -> Result<()> {
+        match self {
+            RecordAfter::Write(record) => storage::replace_file(place, &record.to_json()),
+            RecordAfter::Remove => match fs::remove_file(place) {
+                Err(err) if err.kind() != io::ErrorKind::NotFound => {
+                    Err(Error::io("remove", place)(err))
+                }
+                _ => Ok(()),
+            },
+        }
     }
 }
 

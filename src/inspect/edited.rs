@@ -45,12 +45,14 @@ impl Edited {
         done: bool,
     ) -> Result<Edited> {
         let networks = batchnorm::locate(checkpoint, schema)?;
-        let mut networks = networks.iter();
         let network = match edit {
-            Some((root, _)) => networks.find(|network| network.root == root),
-            None => networks.next(),
+            Some((root, _)) => batchnorm::select(checkpoint, &networks, Some(root))?,
+            None => {
+                let first = networks.into_iter().next();
+                first.ok_or_else(|| batchnorm::nothing_found(checkpoint))?
+            }
         };
-        let network = network.ok_or_else(|| batchnorm::nothing_found(checkpoint))?;
+        let network = &network;
         let here = collect::read(checkpoint, network)?;
         let mut there = here.clone();
         let mut regenerated = vec![0; here.len()];

@@ -118,8 +118,10 @@ fn mostly_zero(gammas: &[Gamma], plan: &Plan, options: &Options) -> Option<Cauti
 }
 
 fn low_threshold(plan: &Plan) -> Option<Caution> {
-    let low = plan.layers.iter().map(|layer| layer.threshold);
-    let low: Vec<f64> = low.filter(|threshold| *threshold < INHIBITED).collect();
+    // Another target than the threshold may bring channels back all the same.
+    let is_low = |layer: &&LayerPlan| layer.threshold < INHIBITED && layer.target < INHIBITED;
+    let low = plan.layers.iter().filter(is_low);
+    let low: Vec<f64> = low.map(|layer| layer.threshold).collect();
     let threshold = low.iter().copied().max_by(f64::total_cmp)?;
     let layers = plan.threshold.is_none().then_some(low.len());
     Some(Caution::LowThreshold { threshold, layers })

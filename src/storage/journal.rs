@@ -1,6 +1,6 @@
 //! The journal: what remains to be done for an edit that has been decided.
 //!
-//! A line with the SHA-256 of the rest, then JSON. Paths are relative to the journal's directory
+//! A line with the SHA-256 of the rest, then JSON. Paths are relative to the checkpoint's directory
 //! and stay inside it, so that a journal that came with a downloaded folder can do no more than
 //! the folder itself.
 
@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::disk::Disk;
-use super::{Identity, beside, directory, read_small_file};
+use super::home::Kept;
+use super::{Identity, directory, read_small_file};
 use crate::error::{Error, Result};
 
 const VERSION: u32 = 1;
@@ -77,7 +78,7 @@ struct Body {
 const MAX_LEN: u64 = 1 << 30;
 
 impl Action {
-    /// The file it changes, relative to the journal.
+    /// The file it changes, relative to the checkpoint's directory.
     pub(super) fn target(&self) -> &Path {
         match self {
             Action::Rename { to, .. } => to,
@@ -94,9 +95,9 @@ impl Action {
     }
 }
 
-/// Where the journal of an edit of `anchor` stands.
+/// Where the journal of an edit of `anchor` stands, or would.
 pub fn journal_path(anchor: &Path) -> PathBuf {
-    beside(anchor, ".regen.journal")
+    Kept::Journal.found(anchor)
 }
 
 /// Whether an interrupted edit of `anchor` waits to be completed.
@@ -112,7 +113,7 @@ pub(super) fn write(
     purpose: Purpose,
     actions: &[Action],
 ) -> Result<()> {
-    let path = journal_path(anchor);
+    let path = Kept::Journal.path(anchor);
     let actions = actions.to_vec();
     let json = serde_json::to_string(&Body {
         version: VERSION,

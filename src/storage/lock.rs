@@ -4,12 +4,15 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Identity, beside};
+use super::disk::Disk;
+use super::home::{self, Kept};
+use super::{Identity, directory};
 use crate::error::{Error, Result};
 
 /// The lock on a checkpoint, named by its anchor.
 #[derive(Debug)]
 pub(super) struct Lock {
+    anchor: PathBuf,
     path: PathBuf,
     /// Kept open: closing it gives the lock up.
     file: Option<File>,
@@ -19,21 +22,25 @@ pub(super) struct Lock {
 
 impl Lock {
     /// Takes the lock, or says at once that another run holds it.
-    pub(super) fn take(anchor: &Path) -> Result<Lock> {
-        let path = beside(anchor, ".regen.lock");
+    pub(super) fn take(disk: &Disk, anchor: &Path) -> Result<Lock> {
+        let path = Kept::Lock.path(anchor);
         loop {
+            home::make(disk, anchor)?;
             if let Ok(metadata) = path.symlink_metadata()
                 && !metadata.is_file()
             {
                 let found = "something that is no regular file";
                 return Err(Error::malformed(&path, "lock", "a lock file", found));
             }
-            let file = OpenOptions::new()
-                .create(true)
-                .truncate(false)
-                .write(true)
-                .open(&path)
-                .map_err(Error::io("create the lock file", &path))?;
+            let mut options = OpenOptions::new();
+            let file = options.create(true).truncate(false).write(true).open(&path);
+            let file = match file {
+                // The folder went with the lock of another run.
+                Err(err) if err.kind() == io::ErrorKind::NotFound && directory(anchor).is_dir() => {
+                    continue;
+                }
+                file => file.map_err(Error::io("create the lock file", &path))?,
+            };
             let mut unsupported = None;
             match file.try_lock() {
                 Ok(()) => {}
@@ -53,6 +60,7 @@ impl Lock {
             // The run that held it before may have removed it between our open and our lock.
             if still_at(&file, &path).map_err(Error::io("lock", &path))? {
                 return Ok(Lock {
+                    anchor: anchor.to_owned(),
                     path,
                     file: Some(file),
                     unsupported,
@@ -72,5 +80,6 @@ impl Drop for Lock {
         // believe to be alone. Where an open file cannot be removed, it stays: harmless.
         let _ = fs::remove_file(&self.path);
         self.file.take();
+        home::remove_if_empty(&self.anchor);
     }
 }

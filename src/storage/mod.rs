@@ -1,8 +1,8 @@
 //! Files on disk, safely: several files change together or not at all, whenever the process is
 //! killed.
 //!
-//! Every edit is a transaction. New contents are staged in temporary files beside their
-//! targets and synced; then a journal that lists what remains to do (renames, removals, patches of
+//! Every edit is a transaction. New contents are staged in temporary files in the folder
+//! `.ckpt-regen` beside their targets (`home.rs`) and synced; then a journal that lists what remains to do (renames, removals, patches of
 //! a file in place) is synced: from there on the edit will happen. After the last step the journal
 //! is removed. A process that dies before the journal exists leaves the old state and temporary
 //! files; one that dies after it leaves a journal, which the next transaction on that file
@@ -11,6 +11,7 @@
 mod disk;
 #[cfg(feature = "train")]
 pub(crate) mod folder;
+mod home;
 mod identity;
 mod journal;
 mod lock;
@@ -28,21 +29,12 @@ mod platform;
 mod tests;
 
 pub use disk::Syncs;
+pub(crate) use home::{Kept, is_companion};
 pub(crate) use identity::{Identity, same_file, same_place};
 pub use journal::{Purpose, journal_path, pending};
 pub(crate) use platform::{link_count, read_exact_at};
 pub use recover::Recovery;
 pub(crate) use transaction::Transaction;
-
-/// How the name of a record ends.
-pub(crate) const RECORD: &str = ".regen.json";
-
-/// Whether a file is one that edits keep beside a checkpoint: a record, a journal, a lock.
-pub(crate) fn is_companion(path: &std::path::Path) -> bool {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let ends = name.rsplit_once(".regen.").map(|(_, end)| end);
-    matches!(ends, Some("json" | "journal" | "lock"))
-}
 
 /// Called with the bytes copied so far and the bytes to copy in all.
 pub type Progress<'a> = &'a dyn Fn(u64, u64);
@@ -73,6 +65,7 @@ pub(crate) fn replace_file(path: &std::path::Path, bytes: &[u8]) -> crate::error
         .tempfile_in(directory(path))
         .and_then(|mut file| {
             std::io::Write::write_all(&mut file, bytes)?;
+            file.as_file().sync_all()?;
             file.persist(path).map_err(|err| err.error)?;
             Ok(())
         })
@@ -80,7 +73,7 @@ pub(crate) fn replace_file(path: &std::path::Path, bytes: &[u8]) -> crate::error
 }
 
 /// `path` with `suffix` appended to its file name.
-pub(crate) fn beside(path: &std::path::Path, suffix: &str) -> std::path::PathBuf {
+fn beside(path: &std::path::Path, suffix: &str) -> std::path::PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(suffix);
     path.with_file_name(name)

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::disk::Disk;
+use super::home::Kept;
 use super::journal::{self, Action, Journal, Purpose, Range, journal_path};
 use super::{Identity, directory, platform};
 use crate::error::{Error, Result};
@@ -50,16 +51,17 @@ pub(super) fn recover(disk: &Disk, anchor: &Path) -> Result<Option<Recovery>> {
 fn give_up_all(disk: &Disk, directory: &Path, actions: &[Action]) -> Result<()> {
     let mut replaced = false;
     for action in actions {
+        if let Action::Rename { from, to, .. } = action {
+            replaced |= !Kept::Record.is_at(to) && !exists(&directory.join(from))?;
+        }
+    }
+    for action in actions {
         match action {
-            Action::Rename { from, to, .. } if is_record(to) && replaced => {
+            Action::Rename { from, to, .. } if Kept::Record.is_at(to) && replaced => {
                 perform_one(disk, directory, action)?;
                 disk.sync_directory_of(&directory.join(from))?;
             }
-            Action::Rename { from, .. } => {
-                let staged = directory.join(from);
-                replaced |= !exists(&staged)?;
-                disk.remove(&staged)?;
-            }
+            Action::Rename { from, .. } => disk.remove(&directory.join(from))?,
             Action::Remove { .. } => {}
             Action::Patch { .. } if rewritten(directory, action)? => {}
             Action::Patch { path, ranges, .. } => {
@@ -68,10 +70,6 @@ fn give_up_all(disk: &Disk, directory: &Path, actions: &[Action]) -> Result<()> 
         }
     }
     Ok(())
-}
-
-fn is_record(path: &Path) -> bool {
-    path.to_string_lossy().ends_with(super::RECORD)
 }
 
 /// Carries the actions out, in order. An error comes with the number of actions done before it.

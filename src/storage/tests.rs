@@ -47,20 +47,25 @@ fn disk(fail_at: Option<u32>, dies: bool) -> Disk {
 
 type State = BTreeMap<String, Vec<u8>>;
 
+/// The files of a directory and of those in it, by their paths there.
 fn state(dir: &Path) -> State {
-    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
-    entries
-        .map(|entry| {
-            (
-                entry.file_name().into_string().unwrap(),
-                fs::read(entry.path()).unwrap(),
-            )
-        })
-        .collect()
+    let mut state = State::new();
+    for entry in fs::read_dir(dir).unwrap().map(|entry| entry.unwrap()) {
+        let name = entry.file_name().into_string().unwrap();
+        match fs::read(entry.path()) {
+            Ok(bytes) => drop(state.insert(name, bytes)),
+            Err(_) => {
+                let inside = self::state(&entry.path()).into_iter();
+                state.extend(inside.map(|(inner, bytes)| (format!("{name}/{inner}"), bytes)));
+            }
+        }
+    }
+    state
 }
 
 fn lay_out(dir: &Path, files: &State) {
     for (name, bytes) in files {
+        fs::create_dir_all(dir.join(name).parent().unwrap()).unwrap();
         fs::write(dir.join(name), bytes).unwrap();
     }
 }
@@ -283,7 +288,7 @@ fn a_file_that_another_program_rewrote_after_the_crash_is_left_as_it_is() {
             );
             let stray = found
                 .keys()
-                .find(|name| name.contains("regen-tmp") || name.contains("journal"));
+                .find(|name| name.ends_with(".tmp") || name.contains("journal"));
             assert_eq!(stray, None, "{name}, step {step}");
         }
     }
@@ -331,6 +336,7 @@ fn a_journal_reaches_nothing_through_a_link_and_nothing_beyond_what_it_checks() 
             new: b"stolen".to_vec(),
         }],
     };
+    fs::create_dir(home.join(".ckpt-regen")).unwrap();
     for action in [patch("link", b"precio"), patch("a", b"")] {
         let plain = Disk::default();
         journal::write(
@@ -357,21 +363,32 @@ fn two_runs_at_once_exclude_each_other_and_the_lock_leaves_no_file() {
     assert!(err.to_string().contains("another ckpt-regen"), "{err}");
     drop(first);
     drop(Transaction::begin(&dir.path().join("a")).unwrap());
-    assert_eq!(state(dir.path()).len(), 1);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
 }
 
 #[test]
 fn only_temporary_files_of_the_same_checkpoint_are_removed() {
     let dir = tempfile::tempdir().unwrap();
-    let own = [".a.0.regen-tmp", ".a.17.regen-tmp"];
+    let own = [
+        ".ckpt-regen/a.0.tmp",
+        ".ckpt-regen/a.17.tmp",
+        ".a.0.regen-tmp",
+        ".a.17.regen-tmp",
+    ];
     let foreign = [
         "a",
+        ".ckpt-regen/a.b.0.tmp",
+        ".ckpt-regen/a..tmp",
+        ".ckpt-regen/b.0.tmp",
+        ".ckpt-regen/a.x.tmp",
+        "a.0.tmp",
         ".a.b.0.regen-tmp",
         ".a..regen-tmp",
         ".b.0.regen-tmp",
         "a.0.regen-tmp",
         ".a.x.regen-tmp",
     ];
+    fs::create_dir(dir.path().join(".ckpt-regen")).unwrap();
     for name in own.iter().chain(&foreign) {
         fs::write(dir.path().join(name), "x").unwrap();
     }

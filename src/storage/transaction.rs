@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use super::disk::{Disk, Syncs};
+use super::home::{self, Kept};
 use super::journal::{self, Action, Purpose, Range};
 use super::lock::Lock;
 use super::recover::{self, Recovery};
@@ -39,7 +40,7 @@ impl Transaction {
     }
 
     pub(super) fn begin_on(disk: Disk, anchor: &Path) -> Result<Transaction> {
-        let lock = Lock::take(anchor)?;
+        let lock = Lock::take(&disk, anchor)?;
         let recovery = recover::recover(&disk, anchor)?;
         let transaction = Transaction {
             anchor: anchor.to_owned(),
@@ -51,7 +52,7 @@ impl Transaction {
             warnings: lock.unsupported.iter().cloned().collect(),
             _lock: lock,
         };
-        transaction.remove_leftovers(directory(anchor))?;
+        home::remove_leftovers(&transaction.disk, anchor, anchor)?;
         Ok(transaction)
     }
 
@@ -124,6 +125,11 @@ impl Transaction {
         self.disk.sync(&file, &staged)
     }
 
+    /// Has what was asked for last done first.
+    pub(crate) fn last_first(&mut self) {
+        self.actions.rotate_right(1);
+    }
+
     /// Has `path` removed, if it is there by then.
     pub(crate) fn remove(&mut self, path: &Path) -> Result<()> {
         let was = Identity::at(path).map_err(Error::io("look at", path))?;
@@ -163,7 +169,7 @@ impl Transaction {
         let elsewhere = self
             .staged
             .iter()
-            .filter(|path| path.parent() != self.anchor.parent());
+            .filter(|path| path.parent() != Some(&*home::home(&self.anchor)));
         elsewhere
             .into_iter()
             .try_for_each(|path| self.disk.sync_directory_of(path))?;
@@ -225,6 +231,7 @@ impl Transaction {
         let (from, staged) = self.temporary(target)?;
         let directory = directory(target);
         fs::create_dir_all(directory).map_err(Error::io("create the directory", directory))?;
+        home::make(&self.disk, self.neighbour(target))?;
         self.disk.remove(&staged)?;
         let file = self.disk.create(&staged)?;
         self.staged.push(staged.clone());
@@ -232,46 +239,36 @@ impl Transaction {
         Ok((file, staged))
     }
 
-    /// The name of the next temporary file, beside `target`: as the journal has it, and whole.
+    /// The name of the next temporary file for `target`: as the journal has it, and whole.
     fn temporary(&self, target: &Path) -> Result<(PathBuf, PathBuf)> {
-        let (prefix, suffix) = temporary_name(&self.anchor);
-        let path = target.with_file_name(format!("{prefix}{}{suffix}", self.staged.len()));
+        let neighbour = self.neighbour(target);
+        let path = home::temporary(&self.anchor, neighbour, self.staged.len());
         Ok((journal::relative(&self.anchor, &path)?, path))
+    }
+
+    /// The file beside which `target` is staged: a record lies in such a folder itself.
+    fn neighbour<'p>(&'p self, target: &'p Path) -> &'p Path {
+        match Kept::Record.is_at(target) {
+            true => &self.anchor,
+            false => target,
+        }
+    }
+
+    /// Whether a file can be a part of this edit: whether it lies in the directory of the anchor.
+    pub(crate) fn reaches(&self, path: &Path) -> bool {
+        journal::relative(&self.anchor, path).is_ok()
     }
 
     /// Removes the temporary files of dead runs beside these files.
     pub(crate) fn clear_beside<'p>(&self, files: impl Iterator<Item = &'p Path>) -> Result<()> {
-        let mut directories: Vec<&Path> = files.map(directory).collect();
-        directories.sort_unstable();
-        directories.dedup();
-        directories.retain(|directory| *directory != super::directory(&self.anchor));
-        directories
+        let mut files: Vec<&Path> = files.collect();
+        files.sort_unstable_by_key(|file| directory(file));
+        files.dedup_by_key(|file| directory(file));
+        files.retain(|file| directory(file) != directory(&self.anchor));
+        files
             .into_iter()
-            .try_for_each(|directory| self.remove_leftovers(directory))
+            .try_for_each(|file| home::remove_leftovers(&self.disk, &self.anchor, file))
     }
-
-    fn remove_leftovers(&self, directory: &Path) -> Result<()> {
-        let (prefix, suffix) = temporary_name(&self.anchor);
-        let entries = fs::read_dir(directory).map_err(Error::io("list", directory))?;
-        for entry in entries.filter_map(|entry| entry.ok()) {
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
-            let number = name
-                .strip_prefix(&prefix)
-                .and_then(|rest| rest.strip_suffix(suffix));
-            if number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit())) {
-                self.disk.remove(&entry.path())?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Temporary files are `.ANCHOR.NUMBER.regen-tmp`: under the lock on the anchor, all of them
-/// belong to us or to the dead.
-fn temporary_name(anchor: &Path) -> (String, &'static str) {
-    let name = anchor.file_name().unwrap_or_default().to_string_lossy();
-    (format!(".{name}."), ".regen-tmp")
 }
 
 impl Committed {
@@ -290,6 +287,12 @@ impl Drop for Transaction {
     fn drop(&mut self) {
         for path in &self.staged {
             let _ = self.disk.remove(path);
+        }
+        // The folders beside files in other directories than the anchor's.
+        for action in &self.actions {
+            if let Action::Rename { to, .. } = action {
+                home::remove_if_empty(&directory(&self.anchor).join(to));
+            }
         }
     }
 }

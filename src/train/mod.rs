@@ -83,12 +83,12 @@ pub enum Event<'a> {
         /// Of so many.
         images: usize,
     },
-    /// It was time to regenerate, and the network was left as it is.
-    LeftAlone {
+    /// Something about a regeneration that a user should know.
+    Warning {
         /// After which epoch, counted from 1.
         epoch: u64,
-        /// Why.
-        reason: &'a str,
+        /// In a sentence.
+        text: &'a str,
     },
     /// An epoch is finished, and its checkpoints are on the disk.
     Epoch {

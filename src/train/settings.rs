@@ -147,14 +147,14 @@ pub enum OptimizerName {
     AdamW,
 }
 
-/// What becomes of what the optimizer remembers of a regenerated γ.
+/// What becomes of what the optimizer keeps for a regenerated γ.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RegenState {
     /// It is kept, as in the paper.
     #[default]
     Keep,
-    /// It becomes 0.
+    /// It is reset ([`regen::reset`](crate::regen::reset)).
     Reset,
 }
 

@@ -168,13 +168,23 @@ impl Trainer {
             true => Some(gammas.plan(self.engine.graph(), settings)?),
             false => None,
         };
+        let mut warn = |text: &str| {
+            events(Event::Warning {
+                epoch: number,
+                text,
+            })
+        };
         let harmful = plan.take_if(|plan| plan.crossings().kills());
         if let Some(caution) = harmful.and_then(|plan| Caution::dying(&plan)) {
-            let reason = &caution.to_string();
-            events(Event::LeftAlone {
-                epoch: number,
-                reason,
-            });
+            warn(&format!("due, and the network is left as it is: {caution}"));
+        }
+        for caution in plan.iter().flat_map(|plan| &plan.cautions) {
+            if matches!(
+                caution,
+                Caution::Dying { .. } | Caution::LowThreshold { .. }
+            ) {
+                warn(&caution.to_string());
+            }
         }
         let regenerated = plan.as_ref().map_or(0, |plan| plan.regenerated());
         let metrics = self.metrics(&totals, &tested, &gammas, regenerated);

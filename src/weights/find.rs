@@ -11,6 +11,7 @@ use std::collections::{HashMap, HashSet};
 use crate::batchnorm::Role;
 use crate::checkpoint::{Checkpoint, marked};
 use crate::error::{Error, Result};
+use crate::near::near;
 use crate::net::{Graph, Kind};
 
 /// Where a network lies.
@@ -70,11 +71,19 @@ pub(super) fn find(graph: &Graph, checkpoint: &Checkpoint, root: Option<&str>) -
         .filter(|candidate| root.is_none_or(|root| is_at(&candidate.root, root)))
         .collect();
     if here.is_empty() {
-        let known = likely(&everywhere).into_iter();
-        let known: Vec<String> = known.map(|known| format!("{:?}", known.root)).collect();
-        let expected = format!("one of {}", known.join(", "));
-        let found = format!("{:?}", root.unwrap_or_default());
-        return Err(Error::malformed(path, "--root", expected, found));
+        let known: Vec<&str> = likely(&everywhere).iter().map(|c| &c.root[..]).collect();
+        let listed: Vec<String> = known.iter().map(|root| format!("{root:?}")).collect();
+        let root = root.unwrap_or_default();
+        let meant = match &near(root, known.iter().copied())[..] {
+            [] => String::new(),
+            near => format!("; did you mean {}?", near.join(" or ")),
+        };
+        return Err(Error::Usage(format!(
+            "--root {root:?}: {} has {} at {}{meant}",
+            path.display(),
+            graph.name(),
+            listed.join(", ")
+        )));
     }
     let mut order = likely(&here);
     order.sort_by_key(|c| (c.role, Reverse(c.found), c.dict, c.prefix.len()));

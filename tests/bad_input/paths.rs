@@ -167,7 +167,7 @@ fn follow_symlinks_edits_what_the_link_leads_to_and_keeps_the_link() {
         assert_ne!(dir.read("blobs/c0ffee"), before);
         let link = fs::read_link(dir.path("snapshot").join(MODEL)).unwrap();
         assert_eq!(link.to_str(), Some("../blobs/c0ffee"));
-        assert!(dir.path("blobs/c0ffee.regen.json").exists());
+        assert!(dir.path("blobs/.ckpt-regen/c0ffee.json").exists());
         dir.succeeds(&follow("undo"));
         assert_eq!(dir.read("blobs/c0ffee"), before);
         let names = [

@@ -4,8 +4,8 @@ use std::fs;
 
 use crate::sandbox::*;
 
-const RECORD: &str = "model.safetensors.regen.json";
-const JOURNAL: &str = "model.safetensors.regen.journal";
+const RECORD: &str = ".ckpt-regen/model.safetensors.json";
+const JOURNAL: &str = ".ckpt-regen/model.safetensors.journal";
 
 /// A network after one edit.
 fn edited() -> Dir {
@@ -214,16 +214,29 @@ fn a_journal_that_is_not_utf_8_is_refused() {
 fn a_journal_or_record_that_is_a_directory_is_refused() {
     for name in [JOURNAL, RECORD] {
         let dir = Dir::with_network();
-        fs::create_dir(dir.path(name)).unwrap();
+        fs::create_dir_all(dir.path(name)).unwrap();
         undo_refuses(&dir, &[name]);
         dir.refuses(&["apply", MODEL], 1, &[name]);
     }
 }
 
 #[test]
+fn a_link_or_a_file_in_the_place_of_the_folder_is_refused() {
+    let dir = Dir::with_network();
+    fs::create_dir(dir.path("elsewhere")).unwrap();
+    std::os::unix::fs::symlink("elsewhere", dir.path(".ckpt-regen")).unwrap();
+    let message = [".ckpt-regen", "expected a directory"];
+    dir.refuses(&["apply", MODEL], 1, &message);
+    fs::remove_file(dir.path(".ckpt-regen")).unwrap();
+    dir.write(".ckpt-regen", b"x");
+    dir.refuses(&["apply", MODEL], 1, &message);
+}
+
+#[test]
 fn a_checkpoint_that_another_run_is_editing_is_refused() {
     let dir = Dir::with_network();
-    let lock = fs::File::create(dir.path("model.safetensors.regen.lock")).unwrap();
+    fs::create_dir(dir.path(".ckpt-regen")).unwrap();
+    let lock = fs::File::create(dir.path(".ckpt-regen/model.safetensors.lock")).unwrap();
     lock.lock().unwrap();
     let message = [MODEL, "another ckpt-regen is editing this checkpoint"];
     dir.refuses(&["apply", MODEL], 1, &message);

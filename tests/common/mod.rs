@@ -77,22 +77,29 @@ pub(crate) fn copy_of(file: &Path) -> (tempfile::TempDir, PathBuf) {
 pub(crate) fn copy_of_dir(from: &Path) -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a temporary directory");
     for (name, bytes) in state(from) {
-        fs::write(dir.path().join(name), bytes).expect("the file is copied");
+        let copy = dir.path().join(name);
+        fs::create_dir_all(copy.parent().expect("a directory")).expect("the directory is made");
+        fs::write(copy, bytes).expect("the file is copied");
     }
     dir
 }
 
-/// Every file of a directory with its contents.
+/// Every file of a directory and of those in it, by its path there, with its contents.
 pub(crate) fn state(dir: &Path) -> BTreeMap<String, Vec<u8>> {
-    let entries = fs::read_dir(dir).expect("the directory is there");
-    entries
-        .map(|entry| entry.expect("an entry"))
-        .filter(|entry| entry.path().is_file())
-        .map(|entry| {
-            let name = entry.file_name().into_string().expect("a UTF-8 name");
-            (name, fs::read(entry.path()).expect("the file is readable"))
-        })
-        .collect()
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(dir).expect("the directory is there") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().expect("a name");
+        let name = name.to_str().expect("a UTF-8 name");
+        if path.is_dir() {
+            let inside = state(&path).into_iter();
+            files.extend(inside.map(|(inner, bytes)| (format!("{name}/{inner}"), bytes)));
+        } else {
+            let bytes = fs::read(&path).expect("the file is readable");
+            files.insert(name.to_owned(), bytes);
+        }
+    }
+    files
 }
 
 /// The path as text.

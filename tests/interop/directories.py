@@ -57,7 +57,7 @@ for _kind in [sgd, adamw]:
         for file in wanted.iterdir():
             expect_same_bytes(found / file.name, file)
         left = {file.name for file in found.iterdir()} - {file.name for file in wanted.iterdir()}
-        expect(left == {"pytorch_model.bin.regen.json"}, f"left behind: {left}")
+        expect(left == {".ckpt-regen"}, f"left behind: {left}")
         regen("undo", found)
         expect(contents(found) == before, "undo")
 

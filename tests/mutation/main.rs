@@ -98,7 +98,7 @@ fn a_mutated_file_that_is_edited_is_the_same_outside_of_gamma_and_after_undo() {
             fault => {
                 let fault = fault.unwrap_or(Err("a panic".to_owned())).unwrap_err();
                 faults.push(format!("case {case}: {fault}\n  {}", mutant.escape_ascii()));
-                let _ = fs::remove_file(dir.path().join("model.safetensors.regen.json"));
+                let _ = fs::remove_file(dir.path().join(".ckpt-regen/model.safetensors.json"));
             }
         }
         let names = fs::read_dir(dir.path()).unwrap().count();

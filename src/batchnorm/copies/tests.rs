@@ -306,6 +306,29 @@ fn below_other_components_a_copy_has_half_of_what_is_in_training() {
         Role::Ema,
         2,
     );
+    copy(
+        &[
+            "gan.G.a",
+            "gan.G.b",
+            "gan.D.a",
+            "gan.D.b",
+            "gan.G_ema.a",
+            "gan.G_ema.b",
+        ],
+        4,
+        "gan.G_ema",
+        Role::Ema,
+        2,
+    );
+    let two = [
+        "a.actor.enc.bn",
+        "a.critic.enc.bn",
+        "a.actor.enc_ema.bn",
+        "a.critic.enc_ema.bn",
+    ];
+    copy(&two, 2, "a.ema", Role::Ema, 2);
+    let marks = ["g.G.a", "g.D.a", "g.G_ema.a", "g.G_swa.a"];
+    assert_eq!(networks(&marks).len(), 3);
     one_network(&["a.head.bn", "a.head_ema.bn", "a.b1", "a.b2", "a.b3"]);
 }
 
@@ -397,4 +420,14 @@ fn names_made_to_cost_time_cost_little() {
     one_network(&[&long, &format!("ema.{long}x")]);
     let many: Vec<String> = (0..20_000).map(|n| format!("x{n}.ema.bn")).collect();
     one_network(&many.iter().map(|n| &n[..]).collect::<Vec<_>>());
+    let siblings: Vec<String> = (0..20_000).map(|n| format!("ema_{n}.bn")).collect();
+    one_network(&siblings.iter().map(|n| &n[..]).collect::<Vec<_>>());
+    let counted: Vec<String> = (0..20_000)
+        .flat_map(|n| [format!("x{n}.bn"), format!("=x{n}.n_averaged")])
+        .collect();
+    let counted: Vec<&str> = counted.iter().map(|n| &n[..]).collect();
+    assert_eq!(
+        networks(&counted),
+        [("n_averaged".to_owned(), Role::Ema, 20_000)]
+    );
 }

@@ -41,12 +41,15 @@ pub(super) fn parameters(dict: &StateDict) -> Vec<&Tensor> {
 /// `order` has the names of all its parameters, in its order; or else the names decide that it was
 /// given. Without any, its positions are understood where the shapes leave no doubt.
 ///
+/// `notes` hears what was taken for granted.
+///
 /// # Errors
 /// Why it cannot be told.
 pub(crate) fn map_optimizer(
     optimizer: &Optimizer,
     dict: &StateDict,
     order: Option<&[String]>,
+    notes: &mut Vec<String>,
 ) -> Result<Vec<Mapped>, String> {
     let parameters = parameters(dict);
     let kept = &optimizer.parameters;
@@ -69,7 +72,11 @@ pub(crate) fn map_optimizer(
                     .to_owned(),
             );
         }
-        (None, None) => positions::find(optimizer, &parameters)?,
+        (None, None) => {
+            let (places, note) = positions::find(optimizer, &parameters)?;
+            notes.extend(note);
+            places
+        }
     };
     let kept = kept.iter().zip(places).filter(|(p, _)| !p.slots.is_empty());
     let mapped = kept.map(|(p, n)| Mapped {

@@ -14,14 +14,20 @@ use super::optimizer::{Optimizer, Parameter};
 /// normalization layers (torchvision). Some may be missing (frozen): the beginning, or the end, or
 /// others where the shapes of the rest leave one place for each.
 ///
+/// A note says so where a beginning or an end is missing: other frozen parameters of the same shapes
+/// cannot be told from it.
+///
 /// # Errors
 /// Why no order, or more than one, can be believed.
-pub(super) fn find(optimizer: &Optimizer, parameters: &[&Tensor]) -> Result<Vec<usize>, String> {
+pub(super) fn find(
+    optimizer: &Optimizer,
+    parameters: &[&Tensor],
+) -> Result<(Vec<usize>, Option<String>), String> {
     let kept = &optimizer.parameters;
     let is_float = |n: &usize| parameters[*n].dtype.is_float();
     let floats: Vec<usize> = (0..parameters.len()).filter(is_float).collect();
     if kept.iter().all(|p| p.slots.is_empty()) {
-        return Ok(floats.into_iter().take(kept.len()).collect());
+        return Ok((floats.into_iter().take(kept.len()).collect(), None));
     }
     if kept.len() > parameters.len() {
         return Err(counts(kept.len(), floats.len()));
@@ -48,7 +54,11 @@ pub(super) fn find(optimizer: &Optimizer, parameters: &[&Tensor]) -> Result<Vec<
     }
     let partly = kept.len() != floats.len();
     match (fitting.len(), ambiguous) {
-        (1, false) => Ok(fitting.remove(0)),
+        (1, false) => {
+            let order = fitting.remove(0);
+            let note = partly.then(|| frozen(&order, parameters)).flatten();
+            Ok((order, note))
+        }
         (0, false) if partly => Err(counts(kept.len(), floats.len())),
         (0, false) => {
             Err("the shapes in the optimizer's state fit no known order of parameters".to_owned())
@@ -61,6 +71,19 @@ pub(super) fn find(optimizer: &Optimizer, parameters: &[&Tensor]) -> Result<Vec<
             "the shapes in the optimizer's state fit {n} orders of parameters"
         )),
     }
+}
+
+/// What is taken for frozen, in a sentence, where it is a beginning or an end.
+fn frozen(order: &[usize], parameters: &[&Tensor]) -> Option<String> {
+    let (first, last) = (*order.iter().min()?, *order.iter().max()?);
+    if last - first + 1 != order.len() {
+        return None;
+    }
+    let (from, to) = (&parameters[first].name, &parameters[last].name);
+    Some(format!(
+        "{}: taken for those from {from} to {to}, the others being frozen",
+        counts(order.len(), parameters.len())
+    ))
 }
 
 fn counts(have: usize, wanted: usize) -> String {

@@ -53,6 +53,10 @@ impl Walk<'_> {
             let Some(key) = key.as_str().filter(|key| key.len() <= MAX_KEY) else {
                 continue;
             };
+            // BatchNorm counts batches, once a layer.
+            if key.ends_with("num_batches_tracked") {
+                continue;
+            }
             let key = match path {
                 "" => key.to_owned(),
                 path => format!("{path}.{key}"),

@@ -261,7 +261,8 @@ pub(crate) struct SettingArgs {
     pub(crate) regen_until: Option<u64>,
     #[command(flatten)]
     pub(crate) rule: RuleArgs,
-    /// What the optimizer remembers of the regenerated γ: keep it, as in the paper, or reset it to 0
+    /// What the optimizer keeps for the regenerated γ: keep it, as in the paper, or reset it, as
+    /// `apply --optimizer reset` does
     #[arg(long, value_name = "STATE", value_parser = ["keep", "reset"])]
     #[arg(help_heading = "What to regenerate")]
     pub(crate) regen_state: Option<String>,

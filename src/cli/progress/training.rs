@@ -53,9 +53,8 @@ impl Run {
     pub(crate) fn on(&mut self, event: Event<'_>) {
         match event {
             Event::Training(progress) => self.training(&progress),
-            Event::LeftAlone { epoch, reason } => {
-                let text =
-                    format!("epoch {epoch}: due, and the network is left as it is: {reason}");
+            Event::Warning { epoch, text } => {
+                let text = format!("epoch {epoch}: {text}");
                 self.over_bar(|| output::warn(&text));
             }
             Event::Testing {

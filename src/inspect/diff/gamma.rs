@@ -11,7 +11,7 @@ use super::{NetworkDiff, Regeneration, Summary, regeneration};
 use crate::batchnorm::{Layer, Network};
 use crate::checkpoint::{Checkpoint, Dtype, Tensor};
 use crate::error::Result;
-use crate::regen::Gamma;
+use crate::regen::{Gamma, Options};
 
 /// One layer in both checkpoints.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -121,10 +121,9 @@ struct Stored {
 
 /// Compares a network; and says which tensors were compared, in either checkpoint.
 pub(super) fn compare<'c>(
-    a: &'c Checkpoint,
-    of_a: &Network,
-    b: &'c Checkpoint,
-    of_b: &Network,
+    (a, of_a): (&'c Checkpoint, &'c Network),
+    (b, of_b): (&'c Checkpoint, &'c Network),
+    recorded: &[Options],
 ) -> Result<(NetworkDiff, Vec<&'c Tensor>)> {
     let counterparts: HashMap<&str, &Layer> = of_b
         .layers
@@ -185,7 +184,11 @@ pub(super) fn compare<'c>(
     };
     let (only_in_a, only_in_b) = (only(of_a, &counterparts), only(of_b, &names));
     let whole = only_in_a.is_empty() && only_in_b.is_empty() && incompatible.is_empty();
-    let regeneration = if whole { explain(&both, &layers) } else { None };
+    let regeneration = if whole {
+        explain(&both, &layers, recorded)
+    } else {
+        None
+    };
     if regeneration.is_some() {
         for layer in &mut layers {
             layer.gamma.regenerated = layer.gamma.moved;
@@ -295,7 +298,11 @@ fn layer_diff(
     }
 }
 
-fn explain(both: &[(&String, (Stored, Stored))], layers: &[LayerDiff]) -> Option<Regeneration> {
+fn explain(
+    both: &[(&String, (Stored, Stored))],
+    layers: &[LayerDiff],
+    recorded: &[Options],
+) -> Option<Regeneration> {
     if both.iter().any(|(_, (a, b))| a.dtype != b.dtype) {
         return None;
     }
@@ -309,7 +316,7 @@ fn explain(both: &[(&String, (Stored, Stored))], layers: &[LayerDiff]) -> Option
         .map(|(name, (a, b))| (gamma(name, a), gamma(name, b)))
         .unzip();
     let moved = layers.iter().map(|layer| layer.gamma.moved).sum();
-    regeneration::explain(&before, &after, moved)
+    regeneration::explain(&before, &after, moved, recorded)
 }
 
 impl LayerDiff {

@@ -7,7 +7,7 @@ mod regeneration;
 mod tensors;
 mod terminal;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -18,6 +18,7 @@ pub use tensors::{Mismatch, TensorName, Tensors, Uncompared};
 use super::Summary;
 use crate::batchnorm::{self, Network, Schema};
 use crate::checkpoint::Checkpoint;
+use crate::edit;
 use crate::error::Result;
 use crate::storage::Progress;
 
@@ -105,6 +106,8 @@ pub struct DiffOptions {
     pub schema: Schema,
     /// Leave all other tensors out: only headers and γ are read.
     pub gamma_only: bool,
+    /// The record of the edit that made the second checkpoint, instead of the one beside it.
+    pub record: Option<PathBuf>,
 }
 
 /// Compares two checkpoints. Memory stays bounded whatever their size; `progress` hears of bytes
@@ -122,11 +125,12 @@ pub fn diff(a: &Path, b: &Path, options: &DiffOptions, progress: Progress<'_>) -
         Ok((checkpoint, networks))
     };
     let ((a, in_a), (b, in_b)) = (open(a)?, open(b)?);
+    let recorded = edit::recorded(&b, options.record.as_deref())?;
     let paired = pairs::pairs(&in_a, &in_b, |network| (&network.root, network.role));
     let mut networks = Vec::with_capacity(paired.both.len());
     let mut gammas = tensors::Gammas::default();
     for (of_a, of_b) in paired.both {
-        let (network, compared) = gamma::compare(&a, of_a, &b, of_b)?;
+        let (network, compared) = gamma::compare((&a, of_a), (&b, of_b), &recorded)?;
         gammas.add(compared);
         networks.push(network);
     }

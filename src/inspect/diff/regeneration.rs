@@ -9,38 +9,55 @@ use crate::regen::{self, Gamma, Options, Rule, Scope};
 pub struct Regeneration {
     /// `paper`, `reference` or `keep-sign`.
     pub rule: String,
+    /// As `--below` takes it.
+    pub below: String,
+    /// As `--to` takes it, or `threshold`.
+    pub to: String,
     /// `network`, `each` or `layer`.
     pub scope: String,
+    /// Whether exact zeros were left alone.
+    pub keep_zeros: bool,
     /// The threshold, under scope `network`.
     pub threshold: Option<f64>,
 }
 
-/// The first rule, of those with the default threshold and target, whose plan on `before` is
-/// exactly the change to `after`, in which `moved` γ have other bytes.
-pub(super) fn explain(before: &[Gamma], after: &[Gamma], moved: usize) -> Option<Regeneration> {
+/// The first options whose plan on `before` is exactly the change to `after`, in which `moved` γ have
+/// other bytes: of every rule with the default threshold and target, and of those in a record.
+pub(super) fn explain(
+    before: &[Gamma],
+    after: &[Gamma],
+    moved: usize,
+    recorded: &[Options],
+) -> Option<Regeneration> {
     if moved == 0 {
         return None;
     }
     let scopes = [Scope::Network, Scope::Each, Scope::Layer];
-    let rules = [Rule::Paper, Rule::Reference, Rule::KeepSign];
-    let all = scopes
-        .into_iter()
-        .flat_map(|scope| rules.map(|rule| (rule, scope)));
-    all.into_iter().find_map(|(rule, scope)| {
-        let options = Options {
+    let usual = scopes.into_iter().flat_map(|scope| {
+        Rule::ALL.map(|rule| Options {
             rule,
             scope,
             ..Options::default()
-        };
+        })
+    });
+    usual.chain(recorded.iter().copied()).find_map(|options| {
         let plan = regen::plan(before, &options).ok()?;
-        let as_found = plan.layers.iter().zip(after).all(|(layer, after)| {
+        let mut after = after.iter();
+        let as_found = plan.layers.iter().all(|layer| {
+            // A layer of which nothing is counted has no plan.
+            let Some(after) = after.find(|after| after.layer == layer.name) else {
+                return false;
+            };
             let mut changes = layer.changes.iter();
             changes.all(|change| after.values[change.channel].to_bits() == change.new.to_bits())
         });
         // As many changes, all of them found: no γ moved otherwise.
         (plan.regenerated() == moved && as_found).then(|| Regeneration {
-            rule: rule.to_string(),
-            scope: scope.to_string(),
+            rule: options.rule.to_string(),
+            below: options.below.to_string(),
+            to: options.to.to_string(),
+            scope: options.scope.to_string(),
+            keep_zeros: options.keep_zeros,
             threshold: plan.threshold,
         })
     })

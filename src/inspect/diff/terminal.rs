@@ -80,17 +80,25 @@ fn render_network(out: &mut String, network: &NetworkDiff, width: usize) {
         total.moved, total.channels, network.layers_changed
     );
     if let Some(regeneration) = &network.regeneration {
-        let scope = match &regeneration.scope[..] {
-            "network" => String::new(),
-            "each" => " --each".to_owned(),
-            scope => format!(" --scope {scope}"),
+        let flag = |option: &str, value: &str, default: &str| match value == default {
+            true => String::new(),
+            false => format!(" {option} {value}"),
         };
+        let mut options = flag("--below", &regeneration.below, "median");
+        options += &flag("--to", &regeneration.to, "threshold");
+        options += &match &regeneration.scope[..] {
+            "each" => " --each".to_owned(),
+            scope => flag("--scope", scope, "network"),
+        };
+        if regeneration.keep_zeros {
+            options += " --keep-zeros";
+        }
         let threshold = regeneration
             .threshold
             .map_or_else(String::new, |t| format!(", threshold {}", number(t).trim()));
         let _ = writeln!(
             out,
-            "{BOLD}the γ of B are those of A after apply --rule {}{scope}{BOLD:#}{threshold}",
+            "{BOLD}the γ of B are those of A after apply --rule {}{options}{BOLD:#}{threshold}",
             regeneration.rule
         );
     }

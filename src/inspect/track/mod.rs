@@ -78,6 +78,8 @@ pub struct TrackOptions {
     pub root: Option<String>,
     /// The channels to follow; without any, two are chosen (see [`Trajectory`]).
     pub channels: Vec<Channel>,
+    /// The record of an edit, instead of those beside the checkpoints.
+    pub record: Option<PathBuf>,
 }
 
 /// Reads headers and γ of `paths` and follows the network through them. Keeps 8 bytes for a channel

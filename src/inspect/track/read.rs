@@ -56,7 +56,7 @@ pub(super) fn read(paths: &[PathBuf], options: &TrackOptions) -> Result<Run> {
             return Err(batchnorm::nothing_found(&checkpoint));
         }
         let network = batchnorm::select(&checkpoint, &networks, options.root.as_deref())?;
-        let layers = read_layers(&checkpoint, &network)?;
+        let layers = read_layers(&checkpoint, &network, options.record.as_deref())?;
         if run.saves.is_empty() {
             run.begin(&network, &layers);
         }
@@ -82,8 +82,12 @@ struct LayerGamma {
     values: Option<(Vec<f64>, Option<Vec<f64>>)>,
 }
 
-fn read_layers(checkpoint: &Checkpoint, network: &Network) -> Result<Vec<LayerGamma>> {
-    let replaced: HashMap<(String, String), Vec<u8>> = edit::replaced(checkpoint)?
+fn read_layers(
+    checkpoint: &Checkpoint,
+    network: &Network,
+    record: Option<&Path>,
+) -> Result<Vec<LayerGamma>> {
+    let replaced: HashMap<(String, String), Vec<u8>> = edit::replaced(checkpoint, record)?
         .into_iter()
         .flatten()
         .map(|old| ((old.dict, old.tensor), old.bytes))

@@ -49,7 +49,7 @@ fn opened(entries: &[(&str, Vec<u8>)]) -> Opened {
 fn mapped(groups: &[&[&[i32]]]) -> std::result::Result<Vec<String>, String> {
     let opened = opened(&[("model", weights(0)), ("optimizer", sgd(groups))]);
     let optimizer = opened.optimizers[0].as_ref().unwrap();
-    let mapped = map_optimizer(optimizer, &opened.dicts[0], None)?;
+    let mapped = map_optimizer(optimizer, &opened.dicts[0], None, &mut Vec::new())?;
     Ok(mapped.into_iter().map(|m| m.name).collect())
 }
 
@@ -380,7 +380,7 @@ fn an_order_of_names_decides_and_has_to_fit() {
     let optimizer = opened.optimizers[0].as_ref().unwrap();
     let map = |names: &[&str]| {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let mapped = map_optimizer(optimizer, &opened.dicts[0], Some(&names))?;
+        let mapped = map_optimizer(optimizer, &opened.dicts[0], Some(&names), &mut Vec::new())?;
         Ok::<_, String>(mapped.into_iter().map(|m| m.name).collect::<Vec<_>>())
     };
     let names = ["fc.bias", "bn.bias", "conv.weight"];
@@ -467,7 +467,7 @@ fn an_order_that_shapes_do_not_prove_is_not_believed() {
     let groups = sgd(&[&[shape, shape], &[shape, shape]]);
     let opened = opened(&[("model", dict(&tensors)), ("optimizer", groups)]);
     let optimizer = opened.optimizers[0].as_ref().unwrap();
-    let error = map_optimizer(optimizer, &opened.dicts[0], None).unwrap_err();
+    let error = map_optimizer(optimizer, &opened.dicts[0], None, &mut Vec::new()).unwrap_err();
     assert!(error.contains("fit 3 orders of parameters"), "{error}");
 }
 
@@ -498,7 +498,7 @@ fn names_given_to_the_optimizer_decide() {
     let opened = opened(&[("model", weights(0)), ("optimizer", adam)]);
     let optimizer = opened.optimizers[0].as_ref().unwrap();
     assert_eq!(optimizer.kind(), "Adam");
-    let mapped = map_optimizer(optimizer, &opened.dicts[0], None).unwrap();
+    let mapped = map_optimizer(optimizer, &opened.dicts[0], None, &mut Vec::new()).unwrap();
     let names: Vec<&str> = mapped.iter().map(|m| &m.name[..]).collect();
     assert_eq!(names, ["fc.bias", "bn.weight"]);
     assert_eq!(mapped[1].slots.len(), 2);

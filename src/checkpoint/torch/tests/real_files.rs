@@ -61,7 +61,7 @@ fn the_training_file_has_raw_and_ema_weights_and_one_mapping_of_its_momentum() {
     let model = dict(&opened, "model");
     let optimizer = opened.optimizers[0].as_ref().unwrap();
     assert_eq!((optimizer.kind(), optimizer.parameters.len()), ("SGD", 158));
-    let mapped = map_optimizer(optimizer, model, None).unwrap();
+    let mapped = map_optimizer(optimizer, model, None, &mut Vec::new()).unwrap();
     assert_eq!(mapped.len(), 158);
     let (_, first) = &mapped[0].slots[0];
     assert!(first.fixed.as_ref().unwrap().contains("not contiguous"));

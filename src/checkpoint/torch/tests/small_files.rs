@@ -41,7 +41,7 @@ fn a_training_file_gives_its_state_dict_epoch_and_momentum() {
         (&optimizer.root[..], &optimizer.groups[..]),
         ("optimizer", &[8][..])
     );
-    let mapped = map_optimizer(optimizer, model, None).unwrap();
+    let mapped = map_optimizer(optimizer, model, None, &mut Vec::new()).unwrap();
     let names: Vec<&str> = mapped.iter().map(|m| &m.name[..]).collect();
     assert_eq!(
         names,
