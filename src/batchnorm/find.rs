@@ -169,7 +169,13 @@ impl<'a> Finder<'a> {
             .map(|template| self.sibling(template, layer).1);
         let wrong_type = (!tensor.dtype.is_editable_float())
             .then(|| format!("its type {} is not F16, BF16, F32 or F64", tensor.dtype));
-        let fixed = wrong_type.or_else(|| tensor.fixed.clone());
+        let by_name = pattern.fixed.map(str::to_owned);
+        let fixed = by_name.or(wrong_type).or_else(|| tensor.fixed.clone());
+        let place = |template: &Option<Template>| {
+            let name = template.as_ref()?.name_in(layer);
+            self.by_name.get(&name[..]).copied()
+        };
+        let statistics = [place(&pattern.mean), place(&pattern.variance)];
         let layer = Layer {
             name: layer_name(&tensor.name).to_owned(),
             dict: self.index,
@@ -177,6 +183,7 @@ impl<'a> Finder<'a> {
             channels: channels as usize,
             frozen: matches!(counter, Some(None)),
             fixed,
+            statistics,
         };
         Finding::Gamma(layer, number)
     }

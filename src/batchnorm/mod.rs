@@ -52,6 +52,8 @@ pub struct Layer {
     pub frozen: bool,
     /// Why its γ cannot be edited, if it cannot.
     pub fixed: Option<String>,
+    /// Its running mean and variance in that state dict, where they were found by their names.
+    pub statistics: [Option<usize>; 2],
 }
 
 impl Network {
@@ -93,12 +95,13 @@ pub fn locate(checkpoint: &Checkpoint, schema: &Schema) -> Result<Vec<Network>> 
                 Error::malformed(path, &tensor.name, mismatch.expected, mismatch.found)
             })?,
         };
-        for mut network in grouped(dict, layers, schema) {
-            mark_shared(checkpoint, index, &mut network.layers);
-            networks.push(network);
-        }
+        networks.extend(grouped(dict, layers, schema));
     }
     networks.sort_by_key(|network| network.role);
+    if checkpoint.declared_norms().is_none() {
+        mark_shared(checkpoint, &mut networks);
+        each_once(checkpoint, &mut networks);
+    }
     Ok(networks)
 }
 
@@ -136,6 +139,7 @@ fn declared(
         channels: norm.gamma.and_then(|g| tensors[g].channels()).unwrap_or(0) as usize,
         frozen: false,
         fixed: norm.editable.clone().err(),
+        statistics: [None; 2],
     };
     norms
         .iter()
@@ -144,28 +148,41 @@ fn declared(
         .collect()
 }
 
-/// Counts a γ that several names share once, and marks those whose bytes something else uses too.
-fn mark_shared(checkpoint: &Checkpoint, dict: usize, layers: &mut Vec<Layer>) {
-    if checkpoint.declared_norms().is_some() {
-        return;
-    }
-    let tensors = &checkpoint.dicts()[dict].tensors;
-    let mut gammas: Vec<usize> = layers.iter().filter_map(|layer| layer.gamma).collect();
-    gammas.sort_unstable();
-    for (gamma, with) in checkpoint.shared_gammas(dict, &gammas) {
-        let mine = layers.iter_mut().filter(|layer| layer.gamma == Some(gamma));
-        for layer in mine {
-            layer
-                .fixed
-                .get_or_insert(format!("its bytes are also used by {with}"));
+/// Marks γ whose bytes something else than γ uses too.
+fn mark_shared(checkpoint: &Checkpoint, networks: &mut [Network]) {
+    let layers = networks.iter().flat_map(|network| &network.layers);
+    let gammas = layers.filter_map(|layer| Some((layer.dict, layer.gamma?)));
+    let shared = checkpoint.shared_gammas(&gammas.collect());
+    for layer in networks.iter_mut().flat_map(|network| &mut network.layers) {
+        let with = layer
+            .gamma
+            .and_then(|gamma| shared.get(&(layer.dict, gamma)));
+        if let Some(with) = with {
+            let reason = || format!("its bytes are also used by {with}");
+            layer.fixed.get_or_insert_with(reason);
         }
     }
-    let mut seen = HashSet::new();
-    layers.retain(|layer| {
-        layer.gamma.is_none_or(|gamma| {
-            let tensor = &tensors[gamma];
-            seen.insert((tensor.source, tensor.offset, tensor.len))
-        })
+}
+
+/// Counts a γ that several names share once, and leaves out a network of which every γ is one of
+/// another: a module that was pickled beside its own state dict.
+fn each_once(checkpoint: &Checkpoint, networks: &mut Vec<Network>) {
+    let place = |layer: &Layer| {
+        let tensor = layer.tensor(checkpoint)?;
+        Some((tensor.source, tensor.offset, tensor.len))
+    };
+    let mut known = HashSet::new();
+    networks.retain_mut(|network| {
+        let mut own = HashSet::new();
+        network
+            .layers
+            .retain(|layer| place(layer).is_none_or(|place| own.insert(place)));
+        let is_other = network.layers.iter().any(|layer| {
+            // A γ without bytes is its layer's own.
+            place(layer).is_none_or(|place| place.2 == 0 || !known.contains(&place))
+        });
+        known.extend(own);
+        is_other
     });
 }
 
@@ -182,6 +199,7 @@ mod tests {
             channels: i64::MAX as usize,
             frozen: false,
             fixed: None,
+            statistics: [None; 2],
         };
         let network = Network {
             root: String::new(),

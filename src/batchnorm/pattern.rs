@@ -76,7 +76,13 @@ pub(super) struct Pattern {
     pub(super) counter: Option<Template>,
     /// Restricts the pattern to layers of these names.
     pub(super) layers: Option<Regex>,
+    /// Why a γ of this name cannot be edited.
+    pub(super) fixed: Option<&'static str>,
 }
+
+/// What `torch.nn.utils.prune` makes of a weight: the product of two others.
+const PRUNED: &str = "it is the product of weight_orig and weight_mask (torch.nn.utils.prune): \
+                      prune.remove(layer, \"weight\") makes it a weight again";
 
 /// The leaf names of PyTorch (timm, Hugging Face, candle, mm*, SyncBatchNorm, FrozenBatchNorm),
 /// Keras and burn, with either separator, and the trees of Flax.
@@ -98,6 +104,15 @@ pub(super) fn dialects() -> Vec<Pattern> {
             };
             patterns.push(Pattern::of(leaves.map(leaf), counter.map(leaf)));
         }
+        let pruned = ["weight_orig", "bias", "running_mean", "running_var"];
+        let pruned = pruned.map(|leaf| Template {
+            before: String::new(),
+            after: format!("{sep}{leaf}"),
+        });
+        patterns.push(Pattern {
+            fixed: Some(PRUNED),
+            ..Pattern::of(pruned, None)
+        });
         let tree = |(tree, leaf): (&str, &str)| Template {
             before: format!("{tree}{sep}"),
             after: format!("{sep}{leaf}"),
@@ -123,6 +138,7 @@ impl Pattern {
             variance,
             counter,
             layers: None,
+            fixed: None,
         }
     }
 }
@@ -151,7 +167,7 @@ mod tests {
     #[test]
     fn the_dialects_are_complete() {
         let patterns = dialects();
-        assert_eq!(patterns.len(), 8);
+        assert_eq!(patterns.len(), 10);
         assert!(
             patterns
                 .iter()

@@ -173,6 +173,7 @@ impl WrittenPattern {
             variance: optional(&self.variance)?,
             counter: optional(&self.counter)?,
             layers: self.layers.as_deref().map(regex).transpose()?,
+            fixed: None,
         })
     }
 }
@@ -215,7 +216,8 @@ pub fn template(checkpoint: &Checkpoint) -> Result<String> {
             }
         }
     }
-    for (pattern, _) in schema.patterns.iter().zip(&used).filter(|(_, used)| **used) {
+    let used = schema.patterns.iter().zip(&used);
+    for (pattern, _) in used.filter(|(pattern, used)| **used && pattern.fixed.is_none()) {
         out.push_str("\n[[batchnorm]]\n");
         let mut line = |key: &str, template: &Option<Template>| {
             if let Some(template) = template {

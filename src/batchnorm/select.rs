@@ -173,6 +173,10 @@ pub(crate) fn nothing_found(checkpoint: &Checkpoint) -> Error {
                       optimize=False)";
         return Error::refused(checkpoint.path(), reason);
     }
+    if checkpoint.declared_norms().is_some() {
+        let reason = "has no BatchNormalization node: there is no γ in this model";
+        return Error::refused(checkpoint.path(), reason);
+    }
     let tensors = || checkpoint.dicts().iter().flat_map(|dict| &dict.tensors);
     let (count, flat) = (
         tensors().count(),

@@ -5,6 +5,7 @@
 
 mod dtype;
 mod epochs;
+mod foreign;
 mod onnx;
 mod open;
 mod patches;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::onnx::Files;
 use super::{
     Checkpoint, Format, OnnxParts, Parts, Role, Source, StateDict, Tensor, TorchParts, Training,
-    onnx, resolve, safetensors, shards, torch, training,
+    foreign, onnx, resolve, safetensors, shards, torch, training,
 };
 use crate::error::{Error, Result};
 use crate::storage::directory;
@@ -127,6 +127,7 @@ fn open_file(
     home: &Path,
     files: Files,
 ) -> Result<Checkpoint> {
+    foreign::refuse(&source)?;
     if is_torch(&source)? {
         let mut opened = torch::open(&source, 0)?;
         let format = match opened.zip {
@@ -189,6 +190,7 @@ fn open_shards(path: &Path, anchor: &Path, files: &[PathBuf]) -> Result<Checkpoi
     let mut tensors = Vec::new();
     for (number, file) in files.iter().enumerate() {
         let source = Source::open(file)?;
+        foreign::refuse(&source)?;
         if !is_torch(&source)? {
             tensors.extend(safetensors::read_table(&source, number)?);
             checkpoint.add_source(source, None);

@@ -1,6 +1,8 @@
 //! New bytes of tensors → patches of files, with the checksums and lengths that a format keeps
 //! over them.
 
+use std::collections::{HashMap, HashSet};
+
 use super::{Checkpoint, Tensor, onnx, torch};
 use crate::error::{Error, Result};
 use crate::storage::Patch;
@@ -77,21 +79,24 @@ impl Checkpoint {
         })
     }
 
-    /// Of `gammas` (numbers of tensors in state dict number `dict`), those whose bytes something
-    /// else uses too, and what that is.
-    pub(crate) fn shared_gammas(&self, dict: usize, gammas: &[usize]) -> Vec<(usize, String)> {
-        let mut shared = Vec::new();
+    /// Of `gammas` (state dict and tensor, as indices), those whose bytes something that is none of
+    /// them uses too, and what that is.
+    pub(crate) fn shared_gammas(
+        &self,
+        gammas: &HashSet<(usize, usize)>,
+    ) -> HashMap<(usize, usize), String> {
+        let mut shared = HashMap::new();
         for (source, parts) in self.parts.torch.iter().enumerate() {
             let Some(parts) = parts else { continue };
             // The ranges of one file say nothing about those of another.
             let mut dicts = Vec::with_capacity(self.dicts.len());
-            let mut here = Vec::new();
+            let mut here = HashMap::new();
             for (number, state) in self.dicts.iter().enumerate() {
                 let mut kept = Vec::new();
                 for (index, tensor) in state.tensors.iter().enumerate() {
                     if tensor.source == source {
-                        if number == dict && gammas.binary_search(&index).is_ok() {
-                            here.push((index, (number, kept.len())));
+                        if gammas.contains(&(number, index)) {
+                            here.insert((number, kept.len()), (number, index));
                         }
                         kept.push(tensor.clone());
                     }
@@ -103,14 +108,13 @@ impl Checkpoint {
                     role: state.role,
                 });
             }
-            let places: Vec<(usize, usize)> = here.iter().map(|(_, place)| *place).collect();
-            for torch::Conflict { gamma, with } in parts.uses.conflicts(&dicts, &places) {
-                let index = here
-                    .iter()
-                    .find(|(_, place)| *place == gamma)
-                    .map(|(index, _)| *index);
-                shared.extend(index.map(|index| (index, with)));
-            }
+            let places: Vec<(usize, usize)> = here.keys().copied().collect();
+            let conflicts = parts.uses.conflicts(&dicts, &places);
+            shared.extend(
+                conflicts
+                    .into_iter()
+                    .map(|conflict| (here[&conflict.gamma], conflict.with)),
+            );
         }
         shared
     }

@@ -38,13 +38,10 @@ pub(super) fn read_table(source: &Source, index: usize) -> Result<Vec<Tensor>> {
     let prefix = source.read_at(0, PREFIX as usize)?;
     let header_len = u64::from_le_bytes(prefix[..].try_into().expect("8 bytes were read"));
     if header_len > MAX_HEADER {
-        let found = match &prefix[..] {
-            [0x89, b'H', b'D', b'F', ..] => "an HDF5 file (Keras?)".to_owned(),
-            _ => format!("{header_len} bytes"),
-        };
         let expected = format!(
             "a safetensors header of at most {MAX_HEADER} bytes (or a file of PyTorch or ONNX)"
         );
+        let found = format!("{header_len} bytes: the file begins with {prefix:02x?}");
         return Err(malformed("header length", expected, found));
     }
     let body = PREFIX + header_len;

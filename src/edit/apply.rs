@@ -40,7 +40,7 @@ pub fn apply(
     destination: &Destination,
     events: Events<'_>,
 ) -> Result<Applied> {
-    let target = Target::resolve(path, destination)?;
+    let target = Target::resolve(path, destination, Purpose::Apply)?;
     let transaction = begin(&target, request, destination, events)?;
     let checkpoint = Checkpoint::open(&target.path)?;
     let planned = match request.change {

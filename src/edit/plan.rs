@@ -102,6 +102,7 @@ fn plan_rule(
     warnings.extend(frozen(&layers));
     let mut notes = left_alone(networks, &network);
     notes.extend(checkpoint.notes().iter().cloned());
+    notes.extend(folded(checkpoint, &layers)?);
     if skipped > 0 {
         notes.push(format!(
             "{skipped} layers whose γ cannot be edited were skipped"
@@ -231,6 +232,31 @@ impl Planned {
         }
         all
     }
+}
+
+/// That the statistics of all layers are those of a BatchNorm that was folded into its convolution, or
+/// of a network that is not trained. The first layer of another kind ends the reading.
+fn folded(checkpoint: &Checkpoint, layers: &[&batchnorm::Layer]) -> Result<Option<String>> {
+    let mut found = 0;
+    for layer in layers {
+        for (place, wanted) in layer.statistics.into_iter().zip([0.0, 1.0]) {
+            let Some(place) = place else { continue };
+            let tensor = &checkpoint.dicts()[layer.dict].tensors[place];
+            if tensor.fixed.is_some() || !tensor.dtype.is_editable_float() {
+                return Ok(None);
+            }
+            let values = tensor.dtype.decode(&checkpoint.read(tensor)?);
+            if values.iter().any(|value| *value != wanted) {
+                return Ok(None);
+            }
+            found += 1;
+        }
+    }
+    Ok((found > 0).then(|| {
+        "running means are 0 and variances 1 throughout: BatchNorm was folded into the convolutions, \
+         or the network is not trained yet"
+            .to_owned()
+    }))
 }
 
 fn frozen(layers: &[&batchnorm::Layer]) -> Option<String> {

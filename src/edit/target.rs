@@ -7,7 +7,7 @@ use super::Destination;
 use super::record::{Place, record_path};
 use crate::checkpoint::{Checkpoint, Patches, Source, model_file};
 use crate::error::{Error, Result};
-use crate::storage::{link_count, same_file, same_place};
+use crate::storage::{Purpose, link_count, same_file, same_place};
 
 /// The names of an edit.
 #[derive(Debug)]
@@ -22,6 +22,7 @@ pub(super) struct Target {
     pub(super) record: Place,
     /// The symbolic link that was followed to the file to edit.
     link: Option<PathBuf>,
+    purpose: Purpose,
     /// The output's directory: removed again if the edit leaves nothing in it.
     made: Option<PathBuf>,
 }
@@ -36,9 +37,13 @@ impl Drop for Target {
 
 impl Target {
     /// Resolves names; reads no contents.
-    pub(super) fn resolve(path: &Path, destination: &Destination) -> Result<Target> {
+    pub(super) fn resolve(
+        path: &Path,
+        destination: &Destination,
+        purpose: Purpose,
+    ) -> Result<Target> {
         let mut anchor = model_file(path)?;
-        let mut path = path.to_owned();
+        let path = path.to_owned();
         if destination.in_place && destination.output.is_some() {
             let message = "an output file and an edit in place exclude each other";
             return Err(Error::Usage(message.to_owned()));
@@ -47,7 +52,7 @@ impl Target {
             let mut link = None;
             if is_link(&anchor) {
                 if !destination.follow_symlinks {
-                    return Err(refuse_link(&anchor));
+                    return Err(refuse_link(&anchor, purpose));
                 }
                 if is_shard_index(&anchor) {
                     let reason = "is a shard index behind a symbolic link: --output writes a copy";
@@ -56,7 +61,6 @@ impl Target {
                 let named = anchor.clone();
                 anchor = fs::canonicalize(&named).map_err(Error::io("follow", &named))?;
                 link = Some(named);
-                path.clone_from(&anchor);
             }
             let record = Place::of(&anchor, destination.record.as_deref());
             return Ok(Target {
@@ -66,13 +70,14 @@ impl Target {
                 in_place: destination.in_place,
                 record,
                 link,
+                purpose,
                 made: None,
             });
         };
         let (mut output, made) = Self::output_file(&anchor, output, destination.dry_run)?;
         if is_link(&output) {
             if !destination.follow_symlinks {
-                return Err(refuse_link(&output));
+                return Err(refuse_link(&output, purpose));
             }
             output = fs::canonicalize(&output).map_err(Error::io("follow", &output))?;
         }
@@ -95,6 +100,7 @@ impl Target {
             in_place: false,
             record,
             link: None,
+            purpose,
             made,
         })
     }
@@ -215,9 +221,16 @@ impl Target {
         moved.filter(|(from, to)| !same_place(from, to)).collect()
     }
 
+    /// Where a file of the checkpoint is written.
     fn moved(&self, file: &Path) -> PathBuf {
-        if file == self.anchor {
+        if file == self.named() {
             return self.edited().to_owned();
+        }
+        if self.output.is_none() {
+            // Behind a link to the model its data may lie behind links too.
+            let is_followed = self.link.is_some() && is_link(file);
+            let followed = is_followed.then(|| fs::canonicalize(file).ok()).flatten();
+            return followed.unwrap_or_else(|| file.to_owned());
         }
         let from = self.anchor.parent().unwrap_or(Path::new(""));
         let to = self.edited().parent().unwrap_or(Path::new(""));
@@ -230,8 +243,8 @@ impl Target {
         if self.output.is_some() {
             return Ok(());
         }
-        if is_link(source.path()) {
-            return Err(refuse_link(source.path()));
+        if self.link.is_none() && is_link(source.path()) {
+            return Err(refuse_link(source.path(), self.purpose));
         }
         let metadata = source
             .file()
@@ -258,13 +271,18 @@ fn is_link(path: &Path) -> bool {
         .is_ok_and(|metadata| metadata.is_symlink())
 }
 
-fn refuse_link(path: &Path) -> Error {
+fn refuse_link(path: &Path, purpose: Purpose) -> Error {
     let leads = fs::read_link(path)
         .map(|to| format!(" to {}", to.display()))
         .unwrap_or_default();
+    let ways_out = match purpose {
+        Purpose::Apply => {
+            "--output writes a copy; --follow-symlinks edits a single file where it is"
+        }
+        Purpose::Undo => "--follow-symlinks restores it where it is",
+    };
     let reason = format!(
-        "is a symbolic link{leads}, and the file there may be shared (a model cache). --output \
-         writes a copy; --follow-symlinks edits a single file where it is"
+        "is a symbolic link{leads}, and the file there may be shared (a model cache). {ways_out}"
     );
     Error::refused(path, reason)
 }

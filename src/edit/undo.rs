@@ -41,6 +41,7 @@ pub fn undo(path: &Path, destination: &Destination, events: Events<'_>) -> Resul
             follow_symlinks: destination.follow_symlinks,
             ..Destination::default()
         },
+        Purpose::Undo,
     )?;
     let transaction = Transaction::begin(target.edited())?;
     let recovery = transaction.recovery().cloned();

@@ -52,8 +52,8 @@ pub(super) fn write(
         }
         target.check_links(source)?;
         if target.in_place {
-            transaction.patch_in_place(source, &patches.files[i])?;
-            staged.push(source.path().to_owned());
+            transaction.patch_in_place(source, &files[i], &patches.files[i])?;
+            staged.push(files[i].clone());
         } else {
             let report = |copied: u64, _| {
                 events(Event::Copied {

@@ -37,6 +37,8 @@ pub enum Caution {
         /// The most negative of both.
         largest: f64,
     },
+    /// Every γ is exactly 1.
+    AllOne,
     /// Layers whose γ are all exactly 0.
     AllZero(Vec<String>),
     /// Layers of which every γ is at or below the threshold.
@@ -50,6 +52,10 @@ pub(super) fn cautions(gammas: &[Gamma], plan: &Plan, options: &Options) -> Vec<
     cautions.extend(mostly_zero(gammas, plan, options).or_else(|| low_threshold(plan)));
     if options.rule == Rule::Paper {
         cautions.extend(strong_negatives(plan));
+    }
+    let mut values = gammas.iter().flat_map(|gamma| &gamma.values);
+    if values.all(|value| *value == 1.0) {
+        cautions.push(Caution::AllOne);
     }
     let zero = |gamma: &Gamma| gamma.values.iter().all(|value| *value == 0.0);
     let names = |gammas: Vec<&Gamma>| gammas.iter().map(|gamma| gamma.layer.clone()).collect();
@@ -211,6 +217,10 @@ impl fmt::Display for Caution {
                 }?;
                 f.write_str("; --rule keep-sign keeps it")
             }
+            Caution::AllOne => f.write_str(
+                "every γ is exactly 1: scales may be in layers of their own (Caffe's Scale), or the \
+                 network is not trained yet",
+            ),
             Caution::AllZero(layers) => write!(
                 f,
                 "γ is exactly 0 throughout {}: a zero-initialised residual branch, or channels \

@@ -145,7 +145,8 @@ fn cases() -> [(&'static str, Case); 4] {
                 after: files(&[("a", new), ("b", new), ("a.regen.json", "record")]),
                 stage: |transaction, dir| {
                     for name in ["a", "b"] {
-                        transaction.patch_in_place(&Source::open(&dir.join(name))?, &patch())?;
+                        let path = dir.join(name);
+                        transaction.patch_in_place(&Source::open(&path)?, &path, &patch())?;
                     }
                     transaction.write(
                         &dir.join("a.regen.json"),

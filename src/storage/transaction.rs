@@ -140,14 +140,19 @@ impl Transaction {
         Ok(())
     }
 
-    /// Has ranges of `source` itself rewritten.
-    pub(crate) fn patch_in_place(&mut self, source: &Source, patches: &[Patch]) -> Result<()> {
+    /// Has ranges of `source` itself rewritten, whose name without links is `path`.
+    pub(crate) fn patch_in_place(
+        &mut self,
+        source: &Source,
+        path: &Path,
+        patches: &[Patch],
+    ) -> Result<()> {
         self.depends_on(source);
         // A file that cannot be written shall be found out before the edit is decided.
-        self.disk.open_to_patch(source.path())?;
+        self.disk.open_to_patch(path)?;
         let ranges = patches.iter().cloned();
         self.actions.push(Action::Patch {
-            path: journal::relative(&self.anchor, source.path())?,
+            path: journal::relative(&self.anchor, path)?,
             len: source.len(),
             ranges: ranges
                 .map(|Patch { offset, old, new }| Range { offset, old, new })

@@ -35,6 +35,7 @@ fn networks(names: &[&str]) -> Vec<(String, Role, usize)> {
             channels,
             frozen: false,
             fixed: None,
+            statistics: [None; 2],
         });
         tensors.push(tensor(format!("{name}.weight"), &[channels as u64]));
     }

@@ -35,7 +35,7 @@ pub(crate) use mapping::map_optimizer;
 pub(crate) use optimizer::{Optimizer, Parameter, Slot};
 #[cfg(feature = "train")]
 pub(crate) use pickled::Pickled;
-pub(crate) use uses::{Conflict, Uses};
+pub(crate) use uses::Uses;
 use value::Saved;
 pub(crate) use value::Value;
 pub(crate) use zip::Directory;
@@ -43,6 +43,7 @@ pub(crate) use zip::Directory;
 use std::borrow::Cow;
 
 use super::epochs::{Epochs, Scalar};
+use super::foreign;
 use super::{Source, StateDict};
 use crate::error::{Error, Result};
 use legacy::MAX_PICKLE;
@@ -119,7 +120,13 @@ pub(crate) fn open(source: &Source, index: usize) -> Result<Opened> {
         source: index,
         storages: &storages,
     };
+    if saved.root().get("StructuredToParameterName@@").is_some() {
+        let reason = "is a Paddle checkpoint (.pdparams), which is not read: load it with paddle.load and \
+                      save its arrays with safetensors.numpy.save_file";
+        return Err(Error::refused(source.path(), reason));
+    }
     let mut found = state::find(&saved, reader)?;
+    refuse_distributed(source, &found.unread)?;
     refuse_flat(source, &found.dicts)?;
     let uses = Uses::find(&saved, reader, &found.listed)?;
     let layout = Layout::of(&saved, &found.dicts, found.has_module);
@@ -170,6 +177,9 @@ fn read_archive(source: &Source, zip: &Directory) -> Result<(Saved, Storages)> {
         top.then_some(folder)
     });
     let (Some(folder), None) = (roots.next(), roots.next()) else {
+        if let Some(what) = foreign::zip(names()) {
+            return Err(Error::refused(path, what));
+        }
         let found = names().take(3).collect::<Vec<_>>().join(", ");
         let found = if found.is_empty() {
             "an empty archive".to_owned()
@@ -230,6 +240,22 @@ fn read_archive(source: &Source, zip: &Directory) -> Result<(Saved, Storages)> {
         },
         storages,
     ))
+}
+
+/// Refuses parts of tensors that are spread over devices.
+fn refuse_distributed(source: &Source, unread: &[String]) -> Result<()> {
+    let end = format!(" ({})", tensor::DISTRIBUTED);
+    match unread.iter().find_map(|tensor| tensor.strip_suffix(&end)) {
+        None => Ok(()),
+        Some(name) => Err(Error::refused(
+            source.path(),
+            format!(
+                "holds tensors that are spread over devices (DTensor: {name}, …): save full ones, \
+                 with get_model_state_dict(model, options=StateDictOptions(full_state_dict=True)) of \
+                 torch.distributed.checkpoint.state_dict"
+            ),
+        )),
+    }
 }
 
 /// Refuses parameters that FSDP flattened into one: where a γ lies in them is not written down.

@@ -87,7 +87,7 @@ impl Walk<'_> {
             if value.get("param_groups").is_some() && value.get("state").is_some() {
                 self.charge(self.path.len())?;
                 self.found.optimizers.push((self.path.clone(), value.id));
-                return Ok(());
+                return self.own_parameters(value);
             }
             let entries = self.dict(entries, listing)?;
             for (key, value) in entries {
@@ -104,6 +104,30 @@ impl Walk<'_> {
             Some(attributes) => self.visit(attributes, depth + 1, listing),
             None => Ok(()),
         }
+    }
+
+    /// An optimizer that is pickled as an object has the network's own parameters in it, not a use of
+    /// their bytes by something else.
+    fn own_parameters(&mut self, optimizer: Value<'_>) -> Result<()> {
+        for group in optimizer
+            .get("param_groups")
+            .and_then(Value::items)
+            .into_iter()
+            .flatten()
+        {
+            for parameter in group
+                .get("params")
+                .and_then(Value::items)
+                .into_iter()
+                .flatten()
+            {
+                self.steps(1)?;
+                if let Reading::Tensor(rebuild) = reading(parameter) {
+                    self.found.listed.insert(rebuild.id);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Takes the tensors of a dict as a state dict, if it has any, and returns the other entries.

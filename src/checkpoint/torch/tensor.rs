@@ -13,6 +13,9 @@ const MAX_DIMS: usize = 64;
 /// A parameter around a subclass around a tensor is three; real files have no more.
 const MAX_WRAPPERS: usize = 8;
 
+/// A tensor that is spread over devices.
+pub(super) const DISTRIBUTED: &str = "DTensor";
+
 /// What a value is, seen as a tensor.
 pub(super) enum Reading<'a> {
     /// A tensor, to be read with [`Reader::read`].
@@ -50,6 +53,10 @@ pub(super) fn reading(mut value: Value<'_>) -> Reading<'_> {
             function = name;
             if !matches!(function, "_rebuild_from_type" | "_rebuild_from_type_v2") {
                 break;
+            }
+            let class = args.item(1).and_then(Value::as_global);
+            if class.is_some_and(|(_, name)| name == DISTRIBUTED) {
+                return Reading::Unread(DISTRIBUTED);
             }
             match (args.item(0), args.item(2)) {
                 (Some(inner), Some(inner_args)) => (callable, args) = (inner, inner_args),

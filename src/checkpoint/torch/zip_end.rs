@@ -88,13 +88,15 @@ impl Record {
     }
 }
 
-/// The last end record in the file's tail whose comment ends where the file ends.
+/// The last end record in the file's tail whose comment ends where the file does, but for zeros that
+/// a copy or a disk image left there: torch reads past them too.
 fn last_record(tail: &[u8]) -> Option<(usize, Record)> {
     let last = tail.len().checked_sub(END)?;
     (0..=last).rev().find_map(|at| {
         let bytes = tail.get(at..)?;
         let comment = usize::from(u16_at(bytes, 20)?);
-        if !bytes.starts_with(b"PK\x05\x06") || bytes.len() != END + comment {
+        let behind = bytes.get(END + comment..)?;
+        if !bytes.starts_with(b"PK\x05\x06") || behind.iter().any(|byte| *byte != 0) {
             return None;
         }
         let here = u16_at(bytes, 8)?;

@@ -134,6 +134,7 @@ pub fn diff(a: &Path, b: &Path, options: &DiffOptions, progress: Progress<'_>) -
         gammas.add(compared);
         networks.push(network);
     }
+    [&a, &b].into_iter().for_each(|side| gammas.add_ties(side));
     let tensors = if options.gamma_only {
         None
     } else {

@@ -74,6 +74,15 @@ impl Gammas {
         self.0.extend(tensors.into_iter().map(std::ptr::from_ref));
     }
 
+    /// Adds the other names of what was compared.
+    pub(super) fn add_ties(&mut self, checkpoint: &Checkpoint) {
+        let place = |tensor: &Tensor| (tensor.source, tensor.offset, tensor.len);
+        let tensors = || checkpoint.dicts().iter().flat_map(|dict| &dict.tensors);
+        let known: HashSet<_> = tensors().filter(|t| self.holds(t)).map(place).collect();
+        let ties = tensors().filter(|t| t.len > 0 && known.contains(&place(t)));
+        self.add(ties.collect());
+    }
+
     fn holds(&self, tensor: &Tensor) -> bool {
         self.0.contains(&std::ptr::from_ref(tensor))
     }

@@ -96,6 +96,10 @@ pub(super) fn is_known(operator: &str) -> bool {
 /// Why an operator that is not known cannot be had.
 pub(super) fn why_not(operator: &str) -> &'static str {
     match operator {
+        "Bernoulli" | "RandomNormal" | "RandomNormalLike" | "RandomUniform"
+        | "RandomUniformLike" => {
+            "it draws random numbers, as dropout in training does: export model.eval()"
+        }
         "Softmax" | "LogSoftmax" => "the loss applies it: export the network without it",
         "QuantizeLinear" | "DequantizeLinear" | "QLinearConv" | "ConvInteger" => {
             "numbers here are floats: export the network before it is quantized"

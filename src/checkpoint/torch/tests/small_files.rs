@@ -1,5 +1,6 @@
 use super::super::mapping::parameters;
-use super::super::{Conflict, Layout, map_optimizer};
+use super::super::uses::Conflict;
+use super::super::{Layout, map_optimizer};
 use super::build::{dict as pickled_dict, global, int, legacy, on, saved, storage, text, tuple};
 use super::*;
 use crate::checkpoint::Dtype;
