@@ -281,6 +281,60 @@ fn killed_at_any_moment_a_run_goes_on_to_the_same_bits() {
     }
 }
 
+/// The loop, with its own training as the command; killed with it after so many lines of metrics and
+/// a pause: while it trains, saves, ends, or is edited.
+#[cfg(unix)]
+#[test]
+fn the_loop_killed_in_every_phase_equals_regeneration_in_memory() {
+    use std::os::unix::process::CommandExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let memory = dir.path().join("memory");
+    let more = ["--epochs", "4", "--rule", "reference"];
+    let at = ["--regen-every", "1", "--regen-state", "reset"];
+    train(&memory, &[&more[..], &at].concat());
+    let run = dir.path().join("run");
+    let program = env!("CARGO_BIN_EXE_ckpt-regen");
+    let mut all = vec![
+        "loop",
+        "--every",
+        "1",
+        "--epochs",
+        "4",
+        "--checkpoint",
+        text(&run),
+    ];
+    all.extend(["--rule", "reference", "--optimizer", "reset", "--", program]);
+    all.extend(args(
+        &run,
+        &["--epochs", "{total}", "--stop-after", "{epochs}"],
+    ));
+    all.extend(["[--resume", text(&run)]);
+    let last = format!("{}]", all.pop().unwrap());
+    all.push(&last);
+    let lines =
+        || fs::read_to_string(run.join("metrics.jsonl")).map_or(0, |text| text.lines().count());
+    for (after, pause) in [(0, 60), (1, 0), (1, 3), (2, 1), (2, 10), (3, 5), (3, 30)] {
+        let mut child = command(&all)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        while lines() < after && child.try_wait().unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        std::thread::sleep(Duration::from_millis(pause));
+        let group = format!("-{}", child.id());
+        let killed = Command::new("kill").args(["-KILL", "--", &group]).status();
+        assert!(killed.is_ok());
+        child.wait().unwrap();
+    }
+    let output = command(&all).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_same(&memory.join("last"), &run.join("last"));
+    assert_same(&memory.join("best"), &run.join("best"));
+}
+
 /// Resumed again and again, and killed each time a little later.
 #[test]
 fn a_run_that_is_killed_often_still_ends() {

@@ -6,6 +6,7 @@
 mod dtype;
 mod epochs;
 mod foreign;
+mod newest;
 mod onnx;
 mod open;
 mod patches;
@@ -26,6 +27,7 @@ use std::path::{Path, PathBuf};
 
 pub use dtype::Dtype;
 pub use epochs::Epochs;
+pub(crate) use newest::newest;
 pub(crate) use onnx::DeclaredNorm;
 #[cfg(feature = "train")]
 pub(crate) use onnx::{Attribute, Dim, Elements, Node, Program, Type};

@@ -142,6 +142,10 @@ fn open_file(
                 "{count} tensors are of kinds that are not read, such as {first}"
             ));
         }
+        if opened.layout == torch::Layout::Ultralytics {
+            let note = "Ultralytics resumes from ema, which is the network that is edited";
+            checkpoint.notes.push(note.to_owned());
+        }
         checkpoint.training.set_optimizers(opened.optimizers);
         checkpoint.dicts = opened.dicts;
         checkpoint.add_source(

@@ -20,6 +20,12 @@ pub(crate) fn model_file(path: &Path) -> Result<PathBuf> {
     }
 }
 
+/// Whether a directory is a checkpoint itself.
+pub(super) fn is_model(dir: &Path) -> bool {
+    let mut names = SAFETENSORS.into_iter().chain(PYTORCH);
+    names.any(|name| dir.join(name).is_file())
+}
+
 /// What else in the directory of a model file could have been meant, and is not.
 pub(super) fn passed_over(dir: &Path, chosen: &Path) -> Vec<&'static str> {
     let names = SAFETENSORS.into_iter().chain(PYTORCH);

@@ -43,6 +43,7 @@ impl Training {
             torch::Layout::Timm => Some("timm"),
             torch::Layout::Mmengine => Some("mmengine"),
             torch::Layout::Lightning => Some("Lightning"),
+            torch::Layout::Ultralytics => Some("Ultralytics"),
             torch::Layout::Module => Some("pickled module"),
             torch::Layout::Plain | torch::Layout::Other => None,
         };

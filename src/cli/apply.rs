@@ -6,10 +6,11 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::args::{ApplyArgs, OptimizerState};
+use super::args::{ApplyArgs, EditArgs, OptimizerState};
 use super::cadence::Cadence;
 use super::inspect::{self, read_schema};
 use super::output;
+use super::paths;
 use super::pictures::{self, refuse_checkpoint, refuse_checkpoints};
 use super::progress::Bytes;
 use super::{BOLD, undo};
@@ -21,14 +22,12 @@ use crate::inspect::{Edited, Html, number, printable};
 use crate::regen::{LayerPlan, Options, Rule, Scope, To};
 use crate::storage::same_place;
 
-pub(super) fn run(args: &ApplyArgs) -> Result<()> {
+pub(super) fn run(mut args: ApplyArgs) -> Result<()> {
     let begin = Instant::now();
-    if args.param_order.is_some() && args.optimizer == OptimizerState::Keep {
-        let message = "--param-order goes with --optimizer reset";
-        return Err(Error::Usage(message.to_owned()));
-    }
+    args.path = paths::to_edit(args.path, args.newest)?;
+    let args = &args;
     let cadence = Cadence::of(&args.schedule, &args.path)?;
-    let mut request = request(args)?;
+    let mut request = request(&args.edit, args.plan.as_deref())?;
     if !cadence.due.now {
         request.change = Change::Nothing;
     }
@@ -91,7 +90,7 @@ fn read_order(file: &Path) -> Result<Vec<String>> {
 
 /// The report must not take the place of what the edit reads or writes.
 fn refuse_report(args: &ApplyArgs, file: &Path) -> Result<()> {
-    let others = [&args.output, &args.plan_out, &args.plan, &args.schema];
+    let others = [&args.output, &args.plan_out, &args.plan, &args.edit.schema];
     if others
         .into_iter()
         .flatten()
@@ -141,9 +140,14 @@ fn write_report(
     })
 }
 
-fn request(args: &ApplyArgs) -> Result<Request> {
+/// What to edit, by a rule or by a saved plan.
+pub(super) fn request(args: &EditArgs, plan: Option<&Path>) -> Result<Request> {
+    if args.param_order.is_some() && args.optimizer == OptimizerState::Keep {
+        let message = "--param-order goes with --optimizer reset";
+        return Err(Error::Usage(message.to_owned()));
+    }
     let rule = &args.rule;
-    let change = match &args.plan {
+    let change = match plan {
         Some(file) => Change::Plan(Box::new(PlanFile::read(file)?)),
         None => Change::Rule(Options {
             rule: rule.rule.unwrap_or_default(),
@@ -291,7 +295,7 @@ fn to_json(args: &ApplyArgs, cadence: &Cadence, done: &Applied, warnings: &[Stri
         "epoch_read_from": cadence.read_from,
         "next": cadence.due.next,
         "root": done.planned.as_ref().map(|planned| &planned.network.root),
-        "rule": done.planned.as_ref().map_or(args.rule.rule.unwrap_or_default(), |p| p.options.rule).to_string(),
+        "rule": done.planned.as_ref().map_or(args.edit.rule.rule.unwrap_or_default(), |p| p.options.rule).to_string(),
         "threshold": plan.and_then(|plan| plan.threshold),
         "target": plan.and_then(|plan| plan.target),
         "counted": plan.map_or(0, |plan| plan.counted),

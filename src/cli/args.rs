@@ -2,6 +2,7 @@
 
 #[cfg(feature = "train")]
 mod model;
+mod rounds;
 #[cfg(feature = "train")]
 mod study;
 #[cfg(feature = "train")]
@@ -17,6 +18,7 @@ use crate::inspect::track::Channel;
 use crate::regen::{Below, Rule, Scope, To};
 #[cfg(feature = "train")]
 pub(super) use model::ModelArgs;
+pub(super) use rounds::LoopArgs;
 #[cfg(feature = "train")]
 pub(super) use study::{AblateArgs, CompareArgs, ReportArgs};
 #[cfg(feature = "train")]
@@ -44,6 +46,7 @@ pub(super) struct Cli {
 pub(super) enum Command {
     Inspect(InspectArgs),
     Apply(Box<ApplyArgs>),
+    Loop(Box<LoopArgs>),
     Undo(UndoArgs),
     Diff(DiffArgs),
     Track(TrackArgs),
@@ -90,7 +93,8 @@ pub(super) enum OptimizerState {
 /// Reads only headers and γ, whatever the size of the file.
 #[derive(Debug, Args)]
 pub(super) struct InspectArgs {
-    /// Checkpoints: files, shard indexes (*.index.json) or directories
+    /// Checkpoints: files, shard indexes (*.index.json), directories, or quoted patterns such as
+    /// 'ckpt-*.pth'; of a directory of checkpoints, the newest
     #[arg(required = true, value_name = "PATH")]
     pub(super) paths: Vec<PathBuf>,
     /// Print one JSON object a path instead
@@ -138,36 +142,12 @@ pub(super) struct ApplyArgs {
     /// The checkpoint: a file, a shard index (*.index.json) or a directory
     #[arg(value_name = "PATH")]
     pub(super) path: PathBuf,
+    /// Of a directory of checkpoints, edit the newest
+    #[arg(long)]
+    pub(super) newest: bool,
 
     #[command(flatten)]
-    pub(super) rule: RuleArgs,
-    /// The network to edit, where the file holds several in training; or the part of one whose
-    /// names begin with this and a dot
-    #[arg(long, value_name = "PREFIX", help_heading = "What to regenerate")]
-    pub(super) root: Option<String>,
-    /// Find γ as this file says (see `ckpt-regen schema`)
-    #[arg(long, value_name = "FILE", help_heading = "What to regenerate")]
-    pub(super) schema: Option<PathBuf>,
-    /// Edit also where more channels would fall below |γ| = 0.01 than rise above it, which is refused
-    /// otherwise
-    #[arg(long, help_heading = "What to regenerate")]
-    pub(super) allow_dying: bool,
-    /// Leave layers alone whose γ cannot be edited (shared with another tensor, say), instead of
-    /// refusing
-    #[arg(long, help_heading = "What to regenerate")]
-    pub(super) skip_shared: bool,
-    /// What the optimizer keeps for the regenerated γ: keep it, as in the paper, or reset it
-    ///
-    /// Reset sets momentum and running means of gradients to 0. Running means of squared gradients
-    /// (Adam, RMSprop) become the lower median of the layer's other channels, so that the next
-    /// update is of a usual size.
-    #[arg(long, value_enum, default_value = "keep", value_name = "STATE")]
-    #[arg(help_heading = "What to regenerate")]
-    pub(super) optimizer: OptimizerState,
-    /// Names of the optimizer's parameters in its order, one a line, for --optimizer reset where
-    /// only positions are saved
-    #[arg(long, value_name = "FILE", help_heading = "What to regenerate")]
-    pub(super) param_order: Option<PathBuf>,
+    pub(super) edit: EditArgs,
     /// Apply this saved plan instead of a rule; refused on any other γ than it was made for
     #[arg(long, value_name = "FILE", help_heading = "What to regenerate")]
     #[arg(conflicts_with_all = ["rule", "below", "to", "scope", "each", "keep_zeros", "include", "exclude"])]
@@ -210,6 +190,40 @@ pub(super) struct ApplyArgs {
     /// Say how long it took, and how much of that was waiting for the disk
     #[arg(short, long)]
     pub(super) verbose: bool,
+}
+
+/// What is regenerated, and to what.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "What to regenerate")]
+pub(super) struct EditArgs {
+    #[command(flatten)]
+    pub(super) rule: RuleArgs,
+    /// The network to edit, where the file holds several in training; or the part of one whose
+    /// names begin with this and a dot
+    #[arg(long, value_name = "PREFIX")]
+    pub(super) root: Option<String>,
+    /// Find γ as this file says (see `ckpt-regen schema`)
+    #[arg(long, value_name = "FILE")]
+    pub(super) schema: Option<PathBuf>,
+    /// Edit also where more channels would fall below |γ| = 0.01 than rise above it, which is refused
+    /// otherwise
+    #[arg(long)]
+    pub(super) allow_dying: bool,
+    /// Leave layers alone whose γ cannot be edited (shared with another tensor, say), instead of
+    /// refusing
+    #[arg(long)]
+    pub(super) skip_shared: bool,
+    /// What the optimizer keeps for the regenerated γ: keep it, as in the paper, or reset it
+    ///
+    /// Reset sets momentum and running means of gradients to 0. Running means of squared gradients
+    /// (Adam, RMSprop) become the lower median of the layer's other channels, so that the next
+    /// update is of a usual size.
+    #[arg(long, value_enum, default_value = "keep", value_name = "STATE")]
+    pub(super) optimizer: OptimizerState,
+    /// Names of the optimizer's parameters in its order, one a line, for --optimizer reset where
+    /// only positions are saved
+    #[arg(long, value_name = "FILE")]
+    pub(super) param_order: Option<PathBuf>,
 }
 
 /// When channels are regenerated.

@@ -41,14 +41,12 @@ impl Cadence {
         };
         let checkpoint = Checkpoint::open(path)?;
         let said = checkpoint.training().epochs.as_ref();
-        let (epoch, read_from) = match (args.epoch, &args.epoch_key, said) {
-            (Some(epoch), ..) => (epoch, None),
-            (None, Some(key), _) => {
-                let epochs = by_key(&checkpoint, key)?;
+        let (epoch, read_from) = match args.epoch {
+            Some(epoch) => (epoch, None),
+            None => {
+                let epochs = finished(&checkpoint, args.epoch_key.as_deref())?;
                 (epochs.finished, Some(epochs.read_from))
             }
-            (None, None, Some(epochs)) => (epochs.finished, Some(epochs.read_from.clone())),
-            (None, None, None) => return Err(unknown(&checkpoint)),
         };
         let other = said.filter(|said| said.finished != epoch);
         let warning = other.map(|said| {
@@ -92,6 +90,21 @@ impl Cadence {
         let place = self.read_from.as_ref();
         let place = place.map_or(String::new(), |place| format!(" (read from {place})"));
         writeln!(out, "epoch {epoch}, every {every}: {state}; {next}{place}")
+    }
+}
+
+/// How many epochs a checkpoint says are finished, under `key` if there is one.
+///
+/// # Errors
+/// Wrong usage, where it does not say it.
+pub(super) fn finished(checkpoint: &Checkpoint, key: Option<&str>) -> Result<Epochs> {
+    match key {
+        Some(key) => by_key(checkpoint, key),
+        None => checkpoint
+            .training()
+            .epochs
+            .clone()
+            .ok_or_else(|| unknown(checkpoint)),
     }
 }
 

@@ -5,19 +5,20 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::args::InspectArgs;
-use super::{BOLD, output};
+use super::{BOLD, output, paths};
 use crate::batchnorm::{self, Schema};
-use crate::checkpoint::{Checkpoint, model_file};
+use crate::checkpoint::{Checkpoint, model_file, newest};
 use crate::error::{Error, Result};
 use crate::inspect::{self, Json, Render, Terminal, printable};
 use crate::storage::{journal_path, pending};
 
 pub(super) fn run(args: &InspectArgs) -> Result<ExitCode> {
-    args.pictures.check(args.paths.len())?;
+    let paths = paths::expand(&args.paths)?;
+    args.pictures.check(paths.len())?;
     let schema = read_schema(args.schema.as_deref())?;
-    let [path] = &args.paths[..] else {
+    let [path] = &paths[..] else {
         let mut code = ExitCode::SUCCESS;
-        for (number, path) in args.paths.iter().enumerate() {
+        for (number, path) in paths.iter().enumerate() {
             if number > 0 && !args.json {
                 output::text(|out| writeln!(out))?;
             }
@@ -42,6 +43,12 @@ fn run_one(args: &InspectArgs, schema: &Schema, path: &Path) -> Result<()> {
             .as_ref()
             .is_none_or(|regex| regex.is_match(layer))
     };
+    let newest = newest(path)?;
+    if let Some(newest) = &newest {
+        let (path, newest) = (path.display(), newest.display());
+        output::note(&format!("{newest} is the newest checkpoint in {path}"));
+    }
+    let path = newest.as_deref().unwrap_or(path);
     let checkpoint = Checkpoint::open(path)?;
     if args.explain {
         return explain(&checkpoint, schema, &shown);

@@ -22,6 +22,7 @@ mod pictures;
 mod progress;
 #[cfg(feature = "train")]
 mod report;
+mod rounds;
 mod schema;
 mod track;
 #[cfg(feature = "train")]
@@ -64,7 +65,8 @@ fn run(args: impl IntoIterator<Item = OsString>) -> Result<ExitCode> {
         Command::Inspect(args) => return inspect::run(&args),
         Command::Diff(args) => return diff::run(&args),
         Command::Track(args) => track::run(&args)?,
-        Command::Apply(args) => apply::run(&args)?,
+        Command::Apply(args) => apply::run(*args)?,
+        Command::Loop(args) => return rounds::run(&args),
         Command::Undo(args) => undo::run(&args)?,
         Command::Schema(args) => schema::run(&args)?,
         #[cfg(feature = "train")]

@@ -1,10 +1,25 @@
-//! Patterns that no shell has expanded.
+//! What is named by patterns that no shell has expanded, and by directories of checkpoints.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
+use crate::checkpoint::newest;
 use crate::error::{Error, Result};
 use crate::storage::is_companion;
+
+/// The checkpoint to edit. Of a directory of checkpoints none is edited unless that was asked for.
+pub(super) fn to_edit(path: PathBuf, take_newest: bool) -> Result<PathBuf> {
+    match (newest(&path)?, take_newest) {
+        (None, _) => Ok(path),
+        (Some(newest), true) => Ok(newest),
+        (Some(newest), false) => Err(Error::Usage(format!(
+            "{} is a directory of checkpoints, of which {} is the newest: name that one, or use \
+             --newest",
+            path.display(),
+            newest.display()
+        ))),
+    }
+}
 
 /// The files and directories that are named, each once: what exists is taken as it is, anything else
 /// with `*`, `?` or `[` in it as a pattern. What this program keeps beside checkpoints is left out.

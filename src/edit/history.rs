@@ -7,6 +7,7 @@ use super::record::{Edit, OPTIMIZER, Place, Record};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::regen::Options;
+use crate::storage::pending;
 
 /// γ as they were before an edit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +18,23 @@ pub struct Replaced {
     pub tensor: String,
     /// All of its bytes, in the tensor's own type.
     pub bytes: Vec<u8>,
+}
+
+/// Whether the γ of the checkpoint at `path` are what an edit left there, by the record beside it; not
+/// while an edit waits to be completed.
+///
+/// # Errors
+/// A checkpoint or record that cannot be read.
+pub fn is_edited(path: &Path) -> Result<bool> {
+    let checkpoint = Checkpoint::open(path)?;
+    if pending(checkpoint.anchor()) {
+        return Ok(false);
+    }
+    let record = Record::read(&Place::of(checkpoint.anchor(), None).read)?;
+    let Some(last) = record.as_ref().and_then(|record| record.edits.last()) else {
+        return Ok(false);
+    };
+    Ok(last.fingerprint_now(&checkpoint)?.as_ref() == Some(&last.sha256_after))
 }
 
 /// By which options the record of a checkpoint, or the one named, says that whole networks of it were

@@ -20,7 +20,7 @@ mod write;
 use std::path::PathBuf;
 
 pub use apply::{Applied, apply};
-pub use history::{Replaced, recorded, replaced};
+pub use history::{Replaced, is_edited, recorded, replaced};
 pub use plan::{Planned, plan};
 pub use plan_file::PlanFile;
 pub use record::record_path;

@@ -31,7 +31,7 @@ pub(crate) fn replace(
         output: Some(output.to_owned()),
         ..Destination::default()
     };
-    let target = Target::resolve(checkpoint.path(), &destination)?;
+    let target = Target::resolve(checkpoint.path(), &destination, Purpose::Apply)?;
     let transaction = Transaction::begin(target.edited())?;
     let changes: Vec<(&Tensor, &[u8])> =
         changes.iter().map(|(t, bytes)| (*t, &bytes[..])).collect();

@@ -18,6 +18,7 @@ import formats  # noqa: F401
 import save_again  # noqa: F401
 import training_files  # noqa: F401
 import directories  # noqa: F401
+import frameworks  # noqa: F401
 import lightning_runs  # noqa: F401
 import scripts  # noqa: F401
 import networks  # noqa: F401

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from support import ROOT, apply, check, clone, expect, expect_equal, regen, regenerate
+from support import PROGRAM, ROOT, apply, check, clone, expect, expect_equal, regen, regenerate
 from training_files import reset
 
 EXAMPLES = ROOT / "examples/pytorch_resume"
@@ -97,3 +97,26 @@ def _(directory):
     expect(epochs_of(printed) == [3], printed)
     # Training went on: the record is not for these γ, and undo says so.
     regen("undo", run, code=1)
+
+
+@check("scripts: the loop does what the commands by hand do, bit for bit")
+def _(directory):
+    by_hand, looped = directory / "hand", directory / "loop"
+    for folder in [by_hand, looped]:
+        folder.mkdir()
+    train("train_pth", by_hand, "--epochs", "2")
+    apply(by_hand / "checkpoint.pth", "--every", 2)
+    train("train_pth", by_hand, "--epochs", "4", "--resume", "checkpoint.pth")
+    apply(by_hand / "checkpoint.pth", "--every", 2)
+    train("train_pth", by_hand, "--epochs", "5", "--resume", "checkpoint.pth")
+    command = [
+        PROGRAM, "loop", "--every", "2", "--epochs", "5", "--checkpoint", "checkpoint.pth", "--",
+        sys.executable, "-B", EXAMPLES / "train_pth.py", "--epochs", "{epochs}",
+        "[--resume", "{checkpoint}]",
+    ]
+    run = subprocess.run(command, cwd=looped, capture_output=True, text=True)
+    expect(run.returncode == 0, run.stderr)
+    rounds = [line for line in run.stderr.splitlines() if line.startswith("round")]
+    expect(len(rounds) == 3 and "regenerated" in rounds[1], run.stderr)
+    final = [torch.load(folder / "checkpoint.pth") for folder in [by_hand, looped]]
+    expect_equal(final[1]["model"], final[0]["model"], "weights")

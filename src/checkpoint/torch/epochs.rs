@@ -18,7 +18,7 @@ impl Layout {
                 let count = count(root.get("meta")?.get("epoch")?)?;
                 Some(Epochs::new(count, "meta.epoch"))
             }
-            Layout::Plain | Layout::Module | Layout::Other => None,
+            Layout::Ultralytics | Layout::Plain | Layout::Module | Layout::Other => None,
         }
     }
 }

@@ -15,6 +15,8 @@ pub(crate) enum Layout {
     Mmengine,
     /// PyTorch Lightning: `state_dict`, `optimizer_states`.
     Lightning,
+    /// Ultralytics: `ema`, `train_args`, `updates`.
+    Ultralytics,
     /// A state dict and nothing else.
     Plain,
     /// A pickled module.
@@ -45,6 +47,8 @@ impl Layout {
                 .any(|key| has(&[key]))
         {
             Layout::Timm
+        } else if has(&["ema", "train_args", "updates"]) {
+            Layout::Ultralytics
         } else if has(&["model", "optimizer", "lr_scheduler", "epoch", "args"]) {
             Layout::Torchvision
         } else {
@@ -62,6 +66,9 @@ impl Layout {
             "state_dict" if swapped || aside => Role::Ema,
             "ema_state_dict" if swapped => Role::Raw,
             root if last_key(root) == "current_model_state" => Role::Raw,
+            // Training resumes from the average; what it is of is not read again.
+            "ema" if self == Layout::Ultralytics => Role::Raw,
+            "model" if self == Layout::Ultralytics => Role::Ema,
             // By the words of its path: `model_ema`, `state_dict_ema`, `teacher.backbone`.
             root => marked(root).map_or(Role::Raw, |(_, role)| role),
         };
