@@ -57,6 +57,9 @@ mod near;
 #[cfg(feature = "train")]
 pub mod net;
 pub mod regen;
+#[cfg(test)]
+#[path = "../tests/common/skip.rs"]
+mod skip;
 pub mod storage;
 #[cfg(feature = "train")]
 pub mod study;

@@ -21,20 +21,26 @@ pub(super) fn to_edit(path: PathBuf, take_newest: bool) -> Result<PathBuf> {
     }
 }
 
-/// The files and directories that are named, each once: what exists is taken as it is, anything else
-/// with `*`, `?` or `[` in it as a pattern. What this program keeps beside checkpoints is left out.
+/// The files and directories that are named: what exists is taken as it is, anything else with `*`,
+/// `?` or `[` in it as a pattern, whose finds are taken unless they are there already. What this program keeps beside checkpoints is left out.
 pub(super) fn expand(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
+    let (mut found, mut seen) = (Vec::new(), HashSet::new());
     for path in named {
         match path.to_str() {
             Some(pattern) if !path.exists() && pattern.contains(['*', '?', '[']) => {
-                found.extend(matches(path, pattern)?);
+                for path in matches(path, pattern)? {
+                    if seen.insert(path.clone()) {
+                        found.push(path);
+                    }
+                }
             }
-            _ => found.push(path.clone()),
+            _ => {
+                seen.insert(path.clone());
+                found.push(path.clone());
+            }
         }
     }
-    let mut seen = HashSet::new();
-    found.retain(|path| seen.insert(path.clone()) && !is_companion(path));
+    found.retain(|path| !is_companion(path));
     if found.is_empty() {
         let expected = "checkpoints";
         let reason = "nothing but records of ckpt-regen";

@@ -67,10 +67,14 @@ pub fn open(request: &Request, engine: NewEngine<'_>, precision: Precision) -> R
     let Places { out, run, start } = places(request)?;
     let base = match &start {
         Start::Checkpoint(_, state) => {
-            if request.recipe.is_some() {
-                let message = "--recipe: a run that goes on has its settings; single ones can be \
-                               given";
-                return Err(Error::Usage(message.to_owned()));
+            let own = state.settings.recipe;
+            if request.recipe.is_some_and(|recipe| recipe != own) {
+                let message = format!(
+                    "--recipe: a run that goes on has its settings, of recipe {}; single ones can \
+                     be given",
+                    own.name()
+                );
+                return Err(Error::Usage(message));
             }
             state.settings.clone()
         }

@@ -1,6 +1,7 @@
 //! What the integration tests share.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
-#![allow(clippy::print_stdout, reason = "a skipped check says so")]
+
+mod skip;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::Value;
+#[allow(unused_imports, reason = "each test binary uses a part of it")]
+pub(crate) use skip::{material_folder, skip};
 
 pub(crate) const FIXTURE: &str = "fixtures/mobilenet_v2_025";
 
@@ -16,13 +19,14 @@ pub(crate) fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// A path below the folder of outside material; `None`, after saying so, where there is none.
+/// A path below the folder of outside material; `None`, after a [`skip`], where there is none.
 pub(crate) fn material(path: &str) -> Option<PathBuf> {
-    let Some(root) = std::env::var_os("CKPT_REGEN_MATERIAL") else {
-        println!("skipped: CKPT_REGEN_MATERIAL is not set ({path})");
-        return None;
-    };
-    Some(Path::new(&root).join(path))
+    Some(material_folder(path)?.join(path))
+}
+
+/// Whether what is slow and repeats is run as well: `CKPT_REGEN_THOROUGH=1`.
+pub(crate) fn is_thorough() -> bool {
+    std::env::var_os("CKPT_REGEN_THOROUGH").is_some_and(|value| value == "1")
 }
 
 /// The program with these arguments, not yet run.

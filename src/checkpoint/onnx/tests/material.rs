@@ -6,13 +6,8 @@ use std::path::PathBuf;
 use super::{Opened, edit_all, editable, read, try_open};
 use crate::checkpoint::{Checkpoint, Dtype};
 
-#[allow(clippy::print_stdout)]
 fn material() -> Option<PathBuf> {
-    let folder = std::env::var_os("CKPT_REGEN_MATERIAL").map(PathBuf::from);
-    if folder.is_none() {
-        println!("skipped: CKPT_REGEN_MATERIAL is not set");
-    }
-    folder
+    crate::skip::material_folder("real ONNX files")
 }
 
 fn channels(opened: &Opened) -> usize {

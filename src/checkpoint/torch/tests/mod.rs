@@ -22,13 +22,9 @@ fn fixture(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// The folder of real files; says so when a test does without.
+/// The folder of real files.
 fn material() -> Option<PathBuf> {
-    let folder = std::env::var_os("CKPT_REGEN_MATERIAL").map(PathBuf::from);
-    if folder.is_none() {
-        eprintln!("skipped: CKPT_REGEN_MATERIAL is not set");
-    }
-    folder
+    crate::skip::material_folder("real PyTorch files")
 }
 
 fn open_path(path: &Path) -> Result<(Source, Opened)> {

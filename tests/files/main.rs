@@ -1,0 +1,19 @@
+//! The file tool: every format read, edited, undone, compared and shown; and what is refused.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod sandbox;
+
+mod apply;
+mod bad_input;
+mod browser;
+mod diff;
+mod docs;
+mod formats;
+mod kill;
+mod look;
+mod mutation;
+mod overwrite;
+mod pipelines;
+mod real_checkpoints;
+mod series;

@@ -1,0 +1,15 @@
+//! Data sets, networks and training runs.
+#![cfg(feature = "train")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod accuracy;
+mod candle;
+mod data;
+mod model;
+mod onnx;
+mod report;
+mod train;
+mod weights;
+mod zoo;
