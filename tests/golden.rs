@@ -2,13 +2,17 @@
 //! updates (fixtures/golden, by generate.py there), in f64 and in f32.
 #![cfg(feature = "train")]
 
+mod common;
+
 use std::collections::BTreeMap;
 
 use ckpt_regen::engine::cpu::{Cpu, Isa};
 use ckpt_regen::engine::plain::Plain;
 use ckpt_regen::engine::{Batch, Engine, Optimizer, Part, Training, Update};
 use ckpt_regen::net::{Graph, Kind, Op, TensorId, zoo};
-use serde::Deserialize;
+use common::is_thorough;
+use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
+use serde::{Deserialize, Serialize};
 
 #[derive(Deserialize)]
 struct Golden {
@@ -54,7 +58,7 @@ struct Steps {
 }
 
 /// Largest relative differences, by part.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize)]
 struct Gaps {
     eval: f64,
     train_logits: f64,
@@ -67,13 +71,19 @@ struct Gaps {
 #[derive(Deserialize)]
 struct Summary {
     l2: f64,
+    /// A random projection: an error anywhere in the tensor shows in it.
+    dot: f64,
     head: Vec<f64>,
 }
 
 impl Summary {
-    fn of(values: &[f64]) -> Summary {
+    /// Of the tensor `name`.
+    fn of(name: &str, values: &[f64]) -> Summary {
+        let mut draws = Draws::new(&format!("{name}.probe"));
+        let probed = values.iter().map(|x| x * (2.0 * draws.unit() - 1.0));
         Summary {
             l2: values.iter().map(|x| x * x).sum::<f64>().sqrt(),
+            dot: probed.sum(),
             head: values.iter().copied().take(4).collect(),
         }
     }
@@ -86,7 +96,8 @@ impl Summary {
             .iter()
             .zip(&found.head)
             .map(|(a, b)| (a - b).abs());
-        let worst = heads.fold((self.l2 - found.l2).abs(), f64::max);
+        let whole = (self.l2 - found.l2).abs().max((self.dot - found.dot).abs());
+        let worst = heads.fold(whole, f64::max);
         let gap = worst / self.l2.max(floor).max(1e-300);
         if gap.is_nan() { f64::INFINITY } else { gap }
     }
@@ -128,11 +139,17 @@ impl Draws {
         (z ^ (z >> 31)) >> 40
     }
 
+    /// The next draw, in [0, 1).
+    fn unit(&mut self) -> f64 {
+        self.next() as f64 / f64::from(1 << 24)
+    }
+
     /// Numbers that `of` makes of a draw in [0, 1), rounded to f32.
     fn values(name: &str, len: usize, of: impl Fn(f64) -> f64) -> Vec<f64> {
         let mut draws = Draws::new(name);
-        let unit = (0..len).map(|_| draws.next() as f64 / f64::from(1 << 24));
-        unit.map(|u| f64::from(of(u) as f32)).collect()
+        (0..len)
+            .map(|_| f64::from(of(draws.unit()) as f32))
+            .collect()
     }
 }
 
@@ -186,19 +203,61 @@ fn network(golden: &Golden) -> Graph {
         .without_noise()
 }
 
+/// How far numbers are moved, in roundings of f32, and which of three draws, by the name of their
+/// tensor, says which way.
+#[derive(Clone, Copy)]
+struct Nudge {
+    roundings: u32,
+    draw: u32,
+}
+
+impl Nudge {
+    fn signs(self, name: &str) -> impl Iterator<Item = f64> {
+        let mut draws = Draws::new(&format!("{name}.nudge.{}", self.draw));
+        std::iter::from_fn(move || Some(if draws.unit() < 0.5 { -1.0 } else { 1.0 }))
+    }
+
+    /// Half of a unit in the last place, which is what rounding a number to f32 can move it by.
+    fn weights(self, name: &str, values: &mut [f64]) {
+        for (value, sign) in values.iter_mut().zip(self.signs(name)) {
+            *value *= 1.0 + sign * f64::from(self.roundings) * 2_f64.powi(-24);
+        }
+    }
+
+    /// Images are f32, so that the least move is a unit.
+    fn images(self, values: &mut [f32]) {
+        for (value, sign) in values.iter_mut().zip(self.signs("input")) {
+            for _ in 0..self.roundings {
+                *value = match sign < 0.0 {
+                    true => value.next_down(),
+                    false => value.next_up(),
+                };
+            }
+        }
+    }
+}
+
 /// Runs everything that a golden file holds, and returns how far from it each part is; the losses of
 /// the single runs count with their logits.
-fn run(golden: &Golden, engine: impl Fn(Graph) -> Box<dyn Engine>) -> Gaps {
+fn run(golden: &Golden, engine: impl Fn(Graph) -> Box<dyn Engine>, nudge: Option<Nudge>) -> Gaps {
     let graph = network(golden);
     let ids: Vec<TensorId> = graph.tensor_ids().collect();
-    let start = fill(&graph);
+    let mut start = fill(&graph);
+    for (values, spec) in start.iter_mut().zip(graph.tensors()) {
+        if let (Some(nudge), false) = (nudge, spec.kind == Kind::BatchCount) {
+            nudge.weights(&spec.name, values);
+        }
+    }
     let mut engine = engine(graph.clone());
     let engine = &mut *engine;
     reset(engine, &ids, &start);
 
     let len = golden.batch * graph.input_shape().len();
     let images = Draws::values("input", len, |u| (2.0 * u - 1.0) * 3_f64.sqrt());
-    let images: Vec<f32> = images.iter().map(|x| *x as f32).collect();
+    let mut images: Vec<f32> = images.iter().map(|x| *x as f32).collect();
+    if let Some(nudge) = nudge {
+        nudge.images(&mut images);
+    }
     let mut draws = Draws::new("labels");
     let labels: Vec<u32> = (0..golden.batch)
         .map(|_| (draws.next() % golden.classes as u64) as u32)
@@ -211,7 +270,7 @@ fn run(golden: &Golden, engine: impl Fn(Graph) -> Box<dyn Engine>) -> Gaps {
     let mut values = Vec::new();
     let mut logits = |engine: &dyn Engine| {
         engine.output(&mut values);
-        Summary::of(&values)
+        Summary::of("logits", &values)
     };
 
     let outcome = engine.evaluate(&batch).unwrap();
@@ -239,7 +298,7 @@ fn run(golden: &Golden, engine: impl Fn(Graph) -> Box<dyn Engine>) -> Gaps {
     let summaries = |values: &BTreeMap<String, Vec<f64>>| {
         let each = values
             .iter()
-            .map(|(name, values)| (name.clone(), Summary::of(values)));
+            .map(|(name, values)| (name.clone(), Summary::of(name, values)));
         each.collect::<BTreeMap<_, _>>()
     };
     let parameter = |kind: &Kind| matches!(kind, Kind::Parameter(_));
@@ -332,49 +391,146 @@ impl Gaps {
     }
 }
 
-/// The plain engine in f64 within 1e-8. In f32 it, and the fast one with every set of instructions,
-/// within four times what PyTorch's own f32 is off by, at least 1e-5.
+/// Networks that have every operation between them, and are run in f64 every time.
+const ALWAYS_IN_F64: [&str; 4] = [
+    "mobilenet_v3_small",
+    "shufflenet_v2_x1_0_cifar",
+    "resnet20_cifar",
+    "regnet_y_400mf",
+];
+
+/// The plain engine in f64 within 1e-8; the fast engine in f32, with every set of instructions, within
+/// [`limits`]. The plain one in f32 too, where everything is run.
 fn reproduces(text: &str) {
     let golden: Golden = serde_json::from_str(text).unwrap();
     let name = &golden.model;
-    let double = run(&golden, |graph| Box::new(Plain::<f64>::new(graph).unwrap()));
-    double.print(name, "f64");
-    for (part, gap) in double.parts() {
-        assert!(gap < 1e-8, "{name}, f64, {part}: {gap:.1e}");
+    if is_thorough() || ALWAYS_IN_F64.contains(&&name[..]) {
+        let double = run(
+            &golden,
+            |graph| Box::new(Plain::<f64>::new(graph).unwrap()),
+            None,
+        );
+        double.print(name, "f64");
+        for (part, gap) in double.parts() {
+            assert!(gap < 1e-8, "{name}, f64, {part}: {gap:.1e}");
+        }
     }
-    golden.torch_f32_error.print(name, "f32 of PyTorch");
-    let plain = run(&golden, |graph| Box::new(Plain::<f32>::new(graph).unwrap()));
-    near(&golden, "plain f32", &plain);
+    let limits = limits(&golden);
+    limits.print(name, "limits");
+    if is_thorough() {
+        let plain = run(
+            &golden,
+            |graph| Box::new(Plain::<f32>::new(graph).unwrap()),
+            None,
+        );
+        near(name, "plain f32", &plain, &limits);
+    }
     for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
-        let fast = run(&golden, |graph| Box::new(Cpu::new(graph, isa, 1).unwrap()));
-        near(&golden, isa.name(), &fast);
+        let fast = run(
+            &golden,
+            |graph| Box::new(Cpu::new(graph, isa, 1).unwrap()),
+            None,
+        );
+        near(name, isa.name(), &fast, &limits);
     }
 }
 
-fn near(golden: &Golden, engine: &str, gaps: &Gaps) {
-    let name = &golden.model;
+/// How far f32 may be off: four times what PyTorch's own f32 is off by, or what the numbers themselves move
+/// by in f64 when weights and images move by [`roundings`] of f32 (shifts.json), and at least 1e-5. Where a
+/// unit sits on a ReLU's kink, a rounding puts it on the other side.
+fn limits(golden: &Golden) -> Gaps {
+    let shifts: BTreeMap<String, Gaps> =
+        serde_json::from_str(include_str!("../fixtures/golden/shifts.json")).unwrap();
+    let (torch, shift) = (&golden.torch_f32_error, &shifts[&golden.model]);
+    let limit = |part: fn(&Gaps) -> f64| (4.0 * part(torch).max(part(shift))).max(1e-5);
+    Gaps {
+        eval: limit(|gaps| gaps.eval),
+        train_logits: limit(|gaps| gaps.train_logits),
+        grads: limit(|gaps| gaps.grads),
+        running: limit(|gaps| gaps.running),
+        step_losses: limit(|gaps| gaps.step_losses),
+        sgd_change: limit(|gaps| gaps.sgd_change),
+    }
+}
+
+fn near(name: &str, engine: &str, gaps: &Gaps, limits: &Gaps) {
     gaps.print(name, engine);
-    for ((part, gap), (_, torch)) in gaps.parts().iter().zip(golden.torch_f32_error.parts()) {
-        let limit = (4.0 * torch).max(1e-5);
-        // Where a unit sits on a ReLU's kink, another rounding puts it on the other side.
-        let limit = match *part {
-            "gradients" | "SGD changes" | "step losses" => limit.max(2e-2),
-            _ => limit,
-        };
+    for ((part, gap), (_, limit)) in gaps.parts().iter().zip(limits.parts()) {
         assert!(
-            *gap < limit,
+            *gap <= limit,
             "{name}, {engine}, {part}: {gap:.1e}, limit {limit:.1e}"
         );
     }
 }
 
+/// Roundings that numbers are moved by. Winograd's transforms, which compute most of these networks, make
+/// roundings so much larger than those of a sum, and put other units on the other side of their kink.
+fn roundings(network: &str) -> u32 {
+    let by_winograd = ["resnet18", "resnet18_cifar", "resnet34", "resnet34_cifar"];
+    if by_winograd.contains(&network) { 8 } else { 1 }
+}
+
+/// How far a draw moves what the plain engine computes in f64.
+fn moved(golden: &Golden, draw: u32) -> Gaps {
+    let nudge = Nudge {
+        roundings: roundings(&golden.model),
+        draw,
+    };
+    let engine = |graph| Box::new(Plain::<f64>::new(graph).unwrap()) as Box<dyn Engine>;
+    run(golden, engine, Some(nudge))
+}
+
+/// What shifts.json holds is the largest of three moves; `CKPT_REGEN_SHIFTS=write` writes it anew, in some
+/// ten minutes.
+#[test]
+fn golden_shifts() {
+    let writes = std::env::var_os("CKPT_REGEN_SHIFTS").is_some_and(|value| value == "write");
+    if !writes {
+        // One network, one move: as it is written there.
+        let golden: Golden = serde_json::from_str(FILES[9]).unwrap();
+        let (moved, limits) = (moved(&golden, 0), limits(&golden));
+        for ((part, gap), (_, limit)) in moved.parts().iter().zip(limits.parts()) {
+            assert!(
+                4.0 * gap <= limit * (1.0 + 1e-6),
+                "{part}: {gap:.1e}, limit {limit:.1e}"
+            );
+        }
+        return;
+    }
+    let largest = |golden: &Golden| {
+        let draws = (0..3).map(|draw| moved(golden, draw));
+        draws.fold(Gaps::default(), |a, b| Gaps {
+            eval: a.eval.max(b.eval),
+            train_logits: a.train_logits.max(b.train_logits),
+            grads: a.grads.max(b.grads),
+            running: a.running.max(b.running),
+            step_losses: a.step_losses.max(b.step_losses),
+            sgd_change: a.sgd_change.max(b.sgd_change),
+        })
+    };
+    let shifts: BTreeMap<String, Gaps> = FILES
+        .par_iter()
+        .map(|text| {
+            let golden: Golden = serde_json::from_str(text).unwrap();
+            let largest = largest(&golden);
+            (golden.model, largest)
+        })
+        .collect();
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/golden/shifts.json");
+    let json = serde_json::to_string_pretty(&shifts).unwrap();
+    std::fs::write(&path, json + "\n").unwrap();
+}
+
 macro_rules! golden {
-    ($($test:ident $file:literal)*) => {$(
+    ($($test:ident $file:literal)*) => {
+        const FILES: &[&str] = &[$(include_str!(concat!("../fixtures/golden/", $file, ".json"))),*];
+        $(
         #[test]
         fn $test() {
             reproduces(include_str!(concat!("../fixtures/golden/", $file, ".json")));
         }
-    )*};
+        )*
+    };
 }
 
 golden! {

@@ -20,21 +20,31 @@ pub struct Syncs {
 }
 
 /// Changes of the file system, each named in the error that it gives.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Disk {
+    /// Bytes that are written at a time.
+    pub(super) piece: usize,
     pub(super) syncs: Cell<Syncs>,
     #[cfg(test)]
     pub(super) fault: super::tests::Fault,
 }
-
-/// Tests write in small pieces, to be interrupted between them.
-const PIECE: usize = if cfg!(test) { 5 } else { usize::MAX };
 
 /// Bytes read and written at a time, where the kernel cannot copy by itself.
 const BUFFER: usize = 1 << 20;
 
 /// Bytes that the kernel copies between two reports of progress.
 const CHUNK: usize = 64 << 20;
+
+impl Default for Disk {
+    fn default() -> Disk {
+        Disk {
+            piece: usize::MAX,
+            syncs: Cell::default(),
+            #[cfg(test)]
+            fault: super::tests::Fault::default(),
+        }
+    }
+}
 
 impl Disk {
     pub(crate) fn syncs(&self) -> Syncs {
@@ -62,9 +72,11 @@ impl Disk {
     }
 
     pub(super) fn write_at(&self, file: &File, path: &Path, bytes: &[u8], at: u64) -> Result<()> {
-        for (number, piece) in bytes.chunks(PIECE).enumerate() {
+        for (number, piece) in bytes.chunks(self.piece).enumerate() {
             self.step()
-                .and_then(|()| platform::write_all_at(file, piece, at + (number * PIECE) as u64))
+                .and_then(|()| {
+                    platform::write_all_at(file, piece, at + (number * self.piece) as u64)
+                })
                 .map_err(Error::io("write", path))?;
         }
         Ok(())

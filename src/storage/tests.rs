@@ -34,8 +34,10 @@ impl Fault {
     }
 }
 
+/// Writes in small pieces, to be interrupted between them.
 fn disk(fail_at: Option<u32>, dies: bool) -> Disk {
     Disk {
+        piece: 5,
         fault: Fault {
             fail_at,
             dies,

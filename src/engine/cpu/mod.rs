@@ -7,6 +7,7 @@
 
 mod activation;
 mod backward;
+mod caches;
 mod collect;
 mod convolution;
 mod elementwise;
@@ -46,6 +47,7 @@ use super::optimizer::Rates;
 use super::{Batch, Engine, Outcome, Part, Training, Update, loss};
 use crate::error::Result;
 use crate::net::{Graph, TensorId};
+use caches::Caches;
 use lines::Lines;
 use parameter::Parameter;
 use plan::Plan;
@@ -75,6 +77,7 @@ pub struct Cpu {
     last: Option<usize>,
     /// Of each gradient, squared.
     norms: Vec<f64>,
+    caches: Caches,
 }
 
 impl Cpu {
@@ -85,6 +88,11 @@ impl Cpu {
     /// The network's output is no vector of classes; a weight is shared by layers that differ in
     /// more than their place; the processor lacks the instructions; no threads can be had.
     pub fn new(graph: Graph, isa: Isa, threads: usize) -> Result<Cpu> {
+        Self::with_caches(graph, isa, threads, Caches::default())
+    }
+
+    /// The same, with plans for other caches.
+    fn with_caches(graph: Graph, isa: Isa, threads: usize, caches: Caches) -> Result<Cpu> {
         check_output(&graph)?;
         if !isa.is_available() {
             let reason = format!("this processor has no {}", isa.name());
@@ -105,6 +113,7 @@ impl Cpu {
             plans: Vec::new(),
             last: None,
             norms: Vec::new(),
+            caches,
         })
     }
 
@@ -126,10 +135,11 @@ impl Cpu {
             return Ok(found);
         }
         let threads = self.threads();
-        let plan = Plan::new(&self.graph, images, training, threads).map_err(|err| {
-            let reason = format!("no memory for a batch of {images} images: {err}");
-            self.graph.error("memory", reason)
-        })?;
+        let plan =
+            Plan::new(&self.graph, images, training, threads, self.caches).map_err(|err| {
+                let reason = format!("no memory for a batch of {images} images: {err}");
+                self.graph.error("memory", reason)
+            })?;
         self.plans.push(plan);
         Ok(self.plans.len() - 1)
     }

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
+use super::caches::Caches;
 use super::collect::Collect;
 use super::expand;
 use super::finish;
@@ -57,22 +58,23 @@ impl Plan {
         images: usize,
         training: bool,
         threads: usize,
+        caches: Caches,
     ) -> io::Result<Plan> {
         let mut steps = steps(graph, images);
         let nodes = graph.nodes();
         moves::fold(&mut steps, nodes.len());
         let numbers: usize = steps.iter().map(|step| padded(step.shape)).sum();
-        let shares = || shares(images, numbers);
+        let shares = || shares(images, numbers, caches.task_numbers);
         let share = shares().next().map_or(1, |share| share.len());
         if training {
             shortcut::fold(&mut steps, nodes.len());
-            expand::fold(&mut steps, nodes.len(), share);
+            expand::fold(&mut steps, nodes.len(), share, caches.expanded_numbers);
         } else {
             finish::fold(&mut steps, nodes.len(), |_, _, _| true);
         }
         let layout = frame(&mut steps, graph.input_shape());
         let shapes: Vec<Shape> = nodes.iter().map(|node| node.shape).collect();
-        let mut program = Program::new(&steps, layout, &shapes, share, training);
+        let mut program = Program::new(&steps, layout, &shapes, share, training, caches);
         let extent = assign(&mut program.slots, &program.segments);
         let tasks = shares().map(|share| Task::new(share, extent, &program.segments, steps.len()));
         let tasks: Vec<Task> = tasks.collect::<io::Result<_>>()?;

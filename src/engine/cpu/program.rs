@@ -8,6 +8,7 @@
 //! backward but computed again.
 
 use super::backward::depths;
+use super::caches::Caches;
 use super::expand;
 use super::layout::{Images, padded};
 use super::memory::Slot;
@@ -105,6 +106,7 @@ impl Program {
         shapes: &[Shape],
         images: usize,
         training: bool,
+        caches: Caches,
     ) -> Program {
         let len = |value: usize| match value {
             0 => layout.len(shapes[0]),
@@ -123,6 +125,7 @@ impl Program {
         let mut builder = Builder {
             steps,
             images,
+            caches,
             readers,
             makers,
             segments: vec![Segment::default()],
@@ -158,17 +161,11 @@ impl Program {
     }
 }
 
-/// Bytes that what a block of images is computed from and to should take: a part of a core's own cache. Few
-/// in tests, so that what small networks compute is in blocks too.
-const NEAR: usize = if cfg!(test) { 8 << 10 } else { 512 << 10 };
-
-/// Bytes of filters that a segment of evaluation should read: half of a core's own cache. Few in tests as well.
-const FILTERS: usize = if cfg!(test) { 4 << 10 } else { 1 << 20 };
-
 /// A program that is being made.
 pub(super) struct Builder<'a> {
     pub(super) steps: &'a [Step],
     pub(super) images: usize,
+    caches: Caches,
     /// The steps that read and make each value.
     pub(super) readers: Vec<Vec<usize>>,
     pub(super) makers: Vec<Option<usize>>,
@@ -221,7 +218,7 @@ impl Builder<'_> {
     ) {
         let numbers = slots.iter().map(|slot| self.slots[*slot].len);
         let bytes = numbers.sum::<usize>() * size_of::<f32>();
-        let block = (NEAR / bytes.max(1)).clamp(1, self.images);
+        let block = (self.caches.block_bytes / bytes.max(1)).clamp(1, self.images);
         // Small maps want many images at a time, and large ones few. Sums follow what is summed.
         let now = self.now().block;
         if !sums && (block >= 4 * now || now >= 4 * block) {
@@ -293,7 +290,7 @@ impl Builder<'_> {
                 _ => (0, 0),
             };
             let before = self.now().filters;
-            let many = before > 0 && (before + read) * size_of::<f32>() > FILTERS;
+            let many = before > 0 && (before + read) * size_of::<f32>() > self.caches.filter_bytes;
             // In training sums of normalisations end segments sooner, and no speed came of it.
             if !training && read > 0 && many {
                 self.cut();

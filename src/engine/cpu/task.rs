@@ -37,12 +37,15 @@ const IMAGES: usize = 16;
 const TASKS: usize = 16;
 /// How many there should be where an image's values are small, which want many images at a time.
 const FEWER: usize = 8;
-/// Numbers of all values of a task's images, at least, where there are [`TASKS`]. Few in tests.
-const MANY: usize = if cfg!(test) { 1 << 12 } else { 1 << 22 };
 
-/// Which images of a batch its tasks have, given how many numbers the values of an image are together.
-pub(super) fn shares(images: usize, numbers: usize) -> impl Iterator<Item = Range<usize>> {
-    let tasks = match images.div_ceil(TASKS) * numbers < MANY {
+/// Which images of a batch its tasks have, given how many numbers the values of an image are together, and
+/// how many those of a task's images have to be at least where there are [`TASKS`].
+pub(super) fn shares(
+    images: usize,
+    numbers: usize,
+    least: usize,
+) -> impl Iterator<Item = Range<usize>> {
+    let tasks = match images.div_ceil(TASKS) * numbers < least {
         true => FEWER,
         false => TASKS,
     };

@@ -35,9 +35,6 @@ use pulp::Simd;
 const RATIO: usize = 2;
 /// Channels that it reads, at most: computing again from more takes as long as reading from memory.
 pub(super) const NARROW: usize = 48;
-/// Numbers of a task that it computes, at least: fewer, half of a core's own cache, are there until they are read.
-/// Few in tests.
-const MANY: usize = if cfg!(test) { 1 << 8 } else { 1 << 18 };
 
 /// What a batch tells of an expansion.
 #[derive(Debug)]
@@ -98,8 +95,9 @@ fn square(channels: usize) -> Filters {
     }
 }
 
-/// Makes expansions of convolutions and normalisations, for tasks of this many images.
-pub(super) fn fold(steps: &mut Vec<Step>, values: usize, images: usize) {
+/// Makes expansions of convolutions and normalisations, for tasks of this many images, where they compute at
+/// least so many numbers: fewer are still in a core's own cache when they are read.
+pub(super) fn fold(steps: &mut Vec<Step>, values: usize, images: usize, least: usize) {
     let mut only_convolved = vec![true; values];
     // Whether a value is made of what normalisations compute.
     let mut normal = vec![false; values];
@@ -134,7 +132,7 @@ pub(super) fn fold(steps: &mut Vec<Step>, values: usize, images: usize) {
             && normal[step.inputs[0].value]
             && from <= NARROW
             && from * RATIO <= to
-            && images * step.shape.len() >= MANY
+            && images * step.shape.len() >= least
             && norm.function.tells_its_gradient()
             && only_convolved[output]
             && !is_shared(norm)

@@ -1,12 +1,12 @@
 //! Normalisations that end a convolution in evaluation.
 
-use super::{ACTIVATIONS, compare, network};
-use crate::engine::cpu::{Cpu, Isa};
+use super::{ACTIVATIONS, compare, network, small};
+use crate::engine::cpu::Isa;
 use crate::net::{Convolution, Graph, Init, Op, Shape};
 
 /// How many steps of evaluation, and of training, are normalisations.
 fn norms(graph: &Graph, images: usize) -> [usize; 2] {
-    let mut engine = Cpu::new(graph.clone(), Isa::best(), 1).unwrap();
+    let mut engine = small(graph.clone(), Isa::best(), 1).unwrap();
     [false, true].map(|training| {
         let steps = engine.plan(images, training).unwrap().steps;
         steps.iter().filter(|step| step.kind == "norm").count()
@@ -113,7 +113,7 @@ fn segments_of_evaluation_end_where_their_filters_are_many() {
                 graph.convolution(&name, x, &layer).unwrap()
             })
         });
-        let mut engine = Cpu::new(graph.clone(), Isa::best(), 1).unwrap();
+        let mut engine = small(graph.clone(), Isa::best(), 1).unwrap();
         let plan = engine.plan(2, false).unwrap();
         compare(graph, 2);
         let layers = &plan.steps[..4];

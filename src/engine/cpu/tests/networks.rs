@@ -1,7 +1,7 @@
 //! Networks: how their steps follow each other, and share memory.
 
-use super::{compare, compare_as_f32, everything};
-use crate::engine::cpu::{Cpu, Isa};
+use super::{compare, everything, small};
+use crate::engine::cpu::Isa;
 use crate::engine::uniform::uniform;
 use crate::net::{Activation, Convolution, Graph, Op, Shape};
 
@@ -15,7 +15,7 @@ fn whole_networks_whatever_the_threads() {
         };
         let graph = crate::net::zoo::build(name, &options).unwrap();
         let run = |threads| {
-            let mut engine = Cpu::new(graph.clone(), Isa::best(), threads).unwrap();
+            let mut engine = small(graph.clone(), Isa::best(), threads).unwrap();
             // The second time tasks have changed threads.
             [(); 2].map(|()| everything(&mut engine, 6))
         };
@@ -108,7 +108,7 @@ fn random(number: usize) -> Graph {
 fn random_networks_and_numbers_of_images() {
     for number in 0..48 {
         // One normalisation after the other, or of a channel without variance, makes roundings large.
-        compare_as_f32(random(number), [1, 9, 21, 37][number % 4]);
+        compare(random(number), [1, 9, 21, 37][number % 4]);
     }
 }
 

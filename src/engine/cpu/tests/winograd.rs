@@ -1,7 +1,7 @@
 //! 3 × 3 convolutions with fewer multiplications: of channels and pixels that are many enough for it.
 
-use super::check_as;
-use crate::engine::cpu::{Cpu, Isa};
+use super::{check_as, small};
+use crate::engine::cpu::Isa;
 use crate::net::{Activation, Convolution, Graph, Init, Kind, Op, Shape, Value, Window};
 
 /// As [`check_as`].
@@ -116,7 +116,7 @@ fn where_it_would_not_be_faster_a_convolution_is_computed_directly() {
         let x = graph.convolution("layer", graph.input(), &layer).unwrap();
         let x = graph.add("flatten", Op::Flatten, &[x]).unwrap();
         graph.linear("after", x, 5, true).unwrap();
-        let mut engine = Cpu::new(graph, Isa::best(), 1).unwrap();
+        let mut engine = small(graph, Isa::best(), 1).unwrap();
         let steps = engine.plan(images, true).unwrap().steps;
         assert_eq!(steps[0].kind, "convolution", "{input:?}");
     }
