@@ -14,6 +14,8 @@ const MAX_DEPTH: usize = 4;
 const MAX_READ: usize = 16;
 /// Entries of a directory that are looked at.
 const MAX_ENTRIES: usize = 100_000;
+/// Bytes of a file that names a checkpoint.
+const MAX_NAME: u64 = 1 << 16;
 /// How the names of checkpoints end.
 const ENDS: [&str; 8] = [
     "pth",
@@ -69,7 +71,13 @@ pub(crate) fn newest(path: &Path) -> Result<Option<PathBuf>> {
 
 /// The checkpoint that mmengine's `last_checkpoint` names.
 fn named(directory: &Path) -> Option<PathBuf> {
-    let text = fs::read_to_string(directory.join("last_checkpoint")).ok()?;
+    let file = directory.join("last_checkpoint");
+    let metadata = fs::metadata(&file).ok()?;
+    // A pipe would be waited for.
+    if !metadata.is_file() || metadata.len() > MAX_NAME {
+        return None;
+    }
+    let text = fs::read_to_string(file).ok()?;
     let named = PathBuf::from(text.trim());
     let here = directory.join(named.file_name()?);
     // The directory may have been moved since.

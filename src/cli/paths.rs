@@ -22,7 +22,8 @@ pub(super) fn to_edit(path: PathBuf, take_newest: bool) -> Result<PathBuf> {
 }
 
 /// The files and directories that are named: what exists is taken as it is, anything else with `*`,
-/// `?` or `[` in it as a pattern, whose finds are taken unless they are there already. What this program keeps beside checkpoints is left out.
+/// `?` or `[` in it as a pattern, whose finds are taken unless they are there already. What this
+/// program keeps beside checkpoints is left out.
 pub(super) fn expand(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let (mut found, mut seen) = (Vec::new(), HashSet::new());
     for path in named {

@@ -131,15 +131,41 @@ fn count(graph: &Graph, images: usize, kind: &str) -> usize {
     steps.iter().filter(|step| step.kind == kind).count()
 }
 
-/// Compares the fast engine, with every set of instructions, with the plain one in f64: each number within
-/// 2e-5 of the largest of its tensor, and thirty times what the plain engine in f32 is off by there. A
-/// gradient that is 0 but for roundings has no size of its own: 1e-6 of the largest of all gradients.
-fn compare(graph: Graph, images: usize) {
-    compare_within(0.0, graph, images);
+/// What decides how far the fast engine may be off in a tensor.
+struct Size {
+    /// Of the tensor.
+    largest: f64,
+    /// Of all tensors of the same part: of all gradients, say.
+    largest_alike: f64,
+    /// What the plain engine in f32 is off by.
+    rounding: f64,
 }
 
-/// As [`compare`], each number `off` further.
-fn compare_within(off: f64, graph: Graph, images: usize) {
+impl Size {
+    /// Relative to the tensor's own largest number. A gradient that is 0 but for roundings has no size of its
+    /// own.
+    fn relative(&self) -> f64 {
+        2e-5 * self.largest + 30.0 * self.rounding + 1e-6 * self.largest_alike
+    }
+
+    /// Relative to 1 where all numbers are less.
+    fn absolute(&self) -> f64 {
+        2e-5 * self.largest.max(1.0)
+    }
+}
+
+/// Compares the fast engine, with every set of instructions, with the plain one in f64.
+fn compare(graph: Graph, images: usize) {
+    compare_within(|size| size.relative().min(size.absolute()), graph, images);
+}
+
+/// As [`compare`], where roundings may be larger: those of the plain engine in f32 say how large.
+fn compare_as_f32(graph: Graph, images: usize) {
+    let limit = |size: &Size| size.relative().min(size.absolute() + 30.0 * size.rounding);
+    compare_within(limit, graph, images);
+}
+
+fn compare_within(limit: impl Fn(&Size) -> f64, graph: Graph, images: usize) {
     let name = graph.name().to_owned();
     let exact = everything(&mut Plain::<f64>::new(graph.clone()).unwrap(), images);
     let single = everything(&mut Plain::<f32>::new(graph.clone()).unwrap(), images);
@@ -148,9 +174,11 @@ fn compare_within(off: f64, graph: Graph, images: usize) {
     let part = |what: &str| what.split(" of ").next().map(str::to_owned);
     let limits = exact.iter().zip(&single).map(|((what, own), (_, single))| {
         let alike = exact.iter().filter(|(other, _)| part(other) == part(what));
-        let largest_alike = largest(&mut alike.flat_map(|(_, values)| values).copied());
-        let rounding = largest(&mut own.iter().zip(single).map(|(a, b)| a - b));
-        2e-5 * largest(&mut own.iter().copied()) + 30.0 * rounding + 1e-6 * largest_alike + off
+        limit(&Size {
+            largest: largest(&mut own.iter().copied()),
+            largest_alike: largest(&mut alike.flat_map(|(_, values)| values).copied()),
+            rounding: largest(&mut own.iter().zip(single).map(|(a, b)| a - b)),
+        })
     });
     let limits: Vec<f64> = limits.collect();
     for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {

@@ -1,6 +1,6 @@
 //! Expansions: what training computes of 1 × 1 convolutions to many more channels without keeping it.
 
-use super::{compare, count, fill, network, small};
+use super::{compare_as_f32, count, fill, network, small};
 use crate::engine::cpu::{Cpu, Isa};
 use crate::engine::{Batch, Engine, Optimizer, Part, Training, Update};
 use crate::net::{Activation, Convolution, Graph, Init, Op, Shape, Value};
@@ -70,7 +70,7 @@ fn channels_pixels_and_images_of_any_number() {
                 layer(graph, "dw", x, &depthwise(to))
             });
             assert_eq!(norms(&graph, images), 2, "{name}");
-            compare(graph, images);
+            compare_as_f32(graph, images);
         }
     }
 }
@@ -86,7 +86,7 @@ fn blocks_with_sums_of_what_is_expanded() {
             })
         });
         assert_eq!(norms(&graph, images), 1 + 2 * blocks);
-        compare(graph, images);
+        compare_as_f32(graph, images);
     }
 }
 
@@ -132,7 +132,7 @@ fn values_that_several_read_and_expansions_of_expansions() {
     for (graph, left) in [(twice, 3), (behind, 1), (concat, 2), (groups, 1)] {
         for images in [5, 19] {
             assert_eq!(norms(&graph, images), left, "{}", graph.name());
-            compare(graph.clone(), images);
+            compare_as_f32(graph.clone(), images);
         }
     }
 }
@@ -177,7 +177,7 @@ fn what_is_none_is_computed_as_it_is() {
     ];
     for (graph, left) in cases {
         assert_eq!(norms(&graph, 4), left, "{}", graph.name());
-        compare(graph, 4);
+        compare_as_f32(graph, 4);
     }
     let raw = network("not of a normalisation", Shape::new(3, 8, 8), |graph, x| {
         let x = graph
@@ -187,7 +187,7 @@ fn what_is_none_is_computed_as_it_is() {
         graph.convolution("next", x, &few).unwrap()
     });
     assert_eq!(norms(&raw, 4), 1);
-    compare(raw, 4);
+    compare_as_f32(raw, 4);
 }
 
 #[test]

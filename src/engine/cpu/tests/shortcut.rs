@@ -1,6 +1,6 @@
 //! Sums behind normalisations, as residual blocks end with.
 
-use super::{compare, count, network};
+use super::{compare_as_f32, count, network};
 use crate::net::{Activation, Convolution, Graph, Op, Shape, Value};
 
 /// A 1 × 1 convolution with its normalisation.
@@ -52,7 +52,7 @@ fn blocks_in_a_row() {
         let own = 8 * usize::from(activation == Some(Activation::Silu));
         assert_eq!(count(&graph, images, "add"), 0, "{name}");
         assert_eq!(count(&graph, images, "activation"), own, "{name}");
-        compare(graph, images);
+        compare_as_f32(graph, images);
     }
 }
 
@@ -166,7 +166,7 @@ fn whoever_reads_what_is_added() {
             });
             for graph in [on_images, behind] {
                 assert_eq!(count(&graph, images, "add"), adds, "{name}");
-                compare(graph, images);
+                compare_as_f32(graph, images);
             }
         }
     }
