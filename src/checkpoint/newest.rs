@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use super::{Checkpoint, resolve};
 use crate::error::{Error, Result};
 use crate::name;
+use crate::storage;
 
 /// Directories in directories: `lightning_logs/version_0/checkpoints`, `output/train/RUN`.
 const MAX_DEPTH: usize = 4;
@@ -43,7 +44,8 @@ const OTHERS: [&str; 7] = [
 /// anything else.
 ///
 /// Understands what timm, Lightning, mmengine (`last_checkpoint`), transformers (`checkpoint-N`) and
-/// `ckpt-regen train` (`last`) lay out. A link is given as what it leads to.
+/// `ckpt-regen train` (`last`) lay out. A link to a directory is given as what it leads to; one to a
+/// file as it is, for an edit to say that it follows it.
 ///
 /// # Errors
 /// The directory cannot be listed.
@@ -72,16 +74,11 @@ pub(crate) fn newest(path: &Path) -> Result<Option<PathBuf>> {
 /// The checkpoint that mmengine's `last_checkpoint` names.
 fn named(directory: &Path) -> Option<PathBuf> {
     let file = directory.join("last_checkpoint");
-    let metadata = fs::metadata(&file).ok()?;
-    // A pipe would be waited for.
-    if !metadata.is_file() || metadata.len() > MAX_NAME {
-        return None;
-    }
-    let text = fs::read_to_string(file).ok()?;
+    let text = storage::read_small_file(&file, MAX_NAME).ok()?;
     let named = PathBuf::from(text.trim());
     let here = directory.join(named.file_name()?);
-    // The directory may have been moved since.
-    [named, here].into_iter().find(|path| path.is_file())
+    // The directory may have been moved or copied since: its own file goes first.
+    [here, named].into_iter().find(|path| path.is_file())
 }
 
 struct Candidate {
@@ -101,13 +98,12 @@ fn collect(directory: &Path, depth: usize, found: &mut Vec<Candidate>) -> Result
         if name.starts_with('.') {
             continue;
         }
-        let Ok(path) = fs::canonicalize(entry.path()) else {
-            continue;
-        };
-        // As it was named, unless it is a link: then an edit must reach the file itself.
+        let is_directory = entry.path().is_dir();
         let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
-        let path = if is_link { path } else { entry.path() };
-        let is_directory = path.is_dir();
+        let path = match is_link && is_directory {
+            true => fs::canonicalize(entry.path()).map_err(Error::io("follow", entry.path()))?,
+            false => entry.path(),
+        };
         if is_directory && !resolve::is_model(&path) {
             inside.push(path);
             continue;

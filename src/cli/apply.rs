@@ -20,11 +20,12 @@ use crate::edit::{self, Applied, Change, Destination, PlanFile, Planned, Request
 use crate::error::{Error, Result};
 use crate::inspect::{Edited, Html, number, printable};
 use crate::regen::{LayerPlan, Options, Rule, Scope, To};
-use crate::storage::same_place;
+use crate::storage::{read_small_file, same_place};
 
 pub(super) fn run(mut args: ApplyArgs) -> Result<()> {
     let begin = Instant::now();
     args.path = paths::to_edit(args.path, args.newest)?;
+    args.follow_symlinks |= args.newest && args.output.is_none() && args.path.is_symlink();
     let args = &args;
     let cadence = Cadence::of(&args.schedule, &args.path)?;
     let mut request = request(&args.edit, args.plan.as_deref())?;
@@ -78,9 +79,12 @@ pub(super) fn run(mut args: ApplyArgs) -> Result<()> {
     Ok(())
 }
 
+/// Bytes of a file of names.
+const MAX_ORDER: u64 = 64 << 20;
+
 /// The names in a file, one a line.
 fn read_order(file: &Path) -> Result<Vec<String>> {
-    let text = std::fs::read_to_string(file).map_err(Error::io("read", file))?;
+    let text = read_small_file(file, MAX_ORDER).map_err(Error::io("read", file))?;
     let lines = text.lines().map(str::trim);
     Ok(lines
         .filter(|line| !line.is_empty())

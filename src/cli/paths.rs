@@ -7,7 +7,8 @@ use crate::checkpoint::newest;
 use crate::error::{Error, Result};
 use crate::storage::is_companion;
 
-/// The checkpoint to edit. Of a directory of checkpoints none is edited unless that was asked for.
+/// The checkpoint to edit. Of a directory of checkpoints none is edited unless that was asked for; the
+/// newest may be a link, which is to be followed.
 pub(super) fn to_edit(path: PathBuf, take_newest: bool) -> Result<PathBuf> {
     match (newest(&path)?, take_newest) {
         (None, _) => Ok(path),

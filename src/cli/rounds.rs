@@ -3,6 +3,7 @@
 mod child;
 mod words;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -124,9 +125,18 @@ impl Rounds<'_> {
             return Ok(String::new());
         }
         let path = &state.checkpoint;
+        // The newest of a directory may be a link; records are kept for the file itself.
+        let destination = Destination {
+            follow_symlinks: path.is_symlink() && self.args.checkpoint.is_dir(),
+            ..Destination::default()
+        };
+        let file = match destination.follow_symlinks {
+            true => fs::canonicalize(path).map_err(Error::io("follow", path))?,
+            false => path.clone(),
+        };
         let apply = |request: &Request| {
             let progress = Bytes::new("copying");
-            edit::apply(path, request, &Destination::default(), &|event| {
+            edit::apply(path, request, &destination, &|event| {
                 progress.on(event);
             })
         };
@@ -135,7 +145,7 @@ impl Rounds<'_> {
             change: Change::Nothing,
             ..Request::default()
         })?;
-        if edit::is_edited(path)? {
+        if edit::is_edited(&file)? {
             return Ok(String::new());
         }
         let done = apply(&self.request);

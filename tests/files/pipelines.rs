@@ -805,6 +805,73 @@ fn of_a_directory_of_checkpoints_the_newest_is_meant() {
     assert_eq!(empty.status.code(), Some(2), "{}", stderr(&empty));
 }
 
+/// Lightning with `save_last="link"`.
+#[cfg(unix)]
+#[test]
+fn the_newest_that_is_a_link_is_followed_with_a_warning() {
+    let link = |dir: &TempDir| {
+        let out = dir.path().join("out");
+        fs::create_dir_all(&out).unwrap();
+        fs::write(out.join("epoch=4.safetensors"), network(&[("bn", EIGHT)])).unwrap();
+        std::os::unix::fs::symlink("epoch=4.safetensors", out.join("last.safetensors")).unwrap();
+        out.join("epoch=4.safetensors")
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let file = link(&dir);
+    let applied = run_in(&dir, &["apply", "--newest", "out"]);
+    let said = stderr(&applied);
+    assert!(
+        said.contains("out/last.safetensors is a link to") && said.contains("best"),
+        "{said}"
+    );
+    assert_eq!(gamma(&file, "bn")[1], f64::from(0.4_f32));
+    assert!(dir.path().join("out/last.safetensors").is_symlink());
+    assert!(
+        dir.path()
+            .join("out/.ckpt-regen/epoch=4.safetensors.json")
+            .exists()
+    );
+    // A link in the way of an output is no checkpoint that was meant.
+    fs::remove_dir_all(dir.path().join("out")).unwrap();
+    link(&dir);
+    let link_out = dir.path().join("copy");
+    std::os::unix::fs::symlink("elsewhere", &link_out).unwrap();
+    let refused = run_in(&dir, &["apply", "--newest", "out", "-o", "copy"]);
+    assert_eq!(refused.status.code(), Some(1), "{}", stderr(&refused));
+    assert!(link_out.is_symlink() && !dir.path().join("elsewhere").exists());
+}
+
+/// As the last one, in a loop that is run again: with another target a second edit would show.
+#[cfg(unix)]
+#[test]
+fn a_loop_edits_what_a_link_leads_to_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    fs::create_dir_all(&out).unwrap();
+    let file = out.join("epoch=4.ckpt");
+    fs::copy(
+        repository("fixtures/epochs/lightning-end-of-epoch.ckpt"),
+        &file,
+    )
+    .unwrap();
+    std::os::unix::fs::symlink("epoch=4.ckpt", out.join("last.ckpt")).unwrap();
+    let before = fs::read(&file).unwrap();
+    let mut looped = vec!["loop", "--every", "5", "--epochs", "10", "--to", "max"];
+    looped.extend(["--checkpoint", "out", "--", "sh", "-c", "exit 7"]);
+    let first = run_in(&dir, &looped);
+    assert_eq!(first.status.code(), Some(7), "{}", stderr(&first));
+    assert!(
+        stderr(&first).contains("out/last.ckpt is a link to"),
+        "{}",
+        stderr(&first)
+    );
+    let edited = fs::read(&file).unwrap();
+    assert!(edited != before && out.join("last.ckpt").is_symlink());
+    let again = run_in(&dir, &looped);
+    assert_eq!(again.status.code(), Some(7), "{}", stderr(&again));
+    assert!(fs::read(&file).unwrap() == edited);
+}
+
 #[test]
 fn inspect_takes_patterns() {
     let dir = checkpoints(&[1, 2]);
@@ -855,6 +922,95 @@ fn the_loop_trains_in_rounds_and_edits_between_them() {
     // All is done.
     let again = loop_in(&dir, &["false"]);
     assert!(again.status.success() && again.stderr.is_empty());
+}
+
+#[test]
+fn the_checkpoint_that_mmengine_calls_the_last_is_the_newest() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    fs::create_dir(&out).unwrap();
+    for name in ["epoch_1.safetensors", "epoch_2.safetensors"] {
+        fs::write(out.join(name), network(&[("bn", EIGHT)])).unwrap();
+    }
+    let newest = |named: &[u8]| {
+        fs::write(out.join("last_checkpoint"), named).unwrap();
+        let shown = run_in(&dir, &["inspect", "out"]);
+        assert!(shown.status.success(), "{}", stderr(&shown));
+        stderr(&shown)
+    };
+    // Also where the directory was moved, or copied, since.
+    let original = dir.path().join("epoch_1.safetensors");
+    fs::write(&original, network(&[("bn", EIGHT)])).unwrap();
+    let said = newest(text(&original).as_bytes());
+    assert!(
+        said.contains("out/epoch_1.safetensors is the newest"),
+        "{said}"
+    );
+    for named in [
+        "out/epoch_1.safetensors",
+        "/elsewhere/epoch_1.safetensors\n",
+    ] {
+        let said = newest(named.as_bytes());
+        assert!(
+            said.contains("out/epoch_1.safetensors is the newest"),
+            "{said}"
+        );
+    }
+    // What names nothing is passed over.
+    let long = vec![b'x'; 1 << 20];
+    for named in [&b""[..], b"gone.pth", b"\xff\xfe", b"..", &long] {
+        let said = newest(named);
+        assert!(said.contains("is the newest checkpoint in out"), "{said}");
+    }
+}
+
+/// The optimizer of `fixtures/trainer`, whose parameters have positions only.
+#[test]
+fn a_named_order_of_parameters_resets_the_same_slots_as_the_one_that_is_found() {
+    let reset = |order: Option<&str>| {
+        let dir = copy_of_dir(&repository("fixtures/trainer"));
+        let mut args = vec!["apply", text(dir.path()), "--optimizer", "reset"];
+        let file = dir.path().join("order.txt");
+        if let Some(order) = order {
+            fs::write(&file, order).unwrap();
+            args.extend(["--param-order", text(&file)]);
+        }
+        let output = run(&args);
+        let optimizer = fs::read(dir.path().join("optimizer.pt")).unwrap();
+        (output.status.code(), optimizer, stderr(&output))
+    };
+    let before = fs::read(repository("fixtures/trainer/optimizer.pt")).unwrap();
+    let found = reset(None);
+    assert!(found.0 == Some(0) && found.1 != before, "{}", found.2);
+    let checkpoint = ckpt_regen::Checkpoint::open(repository("fixtures/trainer")).unwrap();
+    let is_buffer = |name: &str| name.contains("running_") || name.ends_with("num_batches_tracked");
+    let tensors = checkpoint.dicts()[0].tensors.iter();
+    let names: Vec<&str> = tensors
+        .map(|t| &t.name[..])
+        .filter(|n| !is_buffer(n))
+        .collect();
+    let named = reset(Some(&names.join("\n")));
+    assert_eq!(named.0, Some(0), "{}", named.2);
+    assert!(named.1 == found.1);
+    let mut twice = names.clone();
+    twice[1] = twice[0];
+    for (order, said) in [
+        (names[1..].join("\n"), "names, and the optimizer"),
+        (twice.join("\n"), "twice"),
+        (
+            names.join("\n").replace(names[0], "other"),
+            "names a parameter other",
+        ),
+        (String::new(), "has 0 names"),
+    ] {
+        let refused = reset(Some(&order));
+        assert_eq!(refused.0, Some(1), "{}", refused.2);
+        assert!(
+            refused.2.contains(said) && refused.1 == before,
+            "{}",
+            refused.2
+        );
+    }
 }
 
 #[test]

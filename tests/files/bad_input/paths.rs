@@ -97,6 +97,41 @@ fn a_shard_that_is_a_pipe_is_refused_without_waiting_for_a_writer() {
 }
 
 #[cfg(unix)]
+#[test]
+fn pipes_among_checkpoints_are_passed_over_without_waiting_for_a_writer() {
+    let dir = Dir::new();
+    dir.write("out/a.pth/model.safetensors", &safetensors(&network()));
+    for name in ["out/last_checkpoint", "out/b.pth", "out/trainer_state.json"] {
+        make_pipe(&dir, name);
+    }
+    let shown = dir.succeeds(&["inspect", "out"]);
+    assert!(
+        shown.stderr.contains("out/a.pth is the newest"),
+        "{shown:?}"
+    );
+    dir.refuses(&["apply", "out"], 2, &["out/a.pth is the newest"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_order_of_parameters_that_is_a_pipe_or_a_directory_is_refused() {
+    let dir = Dir::with_network();
+    make_pipe(&dir, "pipe");
+    fs::create_dir(dir.path("folder")).unwrap();
+    for name in ["pipe", "folder"] {
+        let args = [
+            "apply",
+            MODEL,
+            "--optimizer",
+            "reset",
+            "--param-order",
+            name,
+        ];
+        dir.refuses(&args, 1, &[name, "cannot read"]);
+    }
+}
+
+#[cfg(unix)]
 fn make_pipe(dir: &Dir, name: &str) {
     use rustix::fs::{CWD, FileType, Mode, mknodat};
     let mode = Mode::RUSR | Mode::WUSR;
