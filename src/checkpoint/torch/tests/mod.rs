@@ -6,6 +6,7 @@ mod checksums;
 mod hostile_pickles;
 mod hostile_zips;
 mod layouts;
+mod mappings;
 mod real_files;
 mod small_files;
 
