@@ -10,7 +10,8 @@ use candle_nn::VarMap;
 use half::{bf16, f16};
 
 use crate::batchnorm::{self, Layer, Network, Role, Schema};
-use crate::checkpoint::{self, Dtype, StateDict};
+use crate::checkpoint::{self, StateDict};
+use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 use crate::regen::{self, Caution, Change, Gamma, Options, Plan};
 

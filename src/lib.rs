@@ -47,15 +47,18 @@ pub mod candle;
 pub mod checkpoint;
 #[doc(hidden)]
 pub mod cli;
+mod dtype;
 pub mod edit;
 #[cfg(feature = "train")]
 pub mod engine;
 mod error;
+mod file;
 pub mod inspect;
 mod name;
 mod near;
 #[cfg(feature = "train")]
 pub mod net;
+pub mod record;
 pub mod regen;
 #[cfg(test)]
 #[path = "../tests/common/skip.rs"]
@@ -63,6 +66,7 @@ mod skip;
 pub mod storage;
 #[cfg(feature = "train")]
 pub mod study;
+mod text;
 #[cfg(feature = "train")]
 pub mod train;
 #[cfg(feature = "train")]

@@ -20,7 +20,8 @@ pub(crate) use select::nothing_found;
 pub use select::{Filter, filter, select};
 
 pub use crate::checkpoint::Role;
-use crate::checkpoint::{Checkpoint, Dtype, StateDict, Tensor};
+use crate::checkpoint::{Checkpoint, StateDict, Tensor};
+use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 use std::collections::HashSet;
 

@@ -11,8 +11,9 @@ use serde::Deserialize;
 use super::find::{Finder, Finding};
 use super::pattern::{Pattern, Template, dialects};
 use super::{Layer, Network, Role, copies, locate};
-use crate::checkpoint::{Checkpoint, Source};
+use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
+use crate::file::Source;
 use crate::name::SEPARATORS;
 
 /// How BatchNorm layers are named, what is left out, and which prefixes are networks of their own.

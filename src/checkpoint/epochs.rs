@@ -1,7 +1,8 @@
 //! How many epochs of a training run are finished, as far as its checkpoint says it, and the numbers
 //! in the checkpoint that a user may know to say it.
 
-use super::{Checkpoint, Dtype, Tensor};
+use super::{Checkpoint, Tensor};
+use crate::dtype::Dtype;
 
 /// A number of finished epochs, and where it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]

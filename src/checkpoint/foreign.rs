@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use super::Source;
 use crate::error::{Error, Result};
+use crate::file::Source;
 
 /// How many bytes tell what a file is; a tar archive says so at 257.
 const HEAD: u64 = 512;

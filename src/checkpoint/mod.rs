@@ -3,7 +3,6 @@
 //! Only headers are read here. The bytes of a tensor are read when asked for
 //! ([`Checkpoint::read`]), a few kilobytes for a γ, so that nothing depends on the file's size.
 
-mod dtype;
 mod epochs;
 mod foreign;
 mod newest;
@@ -15,7 +14,6 @@ mod role;
 pub(crate) mod run;
 mod safetensors;
 mod shards;
-mod source;
 mod torch;
 mod trainer;
 mod training;
@@ -25,7 +23,6 @@ mod weight;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-pub use dtype::Dtype;
 pub use epochs::Epochs;
 pub(crate) use newest::newest;
 pub(crate) use onnx::DeclaredNorm;
@@ -35,13 +32,15 @@ pub(crate) use patches::Patches;
 pub(crate) use resolve::model_file;
 pub use role::Role;
 pub(crate) use role::{Mark, marked};
-pub use source::Source;
 #[cfg(feature = "train")]
 pub(crate) use torch::{Pickled, Slot, Value};
 pub(crate) use trainer::TrainerState;
 pub(crate) use training::SlotTensor;
 pub use training::Training;
 pub use weight::Weight;
+
+pub use crate::dtype::Dtype;
+pub use crate::file::Source;
 
 use crate::error::{Error, Result};
 

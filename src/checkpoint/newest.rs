@@ -6,8 +6,8 @@ use std::time::SystemTime;
 
 use super::{Checkpoint, resolve};
 use crate::error::{Error, Result};
+use crate::file;
 use crate::name;
-use crate::storage;
 
 /// Directories in directories: `lightning_logs/version_0/checkpoints`, `output/train/RUN`.
 const MAX_DEPTH: usize = 4;
@@ -74,7 +74,7 @@ pub(crate) fn newest(path: &Path) -> Result<Option<PathBuf>> {
 /// The checkpoint that mmengine's `last_checkpoint` names.
 fn named(directory: &Path) -> Option<PathBuf> {
     let file = directory.join("last_checkpoint");
-    let text = storage::read_small_file(&file, MAX_NAME).ok()?;
+    let text = file::read_small_file(&file, MAX_NAME).ok()?;
     let named = PathBuf::from(text.trim());
     let here = directory.join(named.file_name()?);
     // The directory may have been moved or copied since: its own file goes first.

@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use super::onnx::Files;
 use super::{
-    Checkpoint, Format, OnnxParts, Parts, Role, Source, StateDict, Tensor, TorchParts, Training,
-    foreign, onnx, resolve, safetensors, shards, torch, training,
+    Checkpoint, Format, OnnxParts, Parts, Role, StateDict, Tensor, TorchParts, Training, foreign,
+    onnx, resolve, safetensors, shards, torch, training,
 };
 use crate::error::{Error, Result};
-use crate::storage::directory;
+use crate::file::Source;
+use crate::file::directory;
 
 impl Checkpoint {
     /// Opens a file, a shard index or a directory and reads its table of tensors.

@@ -9,9 +9,10 @@ use serde::Deserialize;
 
 use super::epochs::Epochs;
 use super::torch::{Optimizer, Parameter, Slot};
-use super::{Checkpoint, Source, safetensors};
+use super::{Checkpoint, safetensors};
 use crate::error::{Error, Result};
-use crate::storage;
+use crate::file;
+use crate::file::Source;
 
 /// Who laid such a directory out.
 pub(super) const LAYOUT: &str = "ckpt-regen";
@@ -69,7 +70,7 @@ pub(super) fn read(directory: &Path, checkpoint: &mut Checkpoint) -> Result<bool
 fn read_state(file: &Path) -> Result<Option<State>> {
     let malformed =
         |found: &dyn std::fmt::Display| Error::malformed(file, "file", "the state of a run", found);
-    let text = storage::read_small_file(file, MAX_STATE).map_err(|err| malformed(&err))?;
+    let text = file::read_small_file(file, MAX_STATE).map_err(|err| malformed(&err))?;
     let state: State = serde_json::from_str(&text).map_err(|err| malformed(&err))?;
     let ours = |name: &String| name.split(' ').next() == Some(LAYOUT);
     Ok(state.written_by.as_ref().is_some_and(ours).then_some(state))

@@ -9,9 +9,11 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
+use super::Tensor;
 use super::unique::unique_entries_except;
-use super::{Dtype, Source, Tensor};
+use crate::dtype::Dtype;
 use crate::error::{Error, Result};
+use crate::file::Source;
 
 /// Longest header that the format allows.
 const MAX_HEADER: u64 = 100_000_000;

@@ -6,9 +6,10 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::Checkpoint;
 use super::unique::unique_entries;
-use super::{Checkpoint, Source};
 use crate::error::{Error, Result};
+use crate::file::Source;
 
 /// An index with 10,000 tensors has about a megabyte; this bounds what a hostile one may cost.
 const MAX_INDEX: u64 = 100_000_000;

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::epochs::{Epochs, Number, Scalar, Value};
 use crate::error::{Error, Result};
-use crate::storage;
+use crate::file;
 
 /// Its name.
 pub(super) const STATE: &str = "trainer_state.json";
@@ -31,7 +31,7 @@ impl TrainerState {
         let malformed = |found: &dyn std::fmt::Display| {
             Error::malformed(path, "file", "the JSON of transformers' Trainer", found)
         };
-        let text = storage::read_small_file(path, MAX_STATE).map_err(|err| malformed(&err))?;
+        let text = file::read_small_file(path, MAX_STATE).map_err(|err| malformed(&err))?;
         let numbers =
             Regex::new(r#""(?:[^"\\]|\\.)*"|-?\b(?:NaN|Infinity)\b"#).expect("it is valid");
         let text = numbers.replace_all(&text, |found: &Captures<'_>| match &found[0] {
@@ -43,7 +43,7 @@ impl TrainerState {
 
     /// The one beside a file, if there is one that can be read.
     pub(crate) fn beside(file: &Path) -> Option<TrainerState> {
-        let path = storage::directory(file).join(STATE);
+        let path = file::directory(file).join(STATE);
         path.is_file().then(|| TrainerState::read(&path).ok())?
     }
 

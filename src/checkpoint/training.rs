@@ -7,8 +7,9 @@ use std::path::Path;
 use super::epochs::{Epochs, Scalar};
 use super::open::is_torch;
 use super::trainer::{self, TrainerState};
-use super::{Checkpoint, Source, StateDict, Tensor, TorchParts, run, torch};
+use super::{Checkpoint, StateDict, Tensor, TorchParts, run, torch};
 use crate::error::Result;
+use crate::file::Source;
 
 /// Names of an optimizer's file beside a model: HF Trainer's and accelerate's.
 const OPTIMIZERS: [&str; 2] = ["optimizer.pt", ACCELERATE];

@@ -5,8 +5,9 @@
 
 use std::path::Path;
 
-use super::{Checkpoint, Source, Tensor};
+use super::{Checkpoint, Tensor};
 use crate::error::{Error, Result};
+use crate::file::Source;
 
 /// A tensor of a state dict.
 #[derive(Debug, Clone, Copy)]
@@ -121,7 +122,7 @@ fn places(shape: &[u64], strides: &[u64]) -> impl Iterator<Item = u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkpoint::Dtype;
+    use crate::dtype::Dtype;
 
     /// The elements of a tensor of bytes in a file of `len` bytes that count up from 0.
     fn gathered(shape: &[u64], strides: &[u64], len: u64) -> Result<Vec<u8>> {

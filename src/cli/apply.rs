@@ -18,9 +18,9 @@ use crate::batchnorm::{Filter, Schema, one_median};
 use crate::checkpoint::Checkpoint;
 use crate::edit::{self, Applied, Change, Destination, PlanFile, Planned, Request};
 use crate::error::{Error, Result};
+use crate::file::{read_small_file, same_place};
 use crate::inspect::{Edited, Html, number, printable};
 use crate::regen::{LayerPlan, Options, Rule, Scope, To};
-use crate::storage::{read_small_file, same_place};
 
 pub(super) fn run(mut args: ApplyArgs) -> Result<()> {
     let begin = Instant::now();

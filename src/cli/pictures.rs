@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use super::args::PictureArgs;
 use super::output;
 use crate::checkpoint::Checkpoint;
-use crate::edit::record_path;
 use crate::error::{Error, Result};
+use crate::file::{same_file, same_place};
 use crate::inspect::{Html, Render, Report, Svg};
-use crate::storage::{self, same_file, same_place};
+use crate::record::record_path;
+use crate::storage;
 
 impl PictureArgs {
     /// Every picture that is asked for.

@@ -14,6 +14,7 @@ use crate::checkpoint::{Checkpoint, newest};
 use crate::edit::{self, Change, Destination, Request};
 use crate::error::{Error, Result};
 use crate::inspect::printable;
+use crate::record;
 use crate::regen::Schedule;
 use child::End;
 use words::{Values, Words};
@@ -145,7 +146,7 @@ impl Rounds<'_> {
             change: Change::Nothing,
             ..Request::default()
         })?;
-        if edit::is_edited(&file)? {
+        if record::is_edited(&file)? {
             return Ok(String::new());
         }
         let done = apply(&self.request);

@@ -1,16 +1,22 @@
 //! One edit, from the lock to the last sync.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::optimizer;
+use regex::Regex;
+
+use super::gamma::GammaBytes;
+use super::optimizer::{self, SlotReset};
 use super::plan::{Planned, plan};
-use super::record::{Edit, Record};
 use super::target::Target;
 use super::write::{RecordAfter, write};
 use super::{Change, Destination, Event, Events, PlanFile, Request};
+use crate::batchnorm::Filter;
 use crate::checkpoint::{Checkpoint, TrainerState};
 use crate::error::Result;
-use crate::storage::{Purpose, Syncs, Transaction, directory, pending};
+use crate::file::directory;
+use crate::record::{Edit, Held, Made, Record};
+use crate::storage::{Purpose, Syncs, Transaction, pending};
 
 /// What an edit did.
 #[derive(Debug)]
@@ -90,7 +96,7 @@ pub fn apply(
     };
     let record = match &applied.planned {
         Some(planned) if !new_bytes.is_empty() => {
-            let edit = Edit::new(&checkpoint, planned, &request.filter, &new_bytes, &resets);
+            let edit = edit(&checkpoint, planned, &request.filter, &new_bytes, &resets);
             applied.record = Some(target.record.write.clone());
             RecordAfter::Write(record_with(&target, &checkpoint, edit)?)
         }
@@ -109,6 +115,47 @@ pub fn apply(
     applied.syncs = syncs;
     applied.warnings.extend(warnings);
     Ok(applied)
+}
+
+/// The edit, as it is recorded.
+fn edit<'e>(
+    checkpoint: &'e Checkpoint,
+    planned: &'e Planned,
+    filter: &Filter,
+    new_bytes: &'e [(&GammaBytes, Vec<u8>)],
+    resets: &'e [SlotReset],
+) -> Edit {
+    let texts = |list: &[Regex]| list.iter().map(|r| r.as_str().to_owned()).collect();
+    let changed: HashMap<&str, &Vec<u8>> = new_bytes
+        .iter()
+        .map(|(gamma, bytes)| (&gamma.tensor[..], bytes))
+        .collect();
+    let gamma = |gamma: &'e GammaBytes| Held {
+        dict: &checkpoint.dicts()[gamma.layer.dict].root,
+        name: &gamma.tensor,
+        dtype: gamma.dtype,
+        before: &gamma.bytes,
+        after: changed
+            .get(&gamma.tensor[..])
+            .copied()
+            .unwrap_or(&gamma.bytes),
+    };
+    let slot = |reset: &'e SlotReset| Held {
+        dict: "",
+        name: &reset.tensor.name,
+        dtype: reset.tensor.dtype,
+        before: &reset.old,
+        after: &reset.new,
+    };
+    Edit::new(&Made {
+        root: &planned.network.root,
+        options: &planned.options,
+        include: texts(&filter.include),
+        exclude: texts(&filter.exclude),
+        plan: &planned.plan,
+        gammas: planned.gammas.iter().map(gamma).collect(),
+        slots: resets.iter().map(slot).collect(),
+    })
 }
 
 /// That transformers would make this checkpoint the final model in the end.

@@ -4,13 +4,10 @@
 //! file, so that [`undo`] gives the file back bit for bit.
 
 mod apply;
-pub(crate) mod base64_bytes;
-mod fingerprint;
-mod history;
+mod gamma;
 mod optimizer;
 mod plan;
 mod plan_file;
-mod record;
 #[cfg(feature = "train")]
 mod replace;
 mod target;
@@ -20,10 +17,8 @@ mod write;
 use std::path::PathBuf;
 
 pub use apply::{Applied, apply};
-pub use history::{Replaced, is_edited, recorded, replaced};
 pub use plan::{Planned, plan};
 pub use plan_file::PlanFile;
-pub use record::record_path;
 #[cfg(feature = "train")]
 pub(crate) use replace::replace;
 pub use undo::{Undone, undo};

@@ -7,7 +7,7 @@ use super::Request;
 use super::plan::Planned;
 use crate::checkpoint::{Checkpoint, SlotTensor, Tensor};
 use crate::error::{Error, Result};
-use crate::regen::{self, Kept};
+use crate::regen::{self, Kept, Moment};
 
 /// One tensor of the optimizer that changes.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ pub(super) fn reset(
             old.push(bytes);
         }
         let before = kept.clone();
-        regen::reset(kind.moment(), &mut kept);
+        regen::reset(Moment::of(kind.divides()), &mut kept);
         for (n, (slot, _)) in slots.into_iter().enumerate() {
             let new = encoded(&slot.tensor, &old[n], &before[n], &kept[n]);
             if new != old[n] {

@@ -1,6 +1,6 @@
 //! A request on an opened checkpoint → a plan, and the γ bytes it gives.
 
-use super::fingerprint::{self, GammaBytes};
+use super::gamma::{self, GammaBytes};
 use super::{Change, PlanFile, Request};
 use crate::batchnorm::{self, Network, Role};
 use crate::checkpoint::Checkpoint;
@@ -165,7 +165,7 @@ fn plan_saved(
     let mut fitting = Vec::new();
     for network in candidates {
         let gammas = GammaBytes::of_network(checkpoint, &network)?;
-        if fingerprint::of(&gammas) == file.gamma_sha256 {
+        if gamma::fingerprint(&gammas) == file.gamma_sha256 {
             fitting.push((network, gammas));
         }
     }

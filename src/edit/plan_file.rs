@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::fingerprint;
+use super::gamma;
 use super::plan::Planned;
 use crate::error::{Error, Result};
-use crate::regen::{Caution, Gamma, LayerPlan, Options, Plan};
+use crate::record::tool;
+use crate::regen::{Caution, Gamma, LayerPlan, Options, OptionsText, Plan};
 
 const VERSION: u32 = 1;
 
@@ -33,45 +34,6 @@ pub struct PlanFile {
     path: PathBuf,
 }
 
-/// [`Options`] in the spelling of the command line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct OptionsText {
-    rule: String,
-    below: String,
-    to: String,
-    scope: String,
-    keep_zeros: bool,
-}
-
-impl From<&Options> for OptionsText {
-    fn from(options: &Options) -> OptionsText {
-        OptionsText {
-            rule: options.rule.to_string(),
-            below: options.below.to_string(),
-            to: options.to.to_string(),
-            scope: options.scope.to_string(),
-            keep_zeros: options.keep_zeros,
-        }
-    }
-}
-
-impl OptionsText {
-    pub(super) fn parse(&self) -> Result<Options, String> {
-        Ok(Options {
-            rule: self.rule.parse()?,
-            below: self.below.parse()?,
-            to: self.to.parse()?,
-            scope: self.scope.parse()?,
-            keep_zeros: self.keep_zeros,
-        })
-    }
-}
-
-/// Name and version of this program, as it signs its files.
-pub(super) fn tool() -> String {
-    format!("ckpt-regen {}", env!("CARGO_PKG_VERSION"))
-}
-
 impl PlanFile {
     /// The plan with what it is for.
     pub fn new(planned: &Planned) -> PlanFile {
@@ -79,7 +41,7 @@ impl PlanFile {
             version: VERSION,
             tool: tool(),
             root: planned.network.root.clone(),
-            gamma_sha256: fingerprint::of(&planned.gammas),
+            gamma_sha256: gamma::fingerprint(&planned.gammas),
             options: OptionsText::from(&planned.options),
             threshold: planned.plan.threshold,
             target: planned.plan.target,

@@ -4,10 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Destination;
-use super::record::{Place, record_path};
-use crate::checkpoint::{Checkpoint, Patches, Source, model_file};
+use crate::checkpoint::{Checkpoint, Patches, model_file};
 use crate::error::{Error, Result};
-use crate::storage::{Purpose, link_count, same_file, same_place};
+use crate::file::Source;
+use crate::file::{link_count, same_file, same_place};
+use crate::record::{Place, record_path};
+use crate::storage::Purpose;
 
 /// The names of an edit.
 #[derive(Debug)]

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::record::Record;
 use super::target::Target;
 use super::write::{RecordAfter, write};
 use super::{Destination, Event, Events};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
+use crate::record::Record;
 use crate::storage::{Purpose, Recovery, Syncs, Transaction};
 
 /// What was taken back.

@@ -4,11 +4,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::record::Record;
 use super::target::Target;
 use super::{Event, Events};
-use crate::checkpoint::{Checkpoint, Patches, Source};
+use crate::checkpoint::{Checkpoint, Patches};
 use crate::error::{Error, Result};
+use crate::file::Source;
+use crate::record::Record;
 use crate::storage::{self, Purpose, Syncs, Transaction, pending};
 
 /// What becomes of the record.

@@ -2,10 +2,11 @@
 
 use super::details::{Details, LayerGamma};
 use super::histogram::Histogram;
-use super::{INHIBITED, LayerReport, NetworkReport, Range, Report, Statistics, finite};
+use super::{LayerReport, NetworkReport, Range, Report, Statistics, finite};
 use crate::batchnorm::{self, Layer, Network, Schema};
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
+use crate::regen::is_inhibited;
 use crate::storage::pending;
 
 /// Inspects every network of a checkpoint.
@@ -99,7 +100,7 @@ fn statistics(values: &[f64], channels: usize, median: Option<f64>, edges: &[f64
     let count = |test: &dyn Fn(f64) -> bool| finite.iter().filter(|v| test(**v)).count();
     Statistics {
         channels,
-        inhibited: count(&|v| v.abs() < INHIBITED),
+        inhibited: count(&is_inhibited),
         at_or_below_median: count(&|v| median.is_some_and(|median| v <= median)),
         negative: count(&|v| v < 0.0),
         non_finite: values.len() - finite.len(),

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use super::histogram::Histogram;
 use super::preview::{self, Effect, Preview};
 use super::{LayerReport, NetworkReport, finite};
-use crate::checkpoint::Dtype;
+use crate::dtype::Dtype;
 
 /// All γ of a network, and what has been worked out from them.
 #[derive(Debug, Clone)]

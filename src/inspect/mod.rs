@@ -39,7 +39,9 @@ pub(crate) use terminal::{number, printable, printable_lines};
 use std::path::PathBuf;
 
 use crate::batchnorm::Role;
-use crate::checkpoint::{Dtype, Epochs, Format};
+use crate::checkpoint::{Epochs, Format};
+use crate::dtype::Dtype;
+use crate::regen::lower_median;
 
 /// What there is to see in a checkpoint.
 #[derive(Debug, Clone)]
@@ -163,15 +165,12 @@ fn finite<'v>(values: impl IntoIterator<Item = &'v f64>) -> Vec<f64> {
 
 impl Range {
     fn of(finite: &mut [f64]) -> Option<Range> {
-        let middle = finite.len().checked_sub(1)? / 2;
-        // Its neighbours need not be sorted.
-        let (below, median, above) = finite.select_nth_unstable_by(middle, f64::total_cmp);
-        let min = below.iter().copied().min_by(f64::total_cmp);
-        let max = above.iter().copied().max_by(f64::total_cmp);
+        let median = lower_median(finite)?;
+        let values = || finite.iter().copied();
         Some(Range {
-            min: min.unwrap_or(*median),
-            median: *median,
-            max: max.unwrap_or(*median),
+            min: values().min_by(f64::total_cmp)?,
+            median,
+            max: values().max_by(f64::total_cmp)?,
         })
     }
 }

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::{INHIBITED, Range};
+use super::Range;
+use crate::regen::is_inhibited;
 
 /// Where the γ of a layer or network lie; over the finite ones.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -13,7 +14,7 @@ pub struct Summary {
     pub median: Option<f64>,
     /// The largest.
     pub max: Option<f64>,
-    /// How many have |γ| < [`INHIBITED`].
+    /// How many have |γ| < [`INHIBITED`](crate::regen::INHIBITED).
     pub inhibited: usize,
     /// How many are NaN or infinite.
     pub non_finite: usize,
@@ -32,9 +33,4 @@ impl Summary {
             non_finite: values.len() - finite.len(),
         }
     }
-}
-
-/// Whether a channel of this γ is inhibited.
-pub(super) fn is_inhibited(gamma: f64) -> bool {
-    gamma.abs() < INHIBITED
 }

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use super::{Change, Crossings, Gamma, INHIBITED, LayerPlan, Options, Plan, Rule, Scope};
+use super::{
+    Change, Crossings, Gamma, INHIBITED, LayerPlan, Options, Plan, Rule, Scope, is_inhibited,
+};
 
 /// Something to think about; [`Display`](fmt::Display) gives it as a sentence with its numbers.
 #[derive(Debug, Clone, PartialEq)]
@@ -98,7 +100,7 @@ impl Caution {
     /// That channels die, and by which thresholds.
     pub(crate) fn dying(plan: &Plan) -> Option<Caution> {
         let crossings = plan.crossings();
-        let falls = |change: &Change| change.old.abs() >= INHIBITED && change.new.abs() < INHIBITED;
+        let falls = |change: &Change| !is_inhibited(change.old) && is_inhibited(change.new);
         let layers = plan
             .layers
             .iter()

@@ -5,16 +5,17 @@
 //! research code does; `keep-sign` is this project's.
 
 mod caution;
+mod measure;
 mod moments;
 mod options;
 mod plan;
 mod schedule;
+mod text;
 
 pub use caution::Caution;
+pub use measure::{INHIBITED, is_inhibited, lower_median};
 pub use moments::{Kept, Moment, reset};
 pub use options::{Below, Options, Rule, Scope, To};
 pub use plan::{Change, Crossings, Gamma, LayerPlan, Plan, PlanError, plan};
 pub use schedule::{Due, Schedule};
-
-/// |γ| below this counts as inhibited (Sharma and Foroosh, 2023).
-pub const INHIBITED: f64 = 1e-2;
+pub(crate) use text::OptionsText;

@@ -1,5 +1,7 @@
 //! What an optimizer keeps for γ, once γ are regenerated: it was gathered for other values.
 
+use super::lower_median;
+
 /// What a number that an optimizer keeps for each channel is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
@@ -7,6 +9,16 @@ pub enum Moment {
     First,
     /// A mean or maximum of their magnitudes: the step is divided by it, or by its root.
     Second,
+}
+
+impl Moment {
+    /// The one by which a step is divided, or the one that it follows.
+    pub fn of(divides: bool) -> Moment {
+        match divides {
+            true => Moment::Second,
+            false => Moment::First,
+        }
+    }
 }
 
 /// What is kept for one layer: a value a channel, of one kind.
@@ -27,12 +39,14 @@ pub struct Kept {
 pub fn reset(moment: Moment, layers: &mut [Kept]) {
     let all = match moment {
         Moment::First => None,
-        Moment::Second => lower_median(layers.iter().flat_map(Kept::others).collect()),
+        Moment::Second => {
+            lower_median(&mut layers.iter().flat_map(Kept::others).collect::<Vec<_>>())
+        }
     };
     for layer in layers {
         let own = match moment {
             Moment::First => None,
-            Moment::Second => lower_median(layer.others().collect()),
+            Moment::Second => lower_median(&mut layer.others().collect::<Vec<_>>()),
         };
         for channel in &layer.regenerated {
             let Some(value) = layer.values.get_mut(*channel) else {
@@ -57,12 +71,6 @@ impl Kept {
             (out.peek() != Some(&channel)).then_some(value)
         })
     }
-}
-
-fn lower_median(mut values: Vec<f64>) -> Option<f64> {
-    let middle = values.len().checked_sub(1)? / 2;
-    let (_, median, _) = values.select_nth_unstable_by(middle, f64::total_cmp);
-    Some(*median)
 }
 
 #[cfg(test)]

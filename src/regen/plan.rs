@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::caution::{Caution, cautions};
-use super::{Below, INHIBITED, Options, Rule, Scope, To};
-use crate::checkpoint::Dtype;
+use super::measure::lower_middle;
+use super::{Below, Options, Rule, Scope, To, is_inhibited};
+use crate::dtype::Dtype;
 use crate::name;
 
 /// The γ of one layer.
@@ -116,7 +117,7 @@ impl Plan {
     pub fn crossings(&self) -> Crossings {
         let mut crossings = Crossings::default();
         for change in self.layers.iter().flat_map(|layer| &layer.changes) {
-            let [before, after] = [change.old, change.new].map(|gamma| gamma.abs() < INHIBITED);
+            let [before, after] = [change.old, change.new].map(is_inhibited);
             crossings.died += usize::from(!before && after);
             crossings.back += usize::from(before && !after);
         }
@@ -292,7 +293,7 @@ impl Sorted {
 
     fn median(&self, rule: Rule) -> f64 {
         match rule {
-            Rule::Paper => self.0[(self.0.len() - 1) / 2],
+            Rule::Paper => self.0[lower_middle(self.0.len()).unwrap_or(0)],
             Rule::Reference | Rule::KeepSign => self.0[self.0.len() / 2],
         }
     }

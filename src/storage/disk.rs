@@ -7,8 +7,9 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::{Patch, Progress, directory, platform};
+use super::{Patch, Progress, platform};
 use crate::error::{Error, Result};
+use crate::file::{directory, read_exact_at};
 
 /// What syncing cost: its share of a run's time is the disk's, not the program's.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -107,7 +108,7 @@ impl Disk {
                     Some(copied) => copied as u64,
                     None => {
                         buffer.resize(BUFFER.min(left), 0);
-                        platform::read_exact_at(source, &mut buffer, done)?;
+                        read_exact_at(source, &mut buffer, done)?;
                         platform::write_all_at(target, &buffer, done)?;
                         buffer.len() as u64
                     }
@@ -140,8 +141,7 @@ impl Disk {
             while from < patch.offset {
                 let piece = (patch.offset - from).min(BUFFER as u64);
                 let mut buffer = vec![0; piece as usize];
-                platform::read_exact_at(source, &mut buffer, from)
-                    .map_err(Error::io("copy to", path))?;
+                read_exact_at(source, &mut buffer, from).map_err(Error::io("copy to", path))?;
                 self.write_at(target, path, &buffer, to)?;
                 (from, to) = (from + piece, to + piece);
                 progress(from, len);

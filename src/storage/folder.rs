@@ -9,8 +9,9 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::{directory, platform};
+use super::platform;
 use crate::error::{Error, Result};
+use crate::file::directory;
 
 /// Writes `files` as the directory `target`. The one that stood there moves to `archive`, or goes
 /// away.

@@ -6,9 +6,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::beside;
 use super::disk::Disk;
-use super::{beside, directory};
 use crate::error::{Error, Result};
+use crate::file::directory;
 
 /// Its name.
 const HOME: &str = ".ckpt-regen";

@@ -12,8 +12,9 @@ use sha2::{Digest, Sha256};
 
 use super::disk::Disk;
 use super::home::Kept;
-use super::{Identity, directory, read_small_file};
 use crate::error::{Error, Result};
+use crate::file::{Identity, directory, read_small_file};
+use crate::text::hex;
 
 const VERSION: u32 = 1;
 
@@ -44,9 +45,9 @@ pub(super) enum Action {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Range {
     pub(super) offset: u64,
-    #[serde(with = "crate::edit::base64_bytes")]
+    #[serde(with = "crate::file::base64_bytes")]
     pub(super) old: Vec<u8>,
-    #[serde(with = "crate::edit::base64_bytes")]
+    #[serde(with = "crate::file::base64_bytes")]
     pub(super) new: Vec<u8>,
 }
 
@@ -208,8 +209,5 @@ pub(super) fn relative(anchor: &Path, path: &Path) -> Result<PathBuf> {
 }
 
 fn digest(json: &str) -> String {
-    Sha256::digest(json)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex(&Sha256::digest(json))
 }

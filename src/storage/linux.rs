@@ -2,25 +2,13 @@
 //! extended attributes of a file.
 
 use std::ffi::OsString;
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 
 use rustix::fs as sys;
 use rustix::io::Errno;
-
-pub(crate) fn inode(metadata: &Metadata) -> u64 {
-    metadata.ino()
-}
-
-pub(crate) fn link_count(metadata: &Metadata) -> u64 {
-    metadata.nlink()
-}
-
-pub(crate) fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-    file.read_exact_at(buffer, offset)
-}
 
 pub(crate) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     file.write_all_at(bytes, offset)

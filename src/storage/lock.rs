@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::disk::Disk;
 use super::home::{self, Kept};
-use super::{Identity, directory};
 use crate::error::{Error, Result};
+use crate::file::{Identity, directory};
 
 /// The lock on a checkpoint, named by its anchor.
 #[derive(Debug)]

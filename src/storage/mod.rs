@@ -12,7 +12,6 @@ mod disk;
 #[cfg(feature = "train")]
 pub(crate) mod folder;
 mod home;
-mod identity;
 mod journal;
 mod lock;
 mod recover;
@@ -30,9 +29,7 @@ mod tests;
 
 pub use disk::Syncs;
 pub(crate) use home::{Kept, is_companion};
-pub(crate) use identity::{Identity, same_file, same_place};
 pub use journal::{Purpose, journal_path, pending};
-pub(crate) use platform::{link_count, read_exact_at};
 pub use recover::Recovery;
 pub(crate) use transaction::Transaction;
 
@@ -62,7 +59,7 @@ pub(crate) fn replace_file(path: &std::path::Path, bytes: &[u8]) -> crate::error
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
     builder
-        .tempfile_in(directory(path))
+        .tempfile_in(crate::file::directory(path))
         .and_then(|mut file| {
             std::io::Write::write_all(&mut file, bytes)?;
             file.as_file().sync_all()?;
@@ -77,28 +74,4 @@ fn beside(path: &std::path::Path, suffix: &str) -> std::path::PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(suffix);
     path.with_file_name(name)
-}
-
-/// The directory of a file, never empty.
-pub(crate) fn directory(path: &std::path::Path) -> &std::path::Path {
-    match path.parent() {
-        Some(dir) if !dir.as_os_str().is_empty() => dir,
-        _ => std::path::Path::new("."),
-    }
-}
-
-/// The text of a file of at most `max` bytes.
-///
-/// # Errors
-/// `InvalidData` when it is longer, no text, or no regular file (to read a pipe is to wait).
-pub(crate) fn read_small_file(path: &std::path::Path, max: u64) -> std::io::Result<String> {
-    let metadata = std::fs::metadata(path)?;
-    let invalid = |what: String| Err(std::io::Error::new(std::io::ErrorKind::InvalidData, what));
-    if !metadata.is_file() {
-        return invalid("something that is no regular file".to_owned());
-    }
-    if metadata.len() > max {
-        return invalid(format!("{} bytes", metadata.len()));
-    }
-    std::fs::read_to_string(path)
 }

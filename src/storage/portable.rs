@@ -1,33 +1,8 @@
 //! The same as `linux.rs` with the standard library alone: correct on any system, without shared
 //! blocks and extended attributes. On Linux it can be tried with `--cfg ckpt_regen_portable`.
 
-use std::fs::{File, Metadata};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-
-#[cfg(unix)]
-pub(crate) fn inode(metadata: &Metadata) -> u64 {
-    std::os::unix::fs::MetadataExt::ino(metadata)
-}
-
-#[cfg(not(unix))]
-pub(crate) fn inode(_metadata: &Metadata) -> u64 {
-    0
-}
-
-#[cfg(unix)]
-pub(crate) fn link_count(metadata: &Metadata) -> u64 {
-    std::os::unix::fs::MetadataExt::nlink(metadata)
-}
-
-#[cfg(not(unix))]
-pub(crate) fn link_count(_metadata: &Metadata) -> u64 {
-    1
-}
-
-pub(crate) fn read_exact_at(mut file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-    file.seek(SeekFrom::Start(offset))?;
-    file.read_exact(buffer)
-}
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom, Write};
 
 pub(crate) fn write_all_at(mut file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     file.seek(SeekFrom::Start(offset))?;

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use super::disk::Disk;
 use super::home::Kept;
 use super::journal::{self, Action, Journal, Purpose, Range, journal_path};
-use super::{Identity, directory, platform};
 use crate::error::{Error, Result};
+use crate::file::{Identity, directory, read_exact_at};
 
 /// What became of an edit that a killed run had left behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,7 +137,7 @@ fn holds_old_or_new(path: &Path, ranges: &[Range]) -> Result<bool> {
     let file = std::fs::File::open(path).map_err(Error::io("open", path))?;
     for range in ranges {
         let mut now = vec![0; range.old.len()];
-        platform::read_exact_at(&file, &mut now, range.offset).map_err(Error::io("read", path))?;
+        read_exact_at(&file, &mut now, range.offset).map_err(Error::io("read", path))?;
         let known = |((now, old), new): ((&u8, &u8), &u8)| now == old || now == new;
         if !now.iter().zip(&range.old).zip(&range.new).all(known) {
             return Ok(false);

@@ -11,8 +11,8 @@ use std::rc::Rc;
 use super::disk::Disk;
 use super::journal::{self, Action, Range};
 use super::*;
-use crate::checkpoint::Source;
 use crate::error::Result;
+use crate::file::Source;
 
 /// Lets a number of changes through, then fails one, or that and all that follow (a dead process).
 #[derive(Debug, Default)]
@@ -427,12 +427,9 @@ fn a_journal_that_names_a_path_elsewhere_is_refused() {
         let json = format!(
             r#"{{"version":1,"purpose":"apply","actions":[{{"patch":{{"path":"{path}","len":1,"ranges":[]}}}}]}}"#
         );
-        let sum: String = {
+        let sum = {
             use sha2::{Digest, Sha256};
-            Sha256::digest(&json)
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect()
+            crate::text::hex(&Sha256::digest(&json))
         };
         fs::write(
             dir.path().join("a.regen.journal"),

@@ -8,9 +8,10 @@ use super::home::{self, Kept};
 use super::journal::{self, Action, Purpose, Range};
 use super::lock::Lock;
 use super::recover::{self, Recovery};
-use super::{Identity, Patch, Progress, directory, platform};
-use crate::checkpoint::Source;
+use super::{Patch, Progress, platform};
 use crate::error::{Error, Result};
+use crate::file::Source;
+use crate::file::{Identity, directory};
 
 /// An edit that is being staged. Dropped before [`commit`](Self::commit), it leaves no trace.
 #[derive(Debug)]

@@ -12,9 +12,9 @@ use super::{NewEngine, checkpoint, network, pipeline};
 use crate::checkpoint::run::AVERAGE;
 use crate::engine::Engine;
 use crate::error::Result;
+use crate::file::same_file;
 use crate::net::Network;
 use crate::net::onnx::is_onnx;
-use crate::storage::same_file;
 
 /// A network and test images.
 pub struct Examination {

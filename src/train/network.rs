@@ -6,11 +6,12 @@ use sha2::{Digest, Sha256};
 
 use super::settings::{Settings, Stem};
 use super::state::State;
-use crate::checkpoint::Source;
 use crate::engine::{Engine, Part};
 use crate::error::{Error, Result};
+use crate::file::Source;
 use crate::net::onnx::{self, Origin};
 use crate::net::{self, Choice, Network, zoo};
+use crate::text::hex;
 
 /// The ONNX file of the settings' network, if it is one, under its whole path; it is then the one
 /// that the run of `before` began with.
@@ -125,9 +126,5 @@ fn hash(path: &Path) -> Result<String> {
         let len = CHUNK.min(file.len() - at);
         hasher.update(file.read_at(at, len as usize)?);
     }
-    Ok(hasher
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
+    Ok(hex(&hasher.finalize()))
 }

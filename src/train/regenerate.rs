@@ -9,7 +9,7 @@ use crate::engine::{Engine, Part};
 use crate::error::{Error, Result};
 use crate::net::onnx;
 use crate::net::{Graph, Network, Norm, TensorId};
-use crate::regen::{self, Change, Gamma, INHIBITED, Kept, Plan};
+use crate::regen::{self, Change, Gamma, Kept, Moment, Plan, is_inhibited, lower_median};
 
 /// The γ of a network: of each layer its tensor, name and values.
 pub(super) struct Gammas {
@@ -43,16 +43,14 @@ impl Gammas {
     /// How many are inhibited.
     pub(super) fn inhibited(&self) -> usize {
         let values = self.all.iter().flat_map(|gamma| &gamma.values);
-        values.filter(|value| value.abs() < INHIBITED).count()
+        values.filter(|value| is_inhibited(**value)).count()
     }
 
     /// The lower median; 0 where there is none.
     pub(super) fn median(&self) -> f64 {
         let values = self.all.iter().flat_map(|gamma| &gamma.values);
         let mut values: Vec<f64> = values.copied().collect();
-        values.sort_unstable_by(f64::total_cmp);
-        let middle = values.len().saturating_sub(1) / 2;
-        values.get(middle).copied().unwrap_or(0.0)
+        lower_median(&mut values).unwrap_or(0.0)
     }
 
     /// What the settings' rule would change.
@@ -103,7 +101,7 @@ fn reset(regenerated: &[(TensorId, Vec<usize>)], settings: &Settings, engine: &m
             }
         };
         let mut kept: Vec<Kept> = regenerated.iter().map(read).collect();
-        regen::reset(slot.moment(), &mut kept);
+        regen::reset(Moment::of(slot.divides()), &mut kept);
         for ((id, _), kept) in regenerated.iter().zip(kept) {
             // Nothing is kept before the first update.
             if !kept.regenerated.is_empty() && !kept.values.is_empty() {

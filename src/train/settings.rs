@@ -334,7 +334,7 @@ impl Settings {
 /// The file cannot be read; what stands there is no TOML or no setting.
 pub fn read_file(path: &std::path::Path) -> Result<Table> {
     const MAX: u64 = 1 << 20;
-    let text = crate::storage::read_small_file(path, MAX).map_err(Error::io("read", path))?;
+    let text = crate::file::read_small_file(path, MAX).map_err(Error::io("read", path))?;
     let wrong = |err: toml::de::Error| Error::Usage(format!("{}: {}", path.display(), err));
     toml::from_str::<Settings>(&text).map_err(wrong)?;
     toml::from_str(&text).map_err(wrong)

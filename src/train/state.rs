@@ -8,7 +8,7 @@ use super::settings::Settings;
 use super::tensors::Precision;
 use crate::checkpoint::run::{MAX_STATE, STATE};
 use crate::error::{Error, Result};
-use crate::storage::read_small_file;
+use crate::file::read_small_file;
 
 /// The state of a run after a whole number of epochs. With the tensors it decides all that follows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use safetensors::tensor::TensorView;
 
-use crate::checkpoint::{Checkpoint, Dtype};
+use crate::checkpoint::Checkpoint;
+use crate::dtype::Dtype;
 use crate::engine::{Engine, Part};
 use crate::error::{Error, Result};
 use crate::net::{Kind, TensorSpec};

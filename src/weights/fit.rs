@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use super::find::{Place, find};
-use crate::checkpoint::{Checkpoint, Dtype, Format, Tensor, Weight};
+use crate::checkpoint::{Checkpoint, Format, Tensor, Weight};
+use crate::dtype::Dtype;
 use crate::error::Result;
 use crate::net::{Graph, Kind, TensorSpec};
 

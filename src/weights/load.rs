@@ -5,7 +5,8 @@ use candle_nn::VarMap;
 
 use super::fit::{Fit, LoadOptions, fit};
 use super::{failed, variable};
-use crate::checkpoint::{Checkpoint, Dtype, Weight};
+use crate::checkpoint::{Checkpoint, Weight};
+use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 use crate::net::{Graph, Kind};
 

@@ -1,7 +1,8 @@
 use super::super::network::split;
 use super::*;
 use crate::batchnorm::Schema;
-use crate::checkpoint::{Dtype, Tensor};
+use crate::checkpoint::Tensor;
+use crate::dtype::Dtype;
 
 fn tensor(name: String, shape: &[u64]) -> Tensor {
     Tensor {

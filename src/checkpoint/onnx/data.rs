@@ -2,8 +2,8 @@
 
 use super::model::{Run, Varints};
 use super::wire::{Fields, Length, Reader, Span, Value, encode_varint};
-use crate::checkpoint::Source;
 use crate::error::{Error, Result};
+use crate::file::Source;
 use crate::storage::Patch;
 
 /// Where the elements of a tensor lie when they are not one piece of their file.

@@ -1,6 +1,6 @@
 //! The element types of ONNX: TensorProto.DataType.
 
-use crate::checkpoint::Dtype;
+use crate::dtype::Dtype;
 
 pub(super) const STRING: u64 = 8;
 pub(super) const FLOAT16: u64 = 10;

@@ -8,9 +8,8 @@ use std::path::{Component, Path, PathBuf};
 use super::element;
 use super::model::{Data, External, Model, TensorProto};
 use super::wire::Span;
-use crate::checkpoint::Source;
 use crate::error::{Error, Result};
-use crate::storage::{self, directory};
+use crate::file::{Source, directory, link_count};
 
 /// The data files of a model.
 pub(super) struct DataFiles {
@@ -81,7 +80,7 @@ impl DataFiles {
         let fault = if metadata.is_symlink() {
             "is a symbolic link".to_owned()
         } else {
-            match storage::link_count(&metadata) {
+            match link_count(&metadata) {
                 0 | 1 => return Ok(None),
                 n => format!("has {n} hard links"),
             }

@@ -37,8 +37,9 @@ pub(crate) use patch::{Checksum, patches};
 #[cfg(feature = "train")]
 pub(crate) use program::{Attribute, Elements, Node, Program};
 
-use super::{Source, Tensor};
+use super::Tensor;
 use crate::error::{Error, Result};
+use crate::file::Source;
 use external::DataFiles;
 use model::{Data, Model, Run};
 use values::Values;

@@ -1,8 +1,8 @@
 //! What reading any ONNX message needs: typed access to fields, and bounds on depth and memory.
 
 use super::wire::{Field, Fields, Length, Reader, Value};
-use crate::checkpoint::Source;
 use crate::error::{Error, Result};
+use crate::file::Source;
 
 /// Messages inside messages; protobuf's own readers stop here as well.
 const MAX_DEPTH: usize = 100;

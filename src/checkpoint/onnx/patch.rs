@@ -8,9 +8,11 @@ use sha1::{Digest, Sha1};
 use super::data::{Place, patch_runs};
 use super::model::Run;
 use super::wire::{Length, Span, encode_varint};
-use crate::checkpoint::{Source, Tensor};
+use crate::checkpoint::Tensor;
 use crate::error::{Error, Result};
+use crate::file::Source;
 use crate::storage::Patch;
+use crate::text::hex;
 
 /// Bytes of a data file that are hashed at a time.
 const CHUNK: u64 = 1 << 20;
@@ -222,12 +224,5 @@ fn hash(file: &Source, patches: &[&Patch]) -> Result<(String, String)> {
         after.update(&chunk);
         at = end;
     }
-    let hex = |hasher: Sha1| {
-        hasher
-            .finalize()
-            .iter()
-            .map(|b| format!("{b:02x}"))
-            .collect()
-    };
-    Ok((hex(before), hex(after)))
+    Ok((hex(&before.finalize()), hex(&after.finalize())))
 }

@@ -7,8 +7,9 @@ use std::path::Path;
 use super::model::{AttributeValue, Data, MAIN, Model, Operator, Run, TensorProto, Type};
 use super::wire::{Fields, Reader, Span, Value};
 use super::{Files, Opened, Place, element, open_model, read_model};
-use crate::checkpoint::{Dtype, Source};
+use crate::dtype::Dtype;
 use crate::error::{Error, Result};
+use crate::file::Source;
 
 /// The main graph of a model.
 #[derive(Debug)]

@@ -4,8 +4,8 @@ use super::model::{Dim, Function, Graph, MAIN, Model, Operator, Role, Type};
 use super::parser::Parser;
 use super::read_node::canonical_domain;
 use super::wire::{Field, Fields, Reader, Value};
-use crate::checkpoint::Source;
 use crate::error::Result;
+use crate::file::Source;
 
 /// Bytes that a graph costs in memory, beside its names.
 const GRAPH: u64 = 512;

@@ -5,8 +5,8 @@
 //! are refused; so are field number 0, varints over ten bytes and lengths that reach beyond the
 //! message around them.
 
-use crate::checkpoint::Source;
 use crate::error::{Error, Result};
+use crate::file::Source;
 
 /// Bytes read at once where reading goes on from the last read.
 const WINDOW: u64 = 64 << 10;

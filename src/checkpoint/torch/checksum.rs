@@ -5,9 +5,9 @@
 
 use std::collections::HashMap;
 
-use super::super::Source;
 use super::zip::{CrcField, Directory, Entry};
 use crate::error::{Error, Result};
+use crate::file::Source;
 use crate::storage::Patch;
 
 const CHUNK: u64 = 1 << 20;

@@ -3,13 +3,13 @@
 
 use std::collections::HashMap;
 
-use super::super::Source;
-use super::bytes::u64_at;
 use super::node::Node;
 use super::pickle::{self, Parsed};
 use super::storage::{Extent, StorageId, Storages};
 use super::value::{Saved, Value};
 use crate::error::{Error, Result};
+use crate::file::Source;
+use crate::file::bytes::u64_at;
 
 /// 0x1950a86a20f9469cfc6c, as `LONG1` writes it.
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];

@@ -4,7 +4,6 @@
 //! Nothing of the pickle is executed. What torch would compute on loading is understood for plain
 //! tensors and parameters, and left as an opaque record for everything else.
 
-mod bytes;
 pub(super) mod checksum;
 mod epochs;
 mod input;
@@ -42,10 +41,11 @@ pub(crate) use zip::Directory;
 
 use std::borrow::Cow;
 
+use super::StateDict;
 use super::epochs::{Epochs, Scalar};
 use super::foreign;
-use super::{Source, StateDict};
 use crate::error::{Error, Result};
+use crate::file::Source;
 use legacy::MAX_PICKLE;
 use storage::{Extent, Storages};
 use tensor::Reader;

@@ -7,7 +7,6 @@ use super::super::Tensor;
 use super::tensor::{Reader, Reading, reading};
 use super::value::Value;
 use crate::error::{Error, Result};
-use crate::regen::Moment;
 
 /// Adam with AMSGrad keeps four values for a parameter.
 const MAX_SLOTS: usize = 64;
@@ -61,11 +60,11 @@ impl Slot {
         Slot::ALL.into_iter().find(|slot| slot.key() == key)
     }
 
-    /// What it is to the update.
-    pub(crate) fn moment(self) -> Moment {
+    /// Whether a step is divided by it, or by its root, and does not follow it.
+    pub(crate) fn divides(self) -> bool {
         match self {
-            Slot::MomentumBuffer | Slot::ExpAvg | Slot::GradAvg => Moment::First,
-            Slot::ExpAvgSq | Slot::MaxExpAvgSq | Slot::ExpInf | Slot::SquareAvg => Moment::Second,
+            Slot::MomentumBuffer | Slot::ExpAvg | Slot::GradAvg => false,
+            Slot::ExpAvgSq | Slot::MaxExpAvgSq | Slot::ExpInf | Slot::SquareAvg => true,
         }
     }
 }

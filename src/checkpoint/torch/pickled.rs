@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use super::super::Source;
 use super::node::Node;
 use super::pickle;
 use super::value::{Saved, Value};
 use crate::error::Result;
+use crate::file::Source;
 
 /// A pickle that was read; nothing in it was executed.
 pub(crate) struct Pickled {

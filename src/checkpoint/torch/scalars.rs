@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
-use super::super::Dtype;
 use super::super::epochs::{Number, Scalar, Value as At};
 use super::node::{Node, NodeId};
 use super::tensor::{Reader, Reading, reading};
 use super::value::{Saved, Value};
+use crate::dtype::Dtype;
 
 /// Dicts within dicts that are looked into.
 const MAX_DEPTH: usize = 8;

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::super::Dtype;
 use super::value::Value;
+use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 
 /// A byte range of the file.

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use super::super::{Dtype, Tensor};
+use super::super::Tensor;
 use super::node::NodeId;
 use super::storage::{StorageId, Storages, dtype_of};
 use super::value::Value;
+use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 
 /// PyTorch's own limit on dimensions.

@@ -7,10 +7,10 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::super::Source;
-use super::bytes::{u16_at, u32_at, u64_at};
 use super::zip_end::{self, MIN_HEADER};
 use crate::error::{Error, Result};
+use crate::file::Source;
+use crate::file::bytes::{u16_at, u32_at, u64_at};
 
 const LOCAL_HEADER: u64 = 30;
 const FLAG_ENCRYPTED: u16 = 1 | 1 << 6 | 1 << 13;

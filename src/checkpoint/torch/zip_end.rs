@@ -1,9 +1,9 @@
 //! The end of a zip file: where its central directory lies and how many entries it has
 //! (APPNOTE.TXT 4.3.14 to 4.3.16).
 
-use super::super::Source;
-use super::bytes::{u16_at, u32_at, u64_at};
 use crate::error::{Error, Result};
+use crate::file::Source;
+use crate::file::bytes::{u16_at, u32_at, u64_at};
 
 /// Length of an end record without its comment, and the longest comment.
 const END: usize = 22;

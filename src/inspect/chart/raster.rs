@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 
 use super::{Anchor, Canvas, Drawn, FINE, Frame, INK, MUTED, Type};
+use crate::text::hex;
 
 /// Room above the plot: what stands upwards, and the scale.
 const HEAD: f64 = 30.0;
@@ -149,11 +150,7 @@ impl Canvas<'_> {
         );
         let picture = BASE64_STANDARD.encode(picture);
         let digest = Sha256::digest(format!("{place}{picture}"));
-        let id: String = digest
-            .iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let id = hex(&digest[..8]);
         let _ = writeln!(
             self.below.borrow_mut(),
             "<mask id=\"m{id}\" maskUnits=\"userSpaceOnUse\" {place}><image {place} \

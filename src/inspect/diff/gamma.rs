@@ -6,12 +6,12 @@ use serde::Serialize;
 
 use super::super::Range;
 use super::super::histogram::Histogram;
-use super::super::summary::is_inhibited;
 use super::{NetworkDiff, Regeneration, Summary, regeneration};
 use crate::batchnorm::{Layer, Network};
-use crate::checkpoint::{Checkpoint, Dtype, Tensor};
+use crate::checkpoint::{Checkpoint, Tensor};
+use crate::dtype::Dtype;
 use crate::error::Result;
-use crate::regen::{Gamma, Options};
+use crate::regen::{Gamma, Options, is_inhibited};
 
 /// One layer in both checkpoints.
 #[derive(Debug, Clone, PartialEq, Serialize)]

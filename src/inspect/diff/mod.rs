@@ -18,8 +18,8 @@ pub use tensors::{Mismatch, TensorName, Tensors, Uncompared};
 use super::Summary;
 use crate::batchnorm::{self, Network, Schema};
 use crate::checkpoint::Checkpoint;
-use crate::edit;
 use crate::error::Result;
+use crate::record;
 use crate::storage::Progress;
 
 /// Two checkpoints beside each other. Layers and tensors are matched by name, so that formats and
@@ -125,7 +125,7 @@ pub fn diff(a: &Path, b: &Path, options: &DiffOptions, progress: Progress<'_>) -
         Ok((checkpoint, networks))
     };
     let ((a, in_a), (b, in_b)) = (open(a)?, open(b)?);
-    let recorded = edit::recorded(&b, options.record.as_deref())?;
+    let recorded = record::recorded(&b, options.record.as_deref())?;
     let paired = pairs::pairs(&in_a, &in_b, |network| (&network.root, network.role));
     let mut networks = Vec::with_capacity(paired.both.len());
     let mut gammas = tensors::Gammas::default();

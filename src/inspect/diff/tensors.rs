@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::pairs::pairs;
-use crate::checkpoint::{Checkpoint, Source, StateDict, Tensor};
+use crate::checkpoint::{Checkpoint, StateDict, Tensor};
 use crate::error::Result;
+use crate::file::Source;
 use crate::storage::Progress;
 
 /// Bytes read of either file at a time.

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use super::{Save, TrackOptions};
 use crate::batchnorm::{self, Network};
 use crate::checkpoint::{Checkpoint, Format};
-use crate::edit;
 use crate::error::{Error, Result};
+use crate::record;
 
 /// The checkpoints of a run, all of one network.
 pub(super) struct Run {
@@ -87,7 +87,7 @@ fn read_layers(
     network: &Network,
     record: Option<&Path>,
 ) -> Result<Vec<LayerGamma>> {
-    let replaced: HashMap<(String, String), Vec<u8>> = edit::replaced(checkpoint, record)?
+    let replaced: HashMap<(String, String), Vec<u8>> = record::replaced(checkpoint, record)?
         .into_iter()
         .flatten()
         .map(|old| ((old.dict, old.tensor), old.bytes))

@@ -11,7 +11,7 @@ use std::ops::Range;
 use serde::Serialize;
 
 use super::read::Read;
-use crate::inspect::summary::is_inhibited;
+use crate::regen::is_inhibited;
 
 /// How it is known that channels were regenerated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

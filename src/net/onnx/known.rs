@@ -6,7 +6,8 @@ use super::import::Import;
 use super::item::{Fault, Item, Items};
 use super::node::Reader;
 use super::operators;
-use crate::checkpoint::{Attribute, Dtype, Elements};
+use crate::checkpoint::{Attribute, Elements};
+use crate::dtype::Dtype;
 
 impl<'p> Import<'p> {
     pub(super) fn constant_node(&mut self, node: &Reader<'_>) -> Items {

@@ -2,8 +2,9 @@
 
 use super::constant::{Constant, count};
 use super::fold::{axis, ints};
-use crate::checkpoint::{Attribute, Checkpoint, Node, Program, Source};
+use crate::checkpoint::{Attribute, Checkpoint, Node, Program};
 use crate::error::Result as FileResult;
+use crate::file::Source;
 
 /// The tensors of a model, to be read.
 pub(super) struct Tensors<'p> {

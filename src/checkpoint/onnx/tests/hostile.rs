@@ -4,7 +4,7 @@ use std::path::Path;
 use super::super::detect;
 use super::super::wire::encode_varint;
 use super::{apply, edit_all, editable, edited, load, models, patch, read, read_bytes, try_open};
-use crate::checkpoint::Source;
+use crate::file::Source;
 
 /// A field with a length in front.
 fn field(number: u8, body: &[u8]) -> Vec<u8> {

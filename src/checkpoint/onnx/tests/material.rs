@@ -4,7 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::{Opened, edit_all, editable, read, try_open};
-use crate::checkpoint::{Checkpoint, Dtype};
+use crate::checkpoint::Checkpoint;
+use crate::dtype::Dtype;
 
 fn material() -> Option<PathBuf> {
     crate::skip::material_folder("real ONNX files")

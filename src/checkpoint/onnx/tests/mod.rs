@@ -12,8 +12,10 @@ use std::path::{Path, PathBuf};
 
 use super::patch::Edits;
 use super::{Opened, patches};
-use crate::checkpoint::{Dtype, Source, Tensor};
+use crate::checkpoint::Tensor;
+use crate::dtype::Dtype;
 use crate::error::Result;
+use crate::file::Source;
 use crate::storage::Patch;
 
 /// The folder of small models; `make.py` there writes them.
@@ -25,7 +27,7 @@ fn try_open(path: impl AsRef<Path>) -> Result<Opened> {
     let path = path.as_ref();
     super::open(
         Source::open(path)?,
-        crate::storage::directory(path),
+        crate::file::directory(path),
         super::Files::Gamma,
     )
 }

@@ -12,9 +12,10 @@ mod small_files;
 
 use std::path::{Path, PathBuf};
 
-use super::super::{Source, StateDict, Tensor};
+use super::super::{StateDict, Tensor};
 use super::{Opened, open};
 use crate::error::{Error, Result};
+use crate::file::Source;
 use crate::storage::Patch;
 
 fn fixture(name: &str) -> PathBuf {

@@ -4,8 +4,8 @@ use std::fs;
 use super::super::super::safetensors;
 use super::super::{Layout, map_optimizer};
 use super::*;
-use crate::checkpoint::Dtype;
 use crate::checkpoint::Role;
+use crate::dtype::Dtype;
 
 type Table = BTreeMap<String, (Dtype, Vec<u64>, Vec<u8>)>;
 

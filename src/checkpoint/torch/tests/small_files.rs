@@ -3,8 +3,8 @@ use super::super::uses::Conflict;
 use super::super::{Layout, map_optimizer};
 use super::build::{dict as pickled_dict, global, int, legacy, on, saved, storage, text, tuple};
 use super::*;
-use crate::checkpoint::Dtype;
 use crate::checkpoint::Role;
+use crate::dtype::Dtype;
 
 #[test]
 fn a_training_file_gives_its_state_dict_epoch_and_momentum() {

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::{IMAGE, Kind, Planes};
-use crate::checkpoint::Source;
 use crate::error::{Error, Result};
+use crate::file::Source;
 
 pub(super) fn read(kind: Kind, file: &Path, into: &mut Planes) -> Result<()> {
     // CIFAR-100 has the coarse label first.

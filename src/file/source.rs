@@ -4,8 +4,8 @@
 use std::fs::{File, Metadata};
 use std::path::{Path, PathBuf};
 
+use super::{Identity, read_exact_at};
 use crate::error::{Error, Result};
-use crate::storage::{self, Identity};
 
 /// An open file of a checkpoint, with what it was when it was opened.
 #[derive(Debug)]
@@ -83,7 +83,7 @@ impl Source {
             ));
         }
         let mut bytes = vec![0; len];
-        storage::read_exact_at(&self.file, &mut bytes, offset).map_err(|source| {
+        read_exact_at(&self.file, &mut bytes, offset).map_err(|source| {
             if source.kind() == std::io::ErrorKind::UnexpectedEof {
                 let found = "that it was truncated meanwhile";
                 Error::malformed(&self.path, "file", format!("{} bytes", self.len()), found)

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::record::{Edit, OPTIMIZER, Place, Record};
+use super::{Edit, OPTIMIZER, Place, Record};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::regen::Options;

@@ -1,20 +1,23 @@
 //! The record beside an edited file: what was done, and the bytes that take it back.
 
+mod fingerprint;
+mod history;
+
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::fingerprint;
-use super::optimizer::SlotReset;
-use super::plan::Planned;
-use super::plan_file::{OptionsText, tool};
-use super::{Filter, base64_bytes};
 use crate::checkpoint::{Checkpoint, Tensor};
+use crate::dtype::Dtype;
 use crate::error::{Error, Result};
-use crate::regen::Options;
-use crate::storage::{self, Kept};
+use crate::file;
+use crate::regen::{Options, OptionsText, Plan};
+use crate::storage::Kept;
+
+pub(crate) use fingerprint::fingerprint;
+pub use history::{Replaced, is_edited, recorded, replaced};
 
 const VERSION: u32 = 1;
 
@@ -22,20 +25,20 @@ const VERSION: u32 = 1;
 const MAX_LEN: u64 = 1 << 30;
 
 /// Stands for the state dict of what an optimizer keeps.
-pub(super) const OPTIMIZER: &str = "(optimizer)";
+pub(crate) const OPTIMIZER: &str = "(optimizer)";
 
 /// All edits that can be taken back, the last one last.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Record {
+pub(crate) struct Record {
     version: u32,
     /// The file that was edited, relative to the record.
     file: String,
-    pub(super) edits: Vec<Edit>,
+    pub(crate) edits: Vec<Edit>,
 }
 
 /// One edit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Edit {
+pub(crate) struct Edit {
     tool: String,
     root: String,
     #[serde(flatten)]
@@ -44,33 +47,33 @@ pub(super) struct Edit {
     exclude: Vec<String>,
     threshold: Option<f64>,
     target: Option<f64>,
-    pub(super) regenerated: usize,
+    pub(crate) regenerated: usize,
     /// Of all γ of the network, in bytes, before and after.
-    pub(super) sha256_before: String,
-    pub(super) sha256_after: String,
+    pub(crate) sha256_before: String,
+    pub(crate) sha256_after: String,
     /// The tensors that these cover.
     gamma: Vec<TensorName>,
     /// Of what the optimizer keeps for the γ that changed, after.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     optimizer_sha256_after: Option<String>,
     /// The bytes of those that changed, before.
-    pub(super) old: Vec<OldBytes>,
+    pub(crate) old: Vec<OldBytes>,
 }
 
 /// A tensor by name, so that an edit can be taken back wherever in the file it lies.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub(super) struct TensorName {
+pub(crate) struct TensorName {
     /// The state dict, empty for a flat file.
-    pub(super) dict: String,
-    pub(super) name: String,
+    pub(crate) dict: String,
+    pub(crate) name: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct OldBytes {
+pub(crate) struct OldBytes {
     #[serde(flatten)]
-    pub(super) tensor: TensorName,
-    #[serde(with = "base64_bytes")]
-    pub(super) bytes: Vec<u8>,
+    pub(crate) tensor: TensorName,
+    #[serde(with = "crate::file::base64_bytes")]
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// Where the record of the edits of `anchor` stands, or would: `.ckpt-regen/NAME.json`. One of an
@@ -81,16 +84,16 @@ pub fn record_path(anchor: &Path) -> PathBuf {
 
 /// The record of a checkpoint, and where it is kept.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// Where it is read.
-    pub(super) read: PathBuf,
+    pub(crate) read: PathBuf,
     /// Where it is written.
-    pub(super) write: PathBuf,
+    pub(crate) write: PathBuf,
 }
 
 impl Place {
     /// The record of the edits of `anchor`, or the one that was named instead.
-    pub(super) fn of(anchor: &Path, named: Option<&Path>) -> Place {
+    pub(crate) fn of(anchor: &Path, named: Option<&Path>) -> Place {
         match named {
             Some(path) => Place {
                 read: path.to_owned(),
@@ -106,11 +109,11 @@ impl Place {
 
 impl Record {
     /// The record at `path`, if there is one.
-    pub(super) fn read(path: &Path) -> Result<Option<Record>> {
+    pub(crate) fn read(path: &Path) -> Result<Option<Record>> {
         let expected = "a record of ckpt-regen (if it is none, move it away)";
         let damaged =
             |found: &dyn std::fmt::Display| Error::malformed(path, "record", expected, found);
-        let text = match storage::read_small_file(path, MAX_LEN) {
+        let text = match file::read_small_file(path, MAX_LEN) {
             Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(err) if err.kind() == io::ErrorKind::InvalidData => return Err(damaged(&err)),
             Err(err) => return Err(Error::io("read", path)(err)),
@@ -125,7 +128,7 @@ impl Record {
     }
 
     /// A record at `path` of no edit of `anchor` yet.
-    pub(super) fn new(anchor: &Path, path: &Path) -> Record {
+    pub(crate) fn new(anchor: &Path, path: &Path) -> Record {
         Record {
             version: VERSION,
             file: relative(anchor, path),
@@ -133,7 +136,7 @@ impl Record {
         }
     }
 
-    pub(super) fn to_json(&self) -> Vec<u8> {
+    pub(crate) fn to_json(&self) -> Vec<u8> {
         let mut json = serde_json::to_vec_pretty(self).expect("a record is plain JSON");
         json.push(b'\n');
         json
@@ -143,7 +146,7 @@ impl Record {
 /// `anchor` as seen from the directory of `path`, or else its name.
 fn relative(anchor: &Path, path: &Path) -> String {
     let name = anchor.file_name().unwrap_or_default();
-    let (home, folder) = (storage::directory(anchor), storage::directory(path));
+    let (home, folder) = (file::directory(anchor), file::directory(path));
     let seen = match folder.strip_prefix(home) {
         Ok(inside) => {
             let up = inside.components().map(|_| "..");
@@ -154,72 +157,90 @@ fn relative(anchor: &Path, path: &Path) -> String {
     seen.to_string_lossy().into_owned()
 }
 
+/// An edit that is about to be carried out.
+pub(crate) struct Made<'e> {
+    /// The network.
+    pub(crate) root: &'e str,
+    pub(crate) options: &'e Options,
+    pub(crate) include: Vec<String>,
+    pub(crate) exclude: Vec<String>,
+    pub(crate) plan: &'e Plan,
+    /// All γ of the network.
+    pub(crate) gammas: Vec<Held<'e>>,
+    /// What changes of an optimizer's state.
+    pub(crate) slots: Vec<Held<'e>>,
+}
+
+/// The bytes of a tensor, before and after.
+pub(crate) struct Held<'e> {
+    /// The state dict, empty for a flat file.
+    pub(crate) dict: &'e str,
+    pub(crate) name: &'e str,
+    pub(crate) dtype: Dtype,
+    pub(crate) before: &'e [u8],
+    /// The same as before where the tensor does not change.
+    pub(crate) after: &'e [u8],
+}
+
+impl Held<'_> {
+    fn tensor(&self) -> TensorName {
+        TensorName {
+            dict: self.dict.to_owned(),
+            name: self.name.to_owned(),
+        }
+    }
+}
+
+/// Name and version of this program, as it signs its files.
+pub(crate) fn tool() -> String {
+    format!("ckpt-regen {}", env!("CARGO_PKG_VERSION"))
+}
+
 impl Edit {
-    pub(super) fn new<'r>(
-        checkpoint: &Checkpoint,
-        planned: &Planned,
-        filter: &Filter,
-        new_bytes: &[(&fingerprint::GammaBytes, Vec<u8>)],
-        reset: &'r [SlotReset],
-    ) -> Edit {
-        let name = |gamma: &fingerprint::GammaBytes| TensorName {
-            dict: checkpoint.dicts()[gamma.layer.dict].root.clone(),
-            name: gamma.tensor.clone(),
+    pub(crate) fn new<'e>(made: &'e Made<'e>) -> Edit {
+        let fingerprint_of = |held: &'e [Held<'e>], bytes: fn(&'e Held<'e>) -> &'e [u8]| {
+            fingerprint(held.iter().map(|held| (held.name, held.dtype, bytes(held))))
         };
-        let texts = |list: &[regex::Regex]| list.iter().map(|r| r.as_str().to_owned()).collect();
-        let changed: HashMap<&str, &Vec<u8>> = new_bytes
+        let changed = made
+            .gammas
             .iter()
-            .map(|(gamma, bytes)| (&gamma.tensor[..], bytes))
-            .collect();
-        let after = planned.gammas.iter().map(|gamma| {
-            let bytes = changed
-                .get(&gamma.tensor[..])
-                .copied()
-                .unwrap_or(&gamma.bytes);
-            (&gamma.tensor[..], gamma.dtype, &bytes[..])
-        });
-        let old = |(gamma, _): &(&fingerprint::GammaBytes, Vec<u8>)| OldBytes {
-            tensor: name(gamma),
-            bytes: gamma.bytes.clone(),
+            .filter(|gamma| gamma.before != gamma.after);
+        let old = |held: &Held<'_>, tensor| OldBytes {
+            tensor,
+            bytes: held.before.to_vec(),
         };
-        let slot = |reset: &SlotReset| OldBytes {
-            tensor: TensorName {
-                dict: OPTIMIZER.to_owned(),
-                name: reset.tensor.name.clone(),
-            },
-            bytes: reset.old.clone(),
+        let slot = |slot: &Held<'_>| TensorName {
+            dict: OPTIMIZER.to_owned(),
+            name: slot.name.to_owned(),
         };
         Edit {
             tool: tool(),
-            root: planned.network.root.clone(),
-            options: OptionsText::from(&planned.options),
-            include: texts(&filter.include),
-            exclude: texts(&filter.exclude),
-            threshold: planned.plan.threshold,
-            target: planned.plan.target,
-            regenerated: planned.plan.regenerated(),
-            sha256_before: fingerprint::of(&planned.gammas),
-            sha256_after: fingerprint::fingerprint(after),
-            gamma: planned.gammas.iter().map(name).collect(),
-            optimizer_sha256_after: (!reset.is_empty()).then(|| {
-                let after = |r: &'r SlotReset| (&r.tensor.name[..], r.tensor.dtype, &r.new[..]);
-                fingerprint::fingerprint(reset.iter().map(after))
-            }),
-            old: new_bytes
-                .iter()
-                .map(old)
-                .chain(reset.iter().map(slot))
+            root: made.root.to_owned(),
+            options: OptionsText::from(made.options),
+            include: made.include.clone(),
+            exclude: made.exclude.clone(),
+            threshold: made.plan.threshold,
+            target: made.plan.target,
+            regenerated: made.plan.regenerated(),
+            sha256_before: fingerprint_of(&made.gammas, |held| held.before),
+            sha256_after: fingerprint_of(&made.gammas, |held| held.after),
+            gamma: made.gammas.iter().map(Held::tensor).collect(),
+            optimizer_sha256_after: (!made.slots.is_empty())
+                .then(|| fingerprint_of(&made.slots, |held| held.after)),
+            old: changed
+                .map(|gamma| old(gamma, gamma.tensor()))
+                .chain(made.slots.iter().map(|held| old(held, slot(held))))
                 .collect(),
         }
     }
 
     /// The fingerprint, now, of the tensors that this edit covers; `None` when one is missing.
-    pub(super) fn fingerprint_now(&self, checkpoint: &Checkpoint) -> Result<Option<String>> {
+    pub(crate) fn fingerprint_now(&self, checkpoint: &Checkpoint) -> Result<Option<String>> {
         self.fingerprint_with(checkpoint, &HashMap::new())
     }
 
     /// The fingerprint that they will have when the old bytes are back.
-    pub(super) fn fingerprint_restored(&self, checkpoint: &Checkpoint) -> Result<Option<String>> {
+    pub(crate) fn fingerprint_restored(&self, checkpoint: &Checkpoint) -> Result<Option<String>> {
         let old = self
             .old
             .iter()
@@ -248,22 +269,22 @@ impl Edit {
         let gammas = gammas
             .iter()
             .map(|(name, dtype, bytes)| (*name, *dtype, &bytes[..]));
-        Ok(Some(fingerprint::fingerprint(gammas)))
+        Ok(Some(fingerprint(gammas)))
     }
 
     /// By which options it was made, if it was of all layers.
-    pub(super) fn options(&self) -> Option<Options> {
+    pub(crate) fn options(&self) -> Option<Options> {
         let whole = self.include.is_empty() && self.exclude.is_empty();
         whole.then(|| self.options.parse().ok())?
     }
 
     /// Whether it reset a part of the optimizer's state.
-    pub(super) fn changed_optimizer(&self) -> bool {
+    pub(crate) fn changed_optimizer(&self) -> bool {
         self.optimizer_sha256_after.is_some()
     }
 
     /// Whether the optimizer's state, as far as it was changed, is what this edit left.
-    pub(super) fn slots_as_left(&self, checkpoint: &Checkpoint) -> Result<bool> {
+    pub(crate) fn slots_as_left(&self, checkpoint: &Checkpoint) -> Result<bool> {
         let Some(expected) = &self.optimizer_sha256_after else {
             return Ok(true);
         };
@@ -278,11 +299,11 @@ impl Edit {
         let slots = slots
             .iter()
             .map(|(name, dtype, bytes)| (*name, *dtype, &bytes[..]));
-        Ok(fingerprint::fingerprint(slots) == *expected)
+        Ok(fingerprint(slots) == *expected)
     }
 
     /// How many layers it changed.
-    pub(super) fn layers(&self) -> usize {
+    pub(crate) fn layers(&self) -> usize {
         self.old
             .iter()
             .filter(|old| old.tensor.dict != OPTIMIZER)
@@ -291,7 +312,7 @@ impl Edit {
 
     /// The tensors to restore, with their old bytes; `None` when the record names one that this
     /// edit cannot have changed.
-    pub(super) fn old_tensors<'c>(
+    pub(crate) fn old_tensors<'c>(
         &'c self,
         checkpoint: &'c Checkpoint,
     ) -> Option<Vec<(&'c Tensor, &'c [u8])>> {

@@ -1,10 +1,10 @@
-//! The γ of a network as bytes, and their SHA-256: what a plan is made for, what a record has left.
-
-use sha2::{Digest, Sha256};
+//! The γ of a network as bytes: what a plan is made for.
 
 use crate::batchnorm::{Layer, Network};
-use crate::checkpoint::{Checkpoint, Dtype};
+use crate::checkpoint::Checkpoint;
+use crate::dtype::Dtype;
 use crate::error::Result;
+use crate::record;
 use crate::regen::Gamma;
 
 /// The γ of one layer as they stand in the file.
@@ -47,31 +47,9 @@ impl GammaBytes {
     }
 }
 
-/// SHA-256, in hexadecimal, of γ: tensors in order of their names, each as name, type, length and
-/// bytes. It does not depend on the format of the file or on the order of its layers.
-pub(super) fn fingerprint<'g>(
-    gammas: impl IntoIterator<Item = (&'g str, Dtype, &'g [u8])>,
-) -> String {
-    let mut gammas: Vec<_> = gammas.into_iter().collect();
-    gammas.sort_by_key(|(name, ..)| *name);
-    let mut hash = Sha256::new();
-    for (name, dtype, bytes) in gammas {
-        hash.update(name);
-        hash.update([0]);
-        hash.update(dtype.to_string());
-        hash.update([0]);
-        hash.update((bytes.len() as u64).to_le_bytes());
-        hash.update(bytes);
-    }
-    hash.finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
-}
-
 /// The fingerprint of γ as read.
-pub(super) fn of(gammas: &[GammaBytes]) -> String {
-    fingerprint(
+pub(super) fn fingerprint(gammas: &[GammaBytes]) -> String {
+    record::fingerprint(
         gammas
             .iter()
             .map(|g| (&g.tensor[..], g.dtype, &g.bytes[..])),
