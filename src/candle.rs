@@ -95,7 +95,7 @@ fn table(named: &[Named]) -> StateDict {
         offset: 0,
         len: 0,
         fixed: None,
-        place: None,
+        scattered: None,
         strides: None,
     });
     StateDict {

@@ -11,7 +11,7 @@ const HEAD: u64 = 512;
 
 /// Refuses a file whose contents, or name, say that it is of a kind that is not read.
 pub(super) fn refuse(source: &Source) -> Result<()> {
-    let head = source.read_at(0, source.len().min(HEAD) as usize)?;
+    let head = source.slice(0, source.len().min(HEAD) as usize)?;
     let path = source.path();
     let what = by_name(path).or_else(|| by_content(&head));
     what.map_or(Ok(()), |what| Err(Error::refused(path, what)))
@@ -70,11 +70,11 @@ fn by_content(head: &[u8]) -> Option<&'static str> {
         }
         () if at(0, b"\x89HDF\r\n\x1a\n") => {
             "is an HDF5 file, as Keras saves it (.h5), which is not read: save the weights with \
-             safetensors.numpy.save_file, by their names"
+             numpy.savez, by their names"
         }
         () if is_msgpack(head) => {
             "is MessagePack, as Flax saves it, which is not read: save the variables with \
-             safetensors.flax.save_file, flattened with / between the names"
+             numpy.savez, flattened with / between the names"
         }
         () if is_text && is_json(text) => {
             "is JSON, and no weights: name the file that holds them (the name of a shard index ends \
@@ -114,18 +114,10 @@ fn is_msgpack(head: &[u8]) -> bool {
 }
 
 /// What a zip archive with these names is, and what to do.
-pub(super) fn zip<'n>(mut names: impl Iterator<Item = &'n str> + Clone) -> Option<&'static str> {
+pub(super) fn zip<'n>(names: impl Iterator<Item = &'n str> + Clone) -> Option<&'static str> {
     let has = |wanted: &str| names.clone().any(|name| name == wanted);
-    if has("model.weights.h5") || has("config.json") && has("metadata.json") {
-        return Some(
-            "is a .keras archive, which is not read: save the weights with \
-             safetensors.numpy.save_file, by their names",
-        );
-    }
-    let npy = names.clone().next().is_some() && names.all(|name| name.ends_with(".npy"));
-    npy.then_some(
-        "is an archive of NumPy arrays (.npz), which is not read: save them with \
-         safetensors.numpy.save_file",
+    (has("model.weights.h5") || has("config.json") && has("metadata.json")).then_some(
+        "is a .keras archive, which is not read: save the weights with numpy.savez, by their names",
     )
 }
 
@@ -192,8 +184,7 @@ mod tests {
     fn archives_are_told_by_their_names() {
         let what = |names: &[&str]| zip(names.iter().copied()).unwrap_or_default();
         assert!(what(&["metadata.json", "config.json", "model.weights.h5"]).contains(".keras"));
-        assert!(what(&["a/gamma.npy", "a/beta.npy"]).contains("NumPy"));
-        assert_eq!(what(&["a/readme.txt", "b.npy"]), "");
+        assert_eq!(what(&["a/readme.txt", "b.txt"]), "");
         assert_eq!(what(&[]), "");
     }
 }

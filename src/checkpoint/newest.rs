@@ -18,12 +18,13 @@ const MAX_ENTRIES: usize = 100_000;
 /// Bytes of a file that names a checkpoint.
 const MAX_NAME: u64 = 1 << 16;
 /// How the names of checkpoints end.
-const ENDS: [&str; 8] = [
+const ENDS: [&str; 9] = [
     "pth",
     "pt",
     "ckpt",
     "bin",
     "safetensors",
+    "npz",
     "tar",
     "th",
     "pkl",

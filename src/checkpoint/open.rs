@@ -1,15 +1,11 @@
-//! Opening: which format a file has, and its table of tensors.
+//! Opening: a path → the files that it means → a table of tensors.
 
 use std::path::{Path, PathBuf};
 
-use super::onnx::Files;
-use super::{
-    Checkpoint, Format, OnnxParts, Parts, Role, StateDict, Tensor, TorchParts, Training, foreign,
-    onnx, resolve, safetensors, shards, torch, training,
-};
+use super::format::{self, DataFiles, FormatName, Opened, Opening};
+use super::{Checkpoint, StateDict, Training, directory, resolve, shards};
 use crate::error::{Error, Result};
-use crate::file::Source;
-use crate::file::directory;
+use crate::file::{self, Source};
 
 impl Checkpoint {
     /// Opens a file, a shard index or a directory and reads its table of tensors.
@@ -29,13 +25,13 @@ impl Checkpoint {
             checkpoint.index = Some(index);
             checkpoint
         } else {
-            open_file(
-                path,
-                &anchor,
-                Source::open(&anchor)?,
-                directory(&anchor),
-                Files::Gamma,
-            )?
+            let opened = format::open(Opening {
+                source: Source::open(&anchor)?,
+                number: 0,
+                home: file::directory(&anchor),
+                files: DataFiles::Gamma,
+            })?;
+            Checkpoint::of(path, &anchor, opened, DataFiles::Gamma)
         };
         if path.is_dir() {
             let others = resolve::passed_over(path, &anchor);
@@ -47,63 +43,50 @@ impl Checkpoint {
                     others.join(", ")
                 ));
             }
-            training::read_directory(path, &mut checkpoint)?;
+            directory::read(path, &mut checkpoint)?;
         }
         Ok(checkpoint)
-    }
-
-    /// Opens an ONNX model as a program, and as a checkpoint whose table holds every tensor of it, in
-    /// whichever data file.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open); another format.
-    #[cfg(feature = "train")]
-    pub(crate) fn open_program(path: &Path) -> Result<(Checkpoint, onnx::Program)> {
-        let source = Source::open(path)?;
-        if is_torch(&source)? || !onnx::detect(&source) {
-            return Err(Error::malformed(
-                path,
-                "file",
-                "an ONNX model",
-                "another format",
-            ));
-        }
-        let (opened, program) = onnx::Program::open(source, directory(path))?;
-        Ok((of_onnx(path, path, opened, Files::All), program))
     }
 
     /// Reads the tables of `paths`, which stand for [`sources`](Self::sources), as this checkpoint
     /// was read: what was staged for it, say.
     pub(crate) fn reread(&self, paths: &[PathBuf]) -> Result<Checkpoint> {
         let (model, companions) = paths.split_at(self.model_sources);
-        let mut read = match self.format {
-            Format::ShardedSafetensors | Format::ShardedPytorch => {
-                open_shards(&self.path, &self.anchor, model)?
-            }
+        let mut read = match self.index {
+            Some(_) => open_shards(&self.path, &self.anchor, model)?,
             // The data files of a staged model are those that it was made from.
-            _ => {
-                let home = directory(self.sources[0].path());
-                let files = self
-                    .parts
-                    .onnx
-                    .as_ref()
-                    .map_or(Files::Gamma, |onnx| onnx.files);
-                open_file(
-                    &self.path,
-                    &self.anchor,
-                    Source::open(&model[0])?,
-                    home,
-                    files,
-                )?
+            None => {
+                let opened = format::open(Opening {
+                    source: Source::open(&model[0])?,
+                    number: 0,
+                    home: file::directory(self.sources[0].path()),
+                    files: self.files,
+                })?;
+                Checkpoint::of(&self.path, &self.anchor, opened, self.files)
             }
         };
+        read.training.layout = self.training.layout;
         for path in companions {
-            training::add_optimizer(&mut read, Source::open(path)?)?;
+            directory::add_optimizer(&mut read, Source::open(path)?)?;
         }
         Ok(read)
     }
 
-    fn new(path: &Path, anchor: &Path, format: Format) -> Checkpoint {
+    /// A model in one file, with its data files.
+    pub(super) fn of(path: &Path, anchor: &Path, opened: Opened, files: DataFiles) -> Checkpoint {
+        let mut checkpoint = Checkpoint {
+            dicts: opened.dicts,
+            training: opened.training,
+            notes: opened.notes,
+            files,
+            ..Checkpoint::empty(path, anchor, opened.format)
+        };
+        checkpoint.add(opened.sources, opened.contents);
+        checkpoint.model_sources = checkpoint.sources.len();
+        checkpoint
+    }
+
+    fn empty(path: &Path, anchor: &Path, format: FormatName) -> Checkpoint {
         Checkpoint {
             path: path.to_owned(),
             anchor: anchor.to_owned(),
@@ -115,94 +98,33 @@ impl Checkpoint {
             training: Training::default(),
             warnings: Vec::new(),
             notes: Vec::new(),
-            parts: Parts::default(),
+            parts: Vec::new(),
+            files: DataFiles::Gamma,
         }
     }
 }
 
-/// A whole model in one file, as far as its tensors do not lie in data files below `home`.
-fn open_file(
-    path: &Path,
-    anchor: &Path,
-    source: Source,
-    home: &Path,
-    files: Files,
-) -> Result<Checkpoint> {
-    foreign::refuse(&source)?;
-    if is_torch(&source)? {
-        let mut opened = torch::open(&source, 0)?;
-        let format = match opened.zip {
-            Some(_) => Format::PytorchZip,
-            None => Format::PytorchLegacy,
-        };
-        let mut checkpoint = Checkpoint::new(path, anchor, format);
-        checkpoint.training = Training::of_file(&mut opened);
-        if let Some(first) = opened.unread.first() {
-            let count = opened.unread.len();
-            checkpoint.notes.push(format!(
-                "{count} tensors are of kinds that are not read, such as {first}"
-            ));
-        }
-        if opened.layout == torch::Layout::Ultralytics {
-            let note = "Ultralytics resumes from ema, which is the network that is edited";
-            checkpoint.notes.push(note.to_owned());
-        }
-        checkpoint.training.set_optimizers(opened.optimizers);
-        checkpoint.dicts = opened.dicts;
-        checkpoint.add_source(
-            source,
-            Some(TorchParts {
-                zip: opened.zip,
-                uses: opened.uses,
-            }),
-        );
-        return Ok(checkpoint);
-    }
-    if onnx::detect(&source) {
-        let opened = onnx::open(source, home, files)?;
-        return Ok(of_onnx(path, anchor, opened, files));
-    }
-    let mut checkpoint = Checkpoint::new(path, anchor, Format::Safetensors);
-    checkpoint
-        .dicts
-        .push(flat(safetensors::read_table(&source, 0)?, false));
-    checkpoint.add_source(source, None);
-    Ok(checkpoint)
-}
-
-fn of_onnx(path: &Path, anchor: &Path, opened: onnx::Opened, files: Files) -> Checkpoint {
-    let mut checkpoint = Checkpoint::new(path, anchor, Format::Onnx);
-    checkpoint.dicts.push(flat(opened.tensors, true));
-    for source in opened.sources {
-        checkpoint.add_source(source, None);
-    }
-    checkpoint.notes = opened.notes;
-    checkpoint.parts.onnx = Some(OnnxParts {
-        norms: opened.norms,
-        folded: opened.folded,
-        checksums: opened.checksums,
-        others: opened.others,
-        elsewhere: opened.elsewhere,
-        aliases: opened.aliases,
-        files,
-    });
-    checkpoint
-}
-
-/// The table of all shards together; they are of one format.
+/// The table of all shards together.
 fn open_shards(path: &Path, anchor: &Path, files: &[PathBuf]) -> Result<Checkpoint> {
-    let mut checkpoint = Checkpoint::new(path, anchor, Format::ShardedSafetensors);
+    let mut checkpoint = None;
     let mut tensors = Vec::new();
-    for (number, file) in files.iter().enumerate() {
+    for file in files {
         let source = Source::open(file)?;
-        foreign::refuse(&source)?;
-        if !is_torch(&source)? {
-            tensors.extend(safetensors::read_table(&source, number)?);
-            checkpoint.add_source(source, None);
-            continue;
-        }
-        checkpoint.format = Format::ShardedPytorch;
-        let opened = torch::open(&source, number)?;
+        let Some(format) = format::of(&source)?.shards() else {
+            return Err(Error::malformed(
+                file,
+                "shard",
+                "a format that has shards",
+                "another",
+            ));
+        };
+        let checkpoint = checkpoint.get_or_insert_with(|| Checkpoint::empty(path, anchor, format));
+        let opened = format::open(Opening {
+            source,
+            number: checkpoint.sources.len(),
+            home: file::directory(file),
+            files: DataFiles::Gamma,
+        })?;
         let count = opened.dicts.len();
         match <[StateDict; 1]>::try_from(opened.dicts) {
             Ok([dict]) if dict.root.is_empty() => tensors.extend(dict.tensors),
@@ -216,42 +138,10 @@ fn open_shards(path: &Path, anchor: &Path, files: &[PathBuf]) -> Result<Checkpoi
                 ));
             }
         }
-        checkpoint.add_source(
-            source,
-            Some(TorchParts {
-                zip: opened.zip,
-                uses: opened.uses,
-            }),
-        );
+        checkpoint.add(opened.sources, opened.contents);
     }
-    checkpoint.dicts.push(flat(tensors, false));
+    let mut checkpoint = checkpoint.expect("an index names a shard");
+    checkpoint.model_sources = checkpoint.sources.len();
+    checkpoint.dicts.push(StateDict::flat(tensors, false));
     Ok(checkpoint)
-}
-
-impl Checkpoint {
-    fn add_source(&mut self, source: Source, parts: Option<TorchParts>) {
-        self.sources.push(source);
-        self.parts.torch.push(parts);
-        self.model_sources += 1;
-    }
-
-    /// Adds a file that belongs to the checkpoint and is none of the model's.
-    pub(super) fn add_companion(&mut self, source: Source, parts: Option<TorchParts>) {
-        self.sources.push(source);
-        self.parts.torch.push(parts);
-    }
-}
-
-fn flat(tensors: Vec<Tensor>, ordered: bool) -> StateDict {
-    StateDict {
-        root: String::new(),
-        tensors,
-        ordered,
-        role: Role::Raw,
-    }
-}
-
-pub(super) fn is_torch(source: &Source) -> Result<bool> {
-    let prefix = source.read_at(0, source.len().min(262) as usize)?;
-    Ok(torch::is_torch(&prefix))
 }

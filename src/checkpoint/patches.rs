@@ -1,10 +1,10 @@
-//! New bytes of tensors → patches of files, with the checksums and lengths that a format keeps
-//! over them.
+//! New bytes of tensors → patches of files.
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Checkpoint, Tensor, onnx, torch};
+use super::{Checkpoint, Tensor};
 use crate::error::{Error, Result};
+use crate::file::Source;
 use crate::storage::Patch;
 
 /// What an edit writes.
@@ -18,65 +18,76 @@ pub(crate) struct Patches {
     pub(crate) notes: Vec<String>,
 }
 
+impl Patches {
+    pub(super) fn none(sources: usize) -> Patches {
+        Patches {
+            files: vec![Vec::new(); sources],
+            resizes: false,
+            notes: Vec::new(),
+        }
+    }
+
+    fn extend(&mut self, other: Patches) {
+        for (all, more) in self.files.iter_mut().zip(other.files) {
+            all.extend(more);
+        }
+        self.resizes |= other.resizes;
+        self.notes.extend(other.notes);
+    }
+}
+
+/// The patches that give these tensors, each in one piece, new bytes of the same length.
+///
+/// # Errors
+/// A file that cannot be read; two of the tensors lie on the same bytes.
+pub(super) fn in_place(sources: &[Source], changes: &[(&Tensor, &[u8])]) -> Result<Patches> {
+    let mut all = Patches::none(sources.len());
+    for (tensor, new) in changes {
+        let old = tensor.piece(&sources[tensor.source])?;
+        assert_eq!(
+            old.len(),
+            new.len(),
+            "{}: an edit keeps the length",
+            tensor.name
+        );
+        all.files[tensor.source].push(Patch {
+            offset: tensor.offset,
+            old,
+            new: new.to_vec(),
+        });
+    }
+    for (source, patches) in sources.iter().zip(&mut all.files) {
+        patches.sort_by_key(|patch| patch.offset);
+        let overlap = patches
+            .windows(2)
+            .any(|pair| pair[0].offset + pair[0].old.len() as u64 > pair[1].offset);
+        if overlap {
+            let found = "two that lie on the same bytes";
+            return Err(Error::malformed(
+                source.path(),
+                "tensors to edit",
+                "disjoint ones",
+                found,
+            ));
+        }
+    }
+    Ok(all)
+}
+
 impl Checkpoint {
     /// The patches that give these tensors, each named once, new bytes of the same length.
     pub(crate) fn patches(&self, changes: &[(&Tensor, &[u8])]) -> Result<Patches> {
-        if let Some(parts) = &self.parts.onnx {
-            let edits = onnx::patches(&self.sources, &parts.checksums, changes)?;
-            let mut files = vec![Vec::new(); self.sources.len()];
-            for (source, patch) in edits.patches {
-                files[source].push(patch);
-            }
-            return Ok(Patches {
-                files,
-                resizes: edits.resizes,
-                notes: edits.notes,
-            });
-        }
-        let mut files: Vec<Vec<Patch>> = vec![Vec::new(); self.sources.len()];
-        for (tensor, new) in changes {
-            let old = self.read(tensor)?;
-            assert_eq!(
-                old.len(),
-                new.len(),
-                "{}: an edit keeps the length",
-                tensor.name
-            );
-            files[tensor.source].push(Patch {
-                offset: tensor.offset,
-                old,
-                new: new.to_vec(),
-            });
-        }
-        for (number, patches) in files.iter_mut().enumerate() {
-            patches.sort_by_key(|patch| patch.offset);
-            let overlap = patches
-                .windows(2)
-                .any(|pair| pair[0].offset + pair[0].old.len() as u64 > pair[1].offset);
-            if overlap {
-                let path = self.sources[number].path();
-                let found = "two that lie on the same bytes";
-                return Err(Error::malformed(
-                    path,
-                    "tensors to edit",
-                    "disjoint ones",
-                    found,
-                ));
-            }
-            if let Some(Some(parts)) = self.parts.torch.get(number)
-                && let Some(zip) = &parts.zip
-                && !patches.is_empty()
-            {
-                let more = torch::checksum::patches(&self.sources[number], zip, patches)?;
-                patches.extend(more);
-                patches.sort_by_key(|patch| patch.offset);
+        let mut all = Patches::none(self.sources.len());
+        for part in &self.parts {
+            let own = changes.iter().copied();
+            let own: Vec<_> = own
+                .filter(|(t, _)| part.sources.contains(&t.source))
+                .collect();
+            if !own.is_empty() {
+                all.extend(part.contents.patches(&self.sources, &own)?);
             }
         }
-        Ok(Patches {
-            files,
-            resizes: false,
-            notes: Vec::new(),
-        })
+        Ok(all)
     }
 
     /// Of `gammas` (state dict and tensor, as indices), those whose bytes something that is none of
@@ -85,37 +96,9 @@ impl Checkpoint {
         &self,
         gammas: &HashSet<(usize, usize)>,
     ) -> HashMap<(usize, usize), String> {
-        let mut shared = HashMap::new();
-        for (source, parts) in self.parts.torch.iter().enumerate() {
-            let Some(parts) = parts else { continue };
-            // The ranges of one file say nothing about those of another.
-            let mut dicts = Vec::with_capacity(self.dicts.len());
-            let mut here = HashMap::new();
-            for (number, state) in self.dicts.iter().enumerate() {
-                let mut kept = Vec::new();
-                for (index, tensor) in state.tensors.iter().enumerate() {
-                    if tensor.source == source {
-                        if gammas.contains(&(number, index)) {
-                            here.insert((number, kept.len()), (number, index));
-                        }
-                        kept.push(tensor.clone());
-                    }
-                }
-                dicts.push(super::StateDict {
-                    root: state.root.clone(),
-                    tensors: kept,
-                    ordered: state.ordered,
-                    role: state.role,
-                });
-            }
-            let places: Vec<(usize, usize)> = here.keys().copied().collect();
-            let conflicts = parts.uses.conflicts(&dicts, &places);
-            shared.extend(
-                conflicts
-                    .into_iter()
-                    .map(|conflict| (here[&conflict.gamma], conflict.with)),
-            );
-        }
-        shared
+        let parts = self.parts.iter();
+        parts
+            .flat_map(|part| part.contents.shared(&self.dicts, gammas))
+            .collect()
     }
 }

@@ -3,12 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::torch;
+use super::format;
 use crate::error::{Error, Result};
-
-/// What a directory may hold, in the order in which transformers looks for it.
-const SAFETENSORS: [&str; 2] = ["model.safetensors", "model.safetensors.index.json"];
-const PYTORCH: [&str; 2] = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
 
 /// The model file or shard index that `path` means.
 pub(crate) fn model_file(path: &Path) -> Result<PathBuf> {
@@ -22,37 +18,35 @@ pub(crate) fn model_file(path: &Path) -> Result<PathBuf> {
 
 /// Whether a directory is a checkpoint itself.
 pub(super) fn is_model(dir: &Path) -> bool {
-    let mut names = SAFETENSORS.into_iter().chain(PYTORCH);
+    let mut names = format::file_names().flatten();
     names.any(|name| dir.join(name).is_file())
 }
 
 /// What else in the directory of a model file could have been meant, and is not.
 pub(super) fn passed_over(dir: &Path, chosen: &Path) -> Vec<&'static str> {
-    let names = SAFETENSORS.into_iter().chain(PYTORCH);
+    let names = format::file_names().flatten().copied();
     let others = names.filter(|name| chosen.file_name().is_none_or(|chosen| *name != chosen));
     others.filter(|name| dir.join(name).is_file()).collect()
 }
 
 fn in_directory(dir: &Path) -> Result<PathBuf> {
-    let present =
-        |names: [&'static str; 2]| names.into_iter().find(|name| dir.join(name).is_file());
-    match (present(SAFETENSORS), present(PYTORCH)) {
-        (Some(safetensors), Some(pytorch)) => Err(Error::refused(
+    let present = |names: &'static [&str]| names.iter().find(|name| dir.join(name).is_file());
+    let found: Vec<&&str> = format::file_names().filter_map(present).collect();
+    match found[..] {
+        [name] => Ok(dir.join(name)),
+        [first, second, ..] => Err(Error::refused(
             dir,
-            format!(
-                "holds both {safetensors} and {pytorch}: name the one that training resumes from"
-            ),
+            format!("holds both {first} and {second}: name the one that training resumes from"),
         )),
-        (Some(name), None) | (None, Some(name)) => Ok(dir.join(name)),
-        (None, None) => {
-            if let Some(reason) = torch::refuse_directory(&names(dir)?) {
+        [] => {
+            if let Some(reason) = format::refuse_directory(&names(dir)?) {
                 return Err(Error::refused(dir, reason));
             }
-            let wanted = [SAFETENSORS, PYTORCH].concat().join(", ");
+            let wanted: Vec<&str> = format::file_names().flatten().copied().collect();
             Err(Error::malformed(
                 dir,
                 "directory",
-                format!("one of {wanted}"),
+                format!("one of {}", wanted.join(", ")),
                 listing(dir)?,
             ))
         }

@@ -15,7 +15,7 @@ use crate::file::Source;
 const MAX_INDEX: u64 = 100_000_000;
 
 /// Whether a file is taken as a shard index, by its name.
-pub(super) fn is_index(path: &Path) -> bool {
+pub(crate) fn is_index(path: &Path) -> bool {
     path.to_string_lossy().ends_with(".index.json")
 }
 
@@ -40,7 +40,7 @@ pub(super) fn read_index(index: &Source) -> Result<Shards> {
         let found = format!("{} bytes", index.len());
         return Err(Error::malformed(path, "shard index", expected, found));
     }
-    let json = index.read_at(0, index.len() as usize)?;
+    let json = index.slice(0, index.len() as usize)?;
     let malformed = |found: &dyn std::fmt::Display| {
         Error::malformed(path, "shard index", "JSON with a weight_map", found)
     };

@@ -2,18 +2,11 @@
 //! optimizer keeps for each γ.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
 
 use super::epochs::{Epochs, Scalar};
-use super::open::is_torch;
-use super::trainer::{self, TrainerState};
-use super::{Checkpoint, StateDict, Tensor, TorchParts, run, torch};
+use super::optimizer::{Optimizer, Slot, map_optimizer};
+use super::{Checkpoint, StateDict, Tensor};
 use crate::error::Result;
-use crate::file::Source;
-
-/// Names of an optimizer's file beside a model: HF Trainer's and accelerate's.
-const OPTIMIZERS: [&str; 2] = ["optimizer.pt", ACCELERATE];
-const ACCELERATE: &str = "optimizer.bin";
 
 /// What is known about the training run.
 #[derive(Debug, Default)]
@@ -24,7 +17,8 @@ pub struct Training {
     pub epochs: Option<Epochs>,
     /// The numbers beside the weights.
     pub(super) scalars: Vec<Scalar>,
-    optimizers: Vec<Result<torch::Optimizer>>,
+    /// The states of optimizers, or why one cannot be read.
+    pub(super) optimizers: Vec<Result<Optimizer>>,
 }
 
 /// What an optimizer keeps for one γ.
@@ -32,30 +26,11 @@ pub struct Training {
 pub(crate) struct SlotTensor {
     /// The γ, by its name in the state dict.
     pub(crate) gamma: String,
-    pub(crate) slot: torch::Slot,
+    pub(crate) slot: Slot,
     pub(crate) tensor: Tensor,
 }
 
 impl Training {
-    /// What a file that PyTorch wrote says.
-    pub(super) fn of_file(opened: &mut torch::Opened) -> Training {
-        let layout = match opened.layout {
-            torch::Layout::Torchvision => Some("torchvision"),
-            torch::Layout::Timm => Some("timm"),
-            torch::Layout::Mmengine => Some("mmengine"),
-            torch::Layout::Lightning => Some("Lightning"),
-            torch::Layout::Ultralytics => Some("Ultralytics"),
-            torch::Layout::Module => Some("pickled module"),
-            torch::Layout::Plain | torch::Layout::Other => None,
-        };
-        Training {
-            layout,
-            epochs: opened.epochs.take(),
-            scalars: std::mem::take(&mut opened.scalars),
-            optimizers: Vec::new(),
-        }
-    }
-
     /// How many epochs are finished, where the checkpoint says it.
     pub fn epoch(&self) -> Option<u64> {
         Some(self.epochs.as_ref()?.finished)
@@ -69,10 +44,6 @@ impl Training {
             [Err(_)] => Some("unreadable"),
             _ => Some("several"),
         }
-    }
-
-    pub(super) fn set_optimizers(&mut self, optimizers: Vec<Result<torch::Optimizer>>) {
-        self.optimizers = optimizers;
     }
 
     /// All that optimizers keep, by the name that it has in its file.
@@ -122,7 +93,7 @@ impl Checkpoint {
                     "the optimizer keeps {unknown}, which this program does not know"
                 )));
             }
-            for parameter in torch::map_optimizer(optimizer, dict, order, notes).map_err(of)? {
+            for parameter in map_optimizer(optimizer, dict, order, notes).map_err(of)? {
                 if !seen.insert(parameter.name.clone()) {
                     let name = parameter.name;
                     return Err(format!("several optimizers keep something for {name}"));
@@ -170,54 +141,4 @@ impl Checkpoint {
         }
         Ok(())
     }
-}
-
-/// Reads what lies beside the model in the directory of a training run.
-pub(super) fn read_directory(directory: &Path, checkpoint: &mut Checkpoint) -> Result<()> {
-    if run::read(directory, checkpoint)? {
-        return Ok(());
-    }
-    let state = directory.join(trainer::STATE);
-    if state.is_file() {
-        checkpoint.training.layout = Some("HF Trainer");
-        match TrainerState::read(&state) {
-            Ok(state) => {
-                checkpoint.training.epochs = state.epochs();
-                checkpoint.training.scalars = state.scalars();
-            }
-            Err(err) => checkpoint
-                .notes
-                .push(format!("the epoch is not known: {err}")),
-        }
-    }
-    for name in OPTIMIZERS {
-        let file = directory.join(name);
-        if file.is_file() {
-            if name == ACCELERATE {
-                checkpoint.training.layout.get_or_insert("accelerate");
-            }
-            if let Err(err) = Source::open(&file).and_then(|file| add_optimizer(checkpoint, file)) {
-                checkpoint.training.set_optimizers(vec![Err(err)]);
-            }
-            break;
-        }
-    }
-    Ok(())
-}
-
-/// Adds an optimizer's file as a companion.
-pub(super) fn add_optimizer(checkpoint: &mut Checkpoint, source: Source) -> Result<()> {
-    if !is_torch(&source)? {
-        return run::add_optimizer(checkpoint, source);
-    }
-    let opened = torch::open(&source, checkpoint.sources.len())?;
-    checkpoint.training.set_optimizers(opened.optimizers);
-    checkpoint.add_companion(
-        source,
-        Some(TorchParts {
-            zip: opened.zip,
-            uses: opened.uses,
-        }),
-    );
-    Ok(())
 }

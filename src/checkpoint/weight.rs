@@ -3,6 +3,7 @@
 //! An edit needs γ alone, and its table ([`StateDict::tensors`]) leaves out what no edit touches:
 //! tensors in data files of an ONNX model that hold no γ, and second names of one tensor.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use super::{Checkpoint, Tensor};
@@ -25,38 +26,44 @@ impl Checkpoint {
         let in_sources = |tensor| Weight { tensor, file: None };
         let mut weights: Vec<Weight<'_>> =
             self.dicts[dict].tensors.iter().map(in_sources).collect();
-        if let Some(onnx) = &self.parts.onnx {
-            weights.extend(onnx.aliases.iter().map(in_sources));
-            weights.extend(onnx.elsewhere.iter().map(|tensor| Weight {
+        if let Some(model) = self.model() {
+            weights.extend(model.aliases().iter().map(in_sources));
+            weights.extend(model.elsewhere().iter().map(|tensor| Weight {
                 tensor,
-                file: Some(&onnx.others[tensor.source]),
+                file: Some(&model.other_files()[tensor.source]),
             }));
         }
         weights
     }
 
-    /// The elements of a tensor of this checkpoint, little-endian, in row-major order.
+    /// The elements of a tensor of this checkpoint, little-endian, in row-major order: of the map of
+    /// the file where there is one and they stand there like that.
     ///
     /// # Errors
     /// The file cannot be read, or the tensor is stored with a computation that is still to be done.
-    pub fn elements(&self, weight: &Weight<'_>) -> Result<Vec<u8>> {
-        let opened;
-        let source = match weight.file {
-            None => &self.sources[weight.tensor.source],
-            Some(path) => {
-                opened = Source::open(path)?;
-                &opened
-            }
-        };
+    pub fn elements(&self, weight: &Weight<'_>) -> Result<Cow<'_, [u8]>> {
         let tensor = weight.tensor;
-        match (&tensor.strides, &tensor.fixed) {
-            (None, None) => tensor.read(source),
-            (None, Some(reason)) => Err(Error::refused(
-                source.path(),
-                format!("{} cannot be read: {reason}", tensor.name),
-            )),
-            (Some(strides), _) => gather(tensor, strides, source),
-        }
+        let Some(path) = weight.file else {
+            let source = &self.sources[tensor.source];
+            return match tensor.scattered {
+                Some(_) => self.read(tensor).map(Cow::Owned),
+                None => in_order(tensor, source),
+            };
+        };
+        let elements = in_order(tensor, &Source::open(path)?)?.into_owned();
+        Ok(Cow::Owned(elements))
+    }
+}
+
+/// The elements of a tensor in one piece of a file, in row-major order.
+fn in_order<'s>(tensor: &Tensor, source: &'s Source) -> Result<Cow<'s, [u8]>> {
+    match (&tensor.strides, &tensor.fixed) {
+        (None, None) => tensor.mapped(source),
+        (None, Some(reason)) => Err(Error::refused(
+            source.path(),
+            format!("{} cannot be read: {reason}", tensor.name),
+        )),
+        (Some(strides), _) => gather(tensor, strides, source).map(Cow::Owned),
     }
 }
 
@@ -81,7 +88,7 @@ fn gather(tensor: &Tensor, strides: &[u64], source: &Source) -> Result<Vec<u8>> 
         count.filter(|n| usize::try_from(*n).is_ok_and(|n| out.try_reserve_exact(n).is_ok()));
     let count = count.ok_or_else(|| malformed("a tensor that fits in memory"))?;
     let whole = match tensor.len.div_ceil(MAX_SPREAD) <= count {
-        true => Some(tensor.read(source)?),
+        true => Some(tensor.mapped(source)?),
         false => None,
     };
     for place in places(&tensor.shape, strides) {
@@ -91,7 +98,7 @@ fn gather(tensor: &Tensor, strides: &[u64], source: &Source) -> Result<Vec<u8>> 
         }
         match &whole {
             Some(bytes) => out.extend_from_slice(&bytes[at as usize..][..width as usize]),
-            None => out.extend(source.read_at(tensor.offset + at, width as usize)?),
+            None => out.extend_from_slice(&source.slice(tensor.offset + at, width as usize)?),
         }
     }
     Ok(out)
@@ -137,7 +144,7 @@ mod tests {
             offset: 0,
             len,
             fixed: None,
-            place: None,
+            scattered: None,
             strides: Some(strides.to_vec()),
         };
         gather(&tensor, strides, &Source::open(file.path())?)

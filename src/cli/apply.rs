@@ -74,6 +74,7 @@ pub(super) fn run(mut args: ApplyArgs) -> Result<()> {
     }
     printed?;
     if args.verbose {
+        output::note_reading();
         undo::note_time(begin, outcome.syncs);
     }
     Ok(())

@@ -109,6 +109,9 @@ pub(super) struct InspectArgs {
     /// Find γ as this file says (see `ckpt-regen schema`)
     #[arg(long, value_name = "FILE")]
     pub(super) schema: Option<PathBuf>,
+    /// Say how files were read (mapped, or by positioned reads), and how much of them
+    #[arg(short, long)]
+    pub(super) verbose: bool,
     #[command(flatten)]
     pub(super) pictures: PictureArgs,
 }
@@ -187,7 +190,7 @@ pub(super) struct ApplyArgs {
     /// Print a JSON object instead
     #[arg(long)]
     pub(super) json: bool,
-    /// Say how long it took, and how much of that was waiting for the disk
+    /// Say how files were read, how long it took, and how much of that was waiting for the disk
     #[arg(short, long)]
     pub(super) verbose: bool,
 }
@@ -307,7 +310,7 @@ pub(super) struct UndoArgs {
     /// Print a JSON object instead
     #[arg(long)]
     pub(super) json: bool,
-    /// Say how long it took, and how much of that was waiting for the disk
+    /// Say how files were read, how long it took, and how much of that was waiting for the disk
     #[arg(short, long)]
     pub(super) verbose: bool,
 }
@@ -364,6 +367,9 @@ pub(super) struct DiffArgs {
     /// Print a JSON object instead
     #[arg(long)]
     pub(super) json: bool,
+    /// Say how files were read (mapped, or by positioned reads), and how much of them
+    #[arg(short, long)]
+    pub(super) verbose: bool,
 }
 
 /// Follow γ through the checkpoints of a training run

@@ -47,6 +47,9 @@ fn compare(args: &DiffArgs) -> Result<Diff> {
         progress.update(done, total);
     })?;
     drop(progress);
+    if args.verbose {
+        output::note_reading();
+    }
     for path in [&args.a, &args.b] {
         warn_if_pending(path)?;
     }

@@ -9,7 +9,7 @@ use super::args::{EvalArgs, ExamineArgs};
 use super::progress::Images;
 use super::train::{engine, network_flags, put, recipe, workers};
 use super::{BOLD, output};
-use crate::checkpoint::run::AVERAGE;
+use crate::checkpoint::directory::run::AVERAGE;
 use crate::error::{Error, Result};
 use crate::inspect::printable;
 use crate::storage::replace_file;

@@ -32,9 +32,18 @@ pub(super) fn run(args: &InspectArgs) -> Result<ExitCode> {
                 }
             }
         }
+        note_reading(args);
         return Ok(code);
     };
-    run_one(args, &schema, path).map(|()| ExitCode::SUCCESS)
+    run_one(args, &schema, path)?;
+    note_reading(args);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn note_reading(args: &InspectArgs) {
+    if args.verbose {
+        output::note_reading();
+    }
 }
 
 fn run_one(args: &InspectArgs, schema: &Schema, path: &Path) -> Result<()> {

@@ -3,7 +3,9 @@
 use std::io::{self, Write};
 
 use anstyle::AnsiColor;
+use indicatif::HumanBytes;
 
+use crate::checkpoint::Reading;
 use crate::error::{Error, Result};
 use crate::inspect::printable_lines;
 use crate::storage::{Purpose, Recovery};
@@ -50,6 +52,21 @@ pub(super) fn warn(text: &str) {
 /// Adds a fact.
 pub(super) fn note(text: &str) {
     talk("note", AnsiColor::Cyan, text);
+}
+
+/// How files were read so far, and how much of them.
+pub(super) fn note_reading() {
+    let Reading {
+        mapped,
+        positioned,
+        bytes,
+    } = Reading::so_far();
+    let how = match (mapped, positioned) {
+        (_, 0) => "mapped".to_owned(),
+        (0, _) => "positioned reads".to_owned(),
+        (mapped, others) => format!("{mapped} mapped, {others} by positioned reads"),
+    };
+    note(&format!("files: {how}; {} looked at", HumanBytes(bytes)));
 }
 
 /// Says what became of an interrupted edit.

@@ -63,6 +63,7 @@ pub(super) fn run(args: &UndoArgs) -> Result<()> {
         false => output::text(summary)?,
     }
     if args.verbose {
+        output::note_reading();
         note_time(begin, undone.syncs);
     }
     Ok(())

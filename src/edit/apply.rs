@@ -48,7 +48,7 @@ pub fn apply(
 ) -> Result<Applied> {
     let target = Target::resolve(path, destination, Purpose::Apply)?;
     let transaction = begin(&target, request, destination, events)?;
-    let checkpoint = Checkpoint::open(&target.path)?;
+    let mut checkpoint = Checkpoint::open(&target.path)?;
     let planned = match request.change {
         Change::Nothing => None,
         _ => Some(plan(&checkpoint, request)?),
@@ -103,6 +103,7 @@ pub fn apply(
         // An output without an edit is not what an older record beside it speaks of.
         _ => RecordAfter::Remove,
     };
+    checkpoint.unmap();
     let (syncs, warnings) = write(
         transaction,
         &target,

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Destination;
-use crate::checkpoint::{Checkpoint, Patches, model_file};
+use crate::checkpoint::{Checkpoint, Patches, is_index, model_file};
 use crate::error::{Error, Result};
 use crate::file::Source;
 use crate::file::{link_count, same_file, same_place};
@@ -56,7 +56,7 @@ impl Target {
                 if !destination.follow_symlinks {
                     return Err(refuse_link(&anchor, purpose));
                 }
-                if is_shard_index(&anchor) {
+                if is_index(&anchor) {
                     let reason = "is a shard index behind a symbolic link: --output writes a copy";
                     return Err(Error::refused(&anchor, reason));
                 }
@@ -118,8 +118,8 @@ impl Target {
             .as_os_str()
             .to_string_lossy()
             .ends_with(std::path::is_separator);
-        let sharded = is_shard_index(anchor);
-        if output.is_dir() || slash || (sharded && !is_shard_index(output)) {
+        let sharded = is_index(anchor);
+        if output.is_dir() || slash || (sharded && !is_index(output)) {
             let made = (!output.is_dir() && !dry_run).then(|| output.to_owned());
             if dry_run {
                 return Ok((output.join(name), made));
@@ -262,10 +262,6 @@ impl Target {
         }
         Ok(())
     }
-}
-
-fn is_shard_index(path: &Path) -> bool {
-    path.to_string_lossy().ends_with(".index.json")
 }
 
 fn is_link(path: &Path) -> bool {

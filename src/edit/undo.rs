@@ -65,7 +65,7 @@ pub fn undo(path: &Path, destination: &Destination, events: Events<'_>) -> Resul
         let reason = format!("has no record of an edit ({} is not there)", file.display());
         return Err(Error::refused(path, reason));
     };
-    let checkpoint = Checkpoint::open(&target.path)?;
+    let mut checkpoint = Checkpoint::open(&target.path)?;
     let edit = record
         .edits
         .pop()
@@ -106,6 +106,7 @@ pub fn undo(path: &Path, destination: &Destination, events: Events<'_>) -> Resul
     } else {
         RecordAfter::Write(record)
     };
+    checkpoint.unmap();
     let (syncs, warnings) = write(
         transaction,
         &target,

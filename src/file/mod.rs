@@ -3,6 +3,7 @@
 pub(crate) mod base64_bytes;
 pub(crate) mod bytes;
 mod identity;
+mod map;
 mod platform;
 mod source;
 
@@ -10,7 +11,7 @@ use std::path::Path;
 
 pub(crate) use identity::{Identity, same_file, same_place};
 pub(crate) use platform::{link_count, read_exact_at};
-pub use source::Source;
+pub use source::{Reading, Source};
 
 /// The directory of a file, never empty.
 pub(crate) fn directory(path: &Path) -> &Path {

@@ -39,7 +39,7 @@ pub(crate) use terminal::{number, printable, printable_lines};
 use std::path::PathBuf;
 
 use crate::batchnorm::Role;
-use crate::checkpoint::{Epochs, Format};
+use crate::checkpoint::{Epochs, FormatName};
 use crate::dtype::Dtype;
 use crate::regen::lower_median;
 
@@ -49,7 +49,7 @@ pub struct Report {
     /// As the user named it.
     pub path: PathBuf,
     /// Its format.
-    pub format: Format,
+    pub format: FormatName,
     /// Whether an interrupted edit waits to be completed.
     pub pending: bool,
     /// Who laid the training run's files out, finished epochs, and the optimizer's kind, as far as

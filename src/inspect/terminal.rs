@@ -243,7 +243,7 @@ mod tests {
         };
         let report = Report {
             path: "m".into(),
-            format: crate::checkpoint::Format::Safetensors,
+            format: crate::checkpoint::FormatName::default(),
             pending: false,
             training: (None, None, None),
             networks: vec![NetworkReport {

@@ -9,7 +9,7 @@ use super::average::Average;
 use super::state::State;
 use super::tensors::{self, Precision};
 use crate::checkpoint::Checkpoint;
-use crate::checkpoint::run::{AVERAGE, OPTIMIZER, STATE};
+use crate::checkpoint::directory::run::{AVERAGE, OPTIMIZER, STATE};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::storage::pending;

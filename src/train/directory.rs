@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::checkpoint::Saved;
 use super::state::State;
-use crate::checkpoint::run::STATE;
+use crate::checkpoint::directory::run::STATE;
 use crate::error::{Error, Result};
 use crate::storage::{folder, replace_file};
 

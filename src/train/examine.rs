@@ -9,7 +9,7 @@ use super::settings::Settings;
 use super::state::State;
 use super::tensors::Precision;
 use super::{NewEngine, checkpoint, network, pipeline};
-use crate::checkpoint::run::AVERAGE;
+use crate::checkpoint::directory::run::AVERAGE;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::file::same_file;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::settings::Settings;
 use super::tensors::Precision;
-use crate::checkpoint::run::{MAX_STATE, STATE};
+use crate::checkpoint::directory::run::{MAX_STATE, STATE};
 use crate::error::{Error, Result};
 use crate::file::read_small_file;
 

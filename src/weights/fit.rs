@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::find::{Place, find};
-use crate::checkpoint::{Checkpoint, Format, Tensor, Weight};
+use crate::checkpoint::{Checkpoint, Tensor, Weight};
 use crate::dtype::Dtype;
 use crate::error::Result;
 use crate::net::{Graph, Kind, TensorSpec};
@@ -171,10 +171,10 @@ fn unexpected<'c>(
     weights: &[Weight<'c>],
 ) -> Vec<&'c Tensor> {
     let known: HashSet<&str> = graph.tensors().iter().map(|spec| &spec.name[..]).collect();
-    // An ONNX model keeps the constants of its computation among its weights.
-    let is_constant = |tensor: &Tensor| {
-        checkpoint.format() == Format::Onnx && (tensor.shape.is_empty() || !tensor.dtype.is_float())
-    };
+    // A graph keeps the constants of its computation among its weights.
+    let is_graph = checkpoint.declared_norms().is_some();
+    let is_constant =
+        |tensor: &Tensor| is_graph && (tensor.shape.is_empty() || !tensor.dtype.is_float());
     // BatchNorm's, and that of the averaged model around an average.
     let is_counter = |name: &str| {
         let leaf = name.rsplit(['.', '/']).next();

@@ -1,17 +1,25 @@
-//! How much of its files `track` reads.
+//! How files are read: mapped, and how much of them is looked at.
 
 use std::fs::{self, File, OpenOptions};
 use std::path::PathBuf;
 
 use crate::ALONE;
 use crate::common::*;
+use ckpt_regen::Checkpoint;
+use ckpt_regen::checkpoint::Reading;
 use ckpt_regen::inspect::track::{TrackOptions, track};
 
-/// Bytes that this process has asked the system for.
-fn bytes_read() -> u64 {
+/// Bytes that were looked at so far; and those of them that the system was asked for.
+fn bytes_read() -> [u64; 2] {
     let io = fs::read_to_string("/proc/self/io").unwrap();
     let line = io.lines().find_map(|line| line.strip_prefix("rchar: "));
-    line.unwrap().parse().unwrap()
+    [Reading::so_far().bytes, line.unwrap().parse().unwrap()]
+}
+
+/// How many there were since `before`.
+fn since(before: [u64; 2]) -> [u64; 2] {
+    let now = bytes_read();
+    [now[0] - before[0], now[1] - before[1]]
 }
 
 /// A checkpoint of 50 MB, most of it one tensor that is a hole in the file.
@@ -52,17 +60,36 @@ fn a_series_of_large_files_costs_their_headers_and_gamma() {
     paths.iter().for_each(|path| large(path, &gamma));
     let before = bytes_read();
     let series = track(&paths, &TrackOptions::default()).unwrap();
-    let read = bytes_read() - before;
+    let [looked_at, read] = since(before);
     assert_eq!((series.saves.len(), series.network.channels), (20, 1000));
-    // γ are 4,000 bytes; to tell the format costs a buffer of 64 KiB.
+    // γ are 4,000 bytes.
+    assert!(looked_at < 20 * 100_000, "{looked_at} bytes for 20 files");
     assert!(read < 20 * 100_000, "{read} bytes for 20 files");
 
     let training = repository(FIXTURE).join("training.pth");
     let before = bytes_read();
     track(std::slice::from_ref(&training), &TrackOptions::default()).unwrap();
-    let (read, whole) = (
-        bytes_read() - before,
-        fs::metadata(&training).unwrap().len(),
-    );
+    let ([looked_at, read], whole) = (since(before), fs::metadata(&training).unwrap().len());
+    assert!(looked_at < whole / 4, "{looked_at} of {whole} bytes");
     assert!(read < whole / 4, "{read} of {whole} bytes");
+}
+
+#[test]
+fn a_checkpoint_is_mapped_while_it_is_open() {
+    let _alone = ALONE.lock();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().canonicalize().unwrap().join("m.safetensors");
+    large(&path, &[0.5; 8]);
+    let maps = || fs::read_to_string("/proc/self/maps").unwrap();
+    let is_mapped = || {
+        maps()
+            .lines()
+            .any(|line| line.ends_with(path.to_str().unwrap()))
+    };
+    let before = Reading::so_far();
+    let checkpoint = Checkpoint::open(&path).unwrap();
+    assert!(is_mapped(), "{} is not in {}", path.display(), maps());
+    assert_eq!(Reading::so_far().mapped, before.mapped + 1);
+    drop(checkpoint);
+    assert!(!is_mapped());
 }

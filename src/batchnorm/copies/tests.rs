@@ -13,7 +13,7 @@ fn tensor(name: String, shape: &[u64]) -> Tensor {
         offset: 0,
         len: 0,
         fixed: None,
-        place: None,
+        scattered: None,
         strides: None,
     }
 }

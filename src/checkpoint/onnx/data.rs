@@ -8,7 +8,7 @@ use crate::storage::Patch;
 
 /// Where the elements of a tensor lie when they are not one piece of their file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(super) enum Place {
     /// In pieces of fixed width: `float_data`, `double_data` or `value_floats`, packed or not.
     Runs(Vec<Run>),
     /// 16-bit floats, each as the varint of its bits: `int32_data`.
@@ -17,10 +17,10 @@ pub(crate) enum Place {
 
 impl Place {
     /// The `len` bytes of the elements, little-endian and in order.
-    pub(crate) fn read(&self, source: &Source, len: u64) -> Result<Vec<u8>> {
+    pub(super) fn read(&self, source: &Source, len: u64) -> Result<Vec<u8>> {
         match self {
             Place::Runs(runs) => {
-                let mut reader = Reader::new(source);
+                let mut reader = Reader::positioned(source);
                 let mut bytes = Vec::new();
                 for piece in runs.iter().flat_map(|run| pieces(*run)) {
                     reader.append(piece, &mut bytes)?;
@@ -89,7 +89,7 @@ pub(super) struct Element {
 impl Varints {
     /// The elements of a tensor of `len` bytes.
     pub(super) fn read(&self, source: &Source, len: u64) -> Result<Vec<Element>> {
-        let mut reader = Reader::new(source);
+        let mut reader = Reader::positioned(source);
         let mut elements = Vec::new();
         let message = self
             .lengths

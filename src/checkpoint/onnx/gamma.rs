@@ -7,25 +7,8 @@ use super::model::{Data, TensorProto};
 use super::names::Unique;
 use super::values::{Steps, Values};
 use super::walk::{Gamma, gammas};
+use crate::checkpoint::declared::DeclaredNorm;
 use crate::error::Result;
-
-/// A BatchNorm layer as the graph declares it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct DeclaredNorm {
-    /// Its name: γ's without the last component (up to the last `.` or `/`), the whole where γ's
-    /// name has one component; for the value of a Constant node, the node's name. Where an earlier
-    /// layer has that name, γ's whole name.
-    pub(crate) layer: String,
-    /// Where its γ stands in the table of tensors: a tensor of one dimension and of a type that
-    /// can be read. `None` when there is no such tensor; then `editable` says why.
-    pub(crate) gamma: Option<usize>,
-    /// The first BatchNormalization node that uses it.
-    pub(crate) node: String,
-    /// Whether its γ can be edited, or why not.
-    pub(crate) editable: Result<(), String>,
-    /// Whether it cannot because something else uses the same bytes.
-    pub(crate) shared: bool,
-}
 
 /// The layers in graph order; `gamma` is an index into the model's tensors. Several
 /// BatchNormalization nodes with one γ are one layer.

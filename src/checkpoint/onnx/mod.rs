@@ -29,51 +29,124 @@ use std::collections::HashSet;
 use std::collections::hash_map::{Entry, HashMap};
 use std::path::{Path, PathBuf};
 
-pub(crate) use data::Place;
-pub(crate) use gamma::DeclaredNorm;
 #[cfg(feature = "train")]
 pub(crate) use model::{Dim, Type};
-pub(crate) use patch::{Checksum, patches};
 #[cfg(feature = "train")]
 pub(crate) use program::{Attribute, Elements, Node, Program};
 
-use super::Tensor;
+use super::declared::Declared;
+use super::format::{self, Contents, DataFiles as Files, Format, FormatName, Opening};
+use super::{Patches, StateDict, Tensor, Training};
 use crate::error::{Error, Result};
 use crate::file::Source;
+use data::Place;
 use external::DataFiles;
 use model::{Data, Model, Run};
+use patch::{Checksum, patches};
 use values::Values;
 
-/// Whether a file seems to hold an ONNX model, complete or not, by its content.
-pub(crate) fn detect(source: &Source) -> bool {
-    read_model::detect(source)
+const NAME: FormatName = FormatName {
+    name: "onnx",
+    title: "ONNX",
+};
+
+pub(super) struct Onnx;
+
+impl Format for Onnx {
+    fn detect(&self, source: &Source) -> Result<bool> {
+        Ok(read_model::detect(source))
+    }
+
+    fn open(&self, file: Opening<'_>) -> Result<format::Opened> {
+        Ok(open(file.source, file.home, file.files)?.into())
+    }
+}
+
+impl From<Opened> for format::Opened {
+    fn from(opened: Opened) -> format::Opened {
+        format::Opened {
+            format: NAME,
+            sources: opened.sources,
+            dicts: vec![StateDict::flat(opened.tensors, true)],
+            training: Training::default(),
+            notes: opened.notes,
+            contents: Box::new(Parts {
+                declared: opened.declared,
+                places: opened.places,
+                checksums: opened.checksums,
+                others: opened.others,
+                elsewhere: opened.elsewhere,
+                aliases: opened.aliases,
+            }),
+        }
+    }
+}
+
+/// What there is of a model beside its table.
+#[derive(Debug)]
+struct Parts {
+    declared: Declared,
+    places: Vec<Place>,
+    checksums: Vec<Checksum>,
+    others: Vec<PathBuf>,
+    elsewhere: Vec<Tensor>,
+    aliases: Vec<Tensor>,
+}
+
+impl Contents for Parts {
+    fn read(&self, tensor: &Tensor, source: &Source) -> Result<Vec<u8>> {
+        match tensor.scattered {
+            Some(number) => self.places[number].read(source, tensor.len),
+            None => tensor.piece(source),
+        }
+    }
+
+    fn patches(&self, sources: &[Source], changes: &[(&Tensor, &[u8])]) -> Result<Patches> {
+        patches(sources, &self.places, &self.checksums, changes)
+    }
+
+    fn declared(&self) -> Option<&Declared> {
+        Some(&self.declared)
+    }
+
+    fn other_files(&self) -> &[PathBuf] {
+        &self.others
+    }
+
+    fn elsewhere(&self) -> &[Tensor] {
+        &self.elsewhere
+    }
+
+    fn aliases(&self) -> &[Tensor] {
+        &self.aliases
+    }
 }
 
 /// An opened model.
 #[derive(Debug)]
-pub(crate) struct Opened {
+struct Opened {
     /// The model file, then each data file that holds a γ, or every one (see [`Files`]).
-    pub(crate) sources: Vec<Source>,
+    sources: Vec<Source>,
     /// Initializers and values of Constant nodes, in the file's order: those of the types of
-    /// [`Dtype`](super::Dtype) whose elements lie in one of the sources and not in varints
+    /// [`Dtype`](crate::dtype::Dtype) whose elements lie in one of the sources and not in varints
     /// (16-bit floats excepted). Names are made unique.
-    pub(crate) tensors: Vec<Tensor>,
-    /// The BatchNorm layers, in graph order.
-    pub(crate) norms: Vec<DeclaredNorm>,
-    /// Whether there are convolutions and no BatchNormalization: an export that folded them.
-    pub(crate) folded: bool,
+    tensors: Vec<Tensor>,
+    /// Where the elements of tensors lie that are not in one piece, by the numbers that these have.
+    places: Vec<Place>,
+    /// The BatchNorm layers.
+    declared: Declared,
     /// Facts that a user should hear of before an edit.
-    pub(crate) notes: Vec<String>,
+    notes: Vec<String>,
     /// The paths of the other data files.
-    pub(crate) others: Vec<PathBuf>,
-    /// The tensors that lie in those, as far as [`Dtype`](super::Dtype) has their type; their
+    others: Vec<PathBuf>,
+    /// The tensors that lie in those, as far as [`Dtype`](crate::dtype::Dtype) has their type; their
     /// source is an index into [`others`](Self::others).
-    pub(crate) elsewhere: Vec<Tensor>,
+    elsewhere: Vec<Tensor>,
     /// Names that an Identity of the main graph gives to a tensor of the table: exporters keep one
     /// of several equal initializers.
-    pub(crate) aliases: Vec<Tensor>,
+    aliases: Vec<Tensor>,
     /// Checksums of the data files among the sources; [`patches`] wants them.
-    pub(crate) checksums: Vec<Checksum>,
+    checksums: Vec<Checksum>,
     /// Where in the table each of the model's tensors stands that has a line there.
     positions: HashMap<usize, usize>,
 }
@@ -83,7 +156,7 @@ pub(crate) struct Opened {
 /// # Errors
 /// A file that is not ONNX, a damaged one, a data file that is missing or lies outside the model's
 /// directory, names defined twice, running statistics of another length than γ.
-pub(crate) fn open(source: Source, home: &Path, files: Files) -> Result<Opened> {
+fn open(source: Source, home: &Path, files: Files) -> Result<Opened> {
     let model = read_model::read_model(&source)?;
     open_model(&model, source, home, files)
 }
@@ -96,8 +169,8 @@ fn open_model(model: &Model, source: Source, home: &Path, all: Files) -> Result<
     let mut opened = Opened {
         sources: vec![source],
         tensors: Vec::new(),
-        norms,
-        folded,
+        places: Vec::new(),
+        declared: Declared { norms, folded },
         notes: Vec::new(),
         others: Vec::new(),
         elsewhere: Vec::new(),
@@ -109,25 +182,17 @@ fn open_model(model: &Model, source: Source, home: &Path, all: Files) -> Result<
     Ok(opened)
 }
 
-/// Which data files are opened as sources.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Files {
-    /// Those that hold a γ: an edit changes nothing else.
-    Gamma,
-    /// All of them, so that every tensor can be changed.
-    #[cfg_attr(
-        not(feature = "train"),
-        allow(dead_code, reason = "asked for by who writes weights")
-    )]
-    All,
-}
-
 impl Opened {
     /// Opens the data files, and fills the table.
     fn open_files(&mut self, model: &Model, files: &DataFiles, all: Files) -> Result<()> {
         let mut sources = HashMap::new();
         let wanted: Vec<usize> = match all {
-            Files::Gamma => self.norms.iter().filter_map(|norm| norm.gamma).collect(),
+            Files::Gamma => self
+                .declared
+                .norms
+                .iter()
+                .filter_map(|norm| norm.gamma)
+                .collect(),
             Files::All => stored(model),
         };
         for tensor in wanted {
@@ -158,7 +223,7 @@ impl Opened {
             let Some(source) = source(index) else {
                 continue;
             };
-            let Some(mut tensor) = entry(model, files, index, source) else {
+            let Some(mut tensor) = entry(model, files, index, source, &mut self.places) else {
                 continue;
             };
             self.check_end(&tensor)?;
@@ -173,13 +238,13 @@ impl Opened {
             let Some(other) = others.iter().position(|other| *other == file) else {
                 continue;
             };
-            if let Some(mut tensor) = entry(model, files, index, other) {
+            if let Some(mut tensor) = entry(model, files, index, other, &mut self.places) {
                 tensor.name = unique.take(tensor.name);
                 self.elsewhere.push(tensor);
             }
         }
         self.add_aliases(model, unique);
-        for norm in &mut self.norms {
+        for norm in &mut self.declared.norms {
             let gamma = norm.gamma.and_then(|gamma| self.positions.get(&gamma));
             norm.gamma = gamma.copied();
         }
@@ -221,7 +286,7 @@ impl Opened {
     /// The file may have become shorter between the look at its length and the opening.
     fn check_end(&self, tensor: &Tensor) -> Result<()> {
         let source = &self.sources[tensor.source];
-        if tensor.place.is_none() && tensor.offset + tensor.len > source.len() {
+        if tensor.scattered.is_none() && tensor.offset + tensor.len > source.len() {
             let expected = format!("its {} bytes at {}", tensor.len, tensor.offset);
             let found = format!("a file of {} bytes", source.len());
             return Err(Error::malformed(
@@ -249,7 +314,13 @@ fn stored(model: &Model) -> Vec<usize> {
 }
 
 /// The table's line for a tensor, where it can have one.
-fn entry(model: &Model, files: &DataFiles, index: usize, source: usize) -> Option<Tensor> {
+fn entry(
+    model: &Model,
+    files: &DataFiles,
+    index: usize,
+    source: usize,
+    places: &mut Vec<Place>,
+) -> Option<Tensor> {
     let tensor = &model.tensors[index];
     let dtype = element::dtype(tensor.data_type)?;
     let len = element::byte_len(&tensor.dims, tensor.data_type)?;
@@ -274,6 +345,10 @@ fn entry(model: &Model, files: &DataFiles, index: usize, source: usize) -> Optio
         Data::None | Data::Strings => return None,
     };
     let (name, shape) = (tensor.name.clone(), tensor.dims.clone());
+    let scattered = place.map(|place| {
+        places.push(place);
+        places.len() - 1
+    });
     Some(Tensor {
         name,
         dtype,
@@ -282,7 +357,7 @@ fn entry(model: &Model, files: &DataFiles, index: usize, source: usize) -> Optio
         offset,
         len,
         fixed: None,
-        place,
+        scattered,
         strides: None,
     })
 }

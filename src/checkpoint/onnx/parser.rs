@@ -72,7 +72,7 @@ impl<'a> Parser<'a> {
     pub(super) fn string(&mut self, field: &Field) -> Result<String> {
         let body = self.length(field)?.body;
         self.charge(field, body.len() + OVERHEAD)?;
-        String::from_utf8(self.reader.bytes(body)?).map_err(|err| {
+        String::from_utf8(self.reader.bytes(body)?.into_owned()).map_err(|err| {
             let at = body.start + err.utf8_error().valid_up_to() as u64;
             self.reader.malformed(at, "a name in UTF-8", "other bytes")
         })

@@ -8,7 +8,7 @@ use sha1::{Digest, Sha1};
 use super::data::{Place, patch_runs};
 use super::model::Run;
 use super::wire::{Length, Span, encode_varint};
-use crate::checkpoint::Tensor;
+use crate::checkpoint::{Patches, Tensor};
 use crate::error::{Error, Result};
 use crate::file::Source;
 use crate::storage::Patch;
@@ -19,39 +19,28 @@ const CHUNK: u64 = 1 << 20;
 
 /// A checksum of a data file, which stands in the model file.
 #[derive(Debug)]
-pub(crate) struct Checksum {
+pub(super) struct Checksum {
     /// Number of the data file among the sources.
     pub(super) source: usize,
     /// Where the checksum stands in the model file, source 0.
     pub(super) at: Span,
 }
 
-/// What an edit writes.
-#[derive(Debug, Default)]
-pub(crate) struct Edits {
-    /// Source and patch, by source and offset, disjoint.
-    pub(crate) patches: Vec<(usize, Patch)>,
-    /// Whether some patch changes the length of its file's content (`old` and `new` differ in
-    /// length), so that the file cannot be patched in place.
-    pub(crate) resizes: bool,
-    /// Facts that a user should hear of.
-    pub(crate) notes: Vec<String>,
-}
-
 /// Patches that give each tensor its new bytes (little-endian elements, as many as it has).
-/// `sources` and `checksums` are those of the opened model, all and in its order.
+/// `sources`, `places` and `checksums` are those of the opened model, all and in its order.
 ///
 /// One call has to cover a whole edit, with each tensor once: tensors share the lengths and
 /// checksums around them. A data file is read as a whole only when it changes and has a checksum.
 ///
 /// # Errors
 /// A file that cannot be read, or new bytes of another length than the tensor's.
-pub(crate) fn patches(
+pub(super) fn patches(
     sources: &[Source],
+    places: &[Place],
     checksums: &[Checksum],
     edits: &[(&Tensor, &[u8])],
-) -> Result<Edits> {
-    let mut result = Edits::default();
+) -> Result<Patches> {
+    let mut result = Patches::none(sources.len());
     let mut lengths = BTreeMap::new();
     for (tensor, new) in edits {
         let source = &sources[tensor.source];
@@ -65,7 +54,7 @@ pub(crate) fn patches(
             return Err(Error::refused(source.path(), reason));
         }
         let width = (tensor.dtype.bits() / 8).max(1) as usize;
-        let (patches, around) = match &tensor.place {
+        let (patches, around) = match tensor.scattered.map(|number| &places[number]) {
             Some(Place::Varints(varints)) => varints.patch(source, new)?,
             Some(place @ Place::Runs(runs)) => {
                 let old = place.read(source, tensor.len)?;
@@ -83,36 +72,36 @@ pub(crate) fn patches(
                 )
             }
         };
-        result
-            .patches
-            .extend(patches.into_iter().map(|patch| (tensor.source, patch)));
+        result.files[tensor.source].extend(patches);
         lengths.extend(around.into_iter().map(|length: Length| (length.at, length)));
     }
-    result
-        .patches
-        .extend(patch_lengths(sources, &result.patches, &lengths)?);
-    result.resizes = result
-        .patches
-        .iter()
-        .any(|(_, patch)| patch.old.len() != patch.new.len());
-    result
-        .patches
-        .sort_by_key(|(source, patch)| (*source, patch.offset));
+    // Lengths stand in the model file.
+    let more = patch_lengths(&sources[0], &result.files[0], &lengths)?;
+    result.files[0].extend(more);
+    let mut all = result.files.iter().flatten();
+    result.resizes = all.any(|patch| patch.old.len() != patch.new.len());
+    sort(&mut result);
     patch_checksums(sources, checksums, &mut result)?;
     Ok(result)
 }
 
+fn sort(patches: &mut Patches) {
+    for patches in &mut patches.files {
+        patches.sort_by_key(|patch| patch.offset);
+    }
+}
+
 /// Patches of lengths in the model file, by where they stand, after those of the elements.
 fn patch_lengths(
-    sources: &[Source],
-    elements: &[(usize, Patch)],
+    model: &Source,
+    elements: &[Patch],
     lengths: &BTreeMap<u64, Length>,
-) -> Result<Vec<(usize, Patch)>> {
+) -> Result<Vec<Patch>> {
     let growth = |patch: &Patch| patch.new.len() as i64 - patch.old.len() as i64;
     let mut grown: BTreeMap<u64, i64> = elements
         .iter()
-        .filter(|(source, patch)| *source == 0 && growth(patch) != 0)
-        .map(|(_, patch)| (patch.offset, growth(patch)))
+        .filter(|patch| growth(patch) != 0)
+        .map(|patch| (patch.offset, growth(patch)))
         .collect();
     let mut patches = Vec::new();
     // An inner length stands behind the outer ones, and may itself take more or fewer bytes.
@@ -122,7 +111,7 @@ fn patch_lengths(
         let Some(len) = length.body.len().checked_add_signed(by).filter(|_| by != 0) else {
             continue;
         };
-        let old = sources[0].read_at(length.at, (start - length.at) as usize)?;
+        let old = model.read_at(length.at, (start - length.at) as usize)?;
         let mut new = encode_varint(len);
         if old.len() > encode_varint(length.body.len()).len() {
             pad_varint(&mut new, old.len());
@@ -135,7 +124,7 @@ fn patch_lengths(
         if growth(&patch) != 0 {
             grown.insert(patch.offset, growth(&patch));
         }
-        patches.push((0, patch));
+        patches.push(patch);
     }
     Ok(patches)
 }
@@ -151,18 +140,15 @@ fn pad_varint(bytes: &mut Vec<u8>, width: usize) {
 }
 
 /// Adds patches of the checksums over changed data files, where they were right before.
-fn patch_checksums(sources: &[Source], checksums: &[Checksum], edits: &mut Edits) -> Result<()> {
+fn patch_checksums(sources: &[Source], checksums: &[Checksum], edits: &mut Patches) -> Result<()> {
     let mut added = Vec::new();
-    let mut changes: BTreeMap<usize, Vec<&Patch>> = BTreeMap::new();
-    for (source, patch) in &edits.patches {
-        changes.entry(*source).or_default().push(patch);
-    }
     let mut hashes: BTreeMap<usize, (String, String)> = BTreeMap::new();
     for checksum in checksums {
         let file = &sources[checksum.source];
-        let Some(changes) = changes.get(&checksum.source) else {
+        let changes = &edits.files[checksum.source];
+        if changes.is_empty() {
             continue;
-        };
+        }
         let (before, after) = match hashes.entry(checksum.source) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(entry) => entry.insert(hash(file, changes)?),
@@ -189,24 +175,19 @@ fn patch_checksums(sources: &[Source], checksums: &[Checksum], edits: &mut Edits
             after.clone()
         }
         .into_bytes();
-        added.push((
-            0,
-            Patch {
-                offset: checksum.at.start,
-                old,
-                new,
-            },
-        ));
+        added.push(Patch {
+            offset: checksum.at.start,
+            old,
+            new,
+        });
     }
-    edits.patches.extend(added);
-    edits
-        .patches
-        .sort_by_key(|(source, patch)| (*source, patch.offset));
+    edits.files[0].extend(added);
+    sort(edits);
     Ok(())
 }
 
 /// SHA-1 of a file, in hexadecimal, without and with patches, which are in order and keep lengths.
-fn hash(file: &Source, patches: &[&Patch]) -> Result<(String, String)> {
+fn hash(file: &Source, patches: &[Patch]) -> Result<(String, String)> {
     let (mut before, mut after) = (Sha1::new(), Sha1::new());
     let mut at = 0;
     while at < file.len() {

@@ -6,10 +6,12 @@ use std::path::Path;
 
 use super::model::{AttributeValue, Data, MAIN, Model, Operator, Run, TensorProto, Type};
 use super::wire::{Fields, Reader, Span, Value};
-use super::{Files, Opened, Place, element, open_model, read_model};
+use super::{Files, Onnx, Place, element, open_model, read_model};
+use crate::checkpoint::Checkpoint;
+use crate::checkpoint::format::{self, Format};
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
-use crate::file::Source;
+use crate::file::{Source, directory};
 
 /// The main graph of a model.
 #[derive(Debug)]
@@ -25,6 +27,27 @@ pub(crate) struct Program {
     pub(crate) initializers: HashMap<String, usize>,
     model: Model,
     positions: HashMap<usize, usize>,
+}
+
+impl Checkpoint {
+    /// Opens an ONNX model as a program, and as a checkpoint whose table holds every tensor of it, in
+    /// whichever data file.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); another format.
+    pub(crate) fn open_program(path: &Path) -> Result<(Checkpoint, Program)> {
+        let source = Source::open(path)?;
+        if !Onnx.detect(&source)? {
+            return Err(Error::malformed(
+                path,
+                "file",
+                "an ONNX model",
+                "another format",
+            ));
+        }
+        let (opened, program) = Program::open(source, directory(path))?;
+        Ok((Checkpoint::of(path, path, opened, Files::All), program))
+    }
 }
 
 /// A NodeProto.
@@ -85,7 +108,7 @@ impl Program {
     ///
     /// # Errors
     /// As [`open`](super::open).
-    pub(crate) fn open(source: Source, home: &Path) -> Result<(Opened, Program)> {
+    fn open(source: Source, home: &Path) -> Result<(format::Opened, Program)> {
         let mut model = read_model::read_model(&source)?;
         let functions: HashSet<Operator> = model
             .functions
@@ -113,7 +136,7 @@ impl Program {
             positions: opened.positions.clone(),
             model,
         };
-        Ok((opened, program))
+        Ok((opened.into(), program))
     }
 
     /// The tensor of this number.
@@ -254,7 +277,7 @@ fn attribute_value(value: &AttributeValue, source: &Source) -> Result<Attribute>
         },
         AttributeValue::Floats(runs) => Attribute::Floats(floats(runs, source)?),
         AttributeValue::Text(span) if span.len() <= MAX_TEXT => {
-            let bytes = source.read_at(span.start, span.len() as usize)?;
+            let bytes = source.slice(span.start, span.len() as usize)?;
             Attribute::Text(String::from_utf8_lossy(&bytes).into_owned())
         }
         AttributeValue::Tensor(tensor) => Attribute::Tensor(*tensor),

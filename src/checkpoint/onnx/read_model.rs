@@ -16,7 +16,7 @@ const DIM: u64 = 32;
 /// reported as that), or all of its top-level fields are those of one.
 pub(super) fn detect(source: &Source) -> bool {
     let head = source
-        .read_at(0, source.len().min(3) as usize)
+        .slice(0, source.len().min(3) as usize)
         .unwrap_or_default();
     // ir_version, then any field that may follow it: 2 to 8, 14, 20 and 25.
     let begins = matches!(

@@ -1,9 +1,11 @@
-//! Protobuf's wire format, walked by positioned reads: what a field is, and where in the file it
+//! Protobuf's wire format, walked through a small window: what a field is, and where in the file it
 //! lies. The content of a length-delimited field is read only when it is asked for.
 //!
 //! Source: <https://protobuf.dev/programming-guides/encoding/>. Groups, which ONNX does not use,
 //! are refused; so are field number 0, varints over ten bytes and lengths that reach beyond the
 //! message around them.
+
+use std::borrow::Cow;
 
 use crate::error::{Error, Result};
 use crate::file::Source;
@@ -74,16 +76,28 @@ impl From<Span> for Fields {
 /// Reads a file through a small window.
 pub(super) struct Reader<'a> {
     source: &'a Source,
-    window: Vec<u8>,
+    fetch: Fetch<'a>,
+    window: Cow<'a, [u8]>,
     start: u64,
 }
+
+type Fetch<'a> = fn(&'a Source, u64, usize) -> Result<Cow<'a, [u8]>>;
 
 impl<'a> Reader<'a> {
     pub(super) fn new(source: &'a Source) -> Reader<'a> {
         Reader {
             source,
-            window: Vec::new(),
+            fetch: Source::slice,
+            window: Cow::Borrowed(&[]),
             start: 0,
+        }
+    }
+
+    /// One that does not use the file's map, for elements that may be written back.
+    pub(super) fn positioned(source: &'a Source) -> Reader<'a> {
+        Reader {
+            fetch: |source, offset, len| source.read_at(offset, len).map(Cow::Owned),
+            ..Reader::new(source)
         }
     }
 
@@ -158,12 +172,12 @@ impl<'a> Reader<'a> {
     }
 
     /// The bytes of a range, all at once: from the window where they lie in it.
-    pub(super) fn bytes(&self, span: Span) -> Result<Vec<u8>> {
+    pub(super) fn bytes(&self, span: Span) -> Result<Cow<'a, [u8]>> {
         let index = |at: u64| usize::try_from(at.checked_sub(self.start)?).ok();
         if let (Some(start), Some(end)) = (index(span.start), index(span.end))
             && let Some(bytes) = self.window.get(start..end)
         {
-            return Ok(bytes.to_vec());
+            return Ok(Cow::Owned(bytes.to_vec()));
         }
         let len = usize::try_from(span.len()).map_err(|_| {
             self.malformed(
@@ -172,13 +186,13 @@ impl<'a> Reader<'a> {
                 format!("{} bytes", span.len()),
             )
         })?;
-        self.source.read_at(span.start, len)
+        (self.fetch)(self.source, span.start, len)
     }
 
     /// Appends a range, which is best short: it is read through the window where it fits.
     pub(super) fn append(&mut self, span: Span, to: &mut Vec<u8>) -> Result<()> {
         if span.len() > WINDOW_AFTER_JUMP {
-            to.extend(self.bytes(span)?);
+            to.extend_from_slice(&self.bytes(span)?);
             return Ok(());
         }
         for at in span.start..span.end {
@@ -225,7 +239,7 @@ impl<'a> Reader<'a> {
         let goes_on = at == self.start + self.window.len() as u64;
         let wanted = if goes_on { WINDOW } else { WINDOW_AFTER_JUMP };
         let len = wanted.min(self.source.len().saturating_sub(at)).max(1);
-        self.window = self.source.read_at(at, len as usize)?;
+        self.window = (self.fetch)(self.source, at, len as usize)?;
         self.start = at;
         Ok(self.window[0])
     }

@@ -6,7 +6,7 @@ use super::value::Saved;
 
 /// The program family that laid out a saved object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Layout {
+pub(super) enum Layout {
     /// torchvision's references: `model`, `optimizer`, `lr_scheduler`, `epoch`, `args`.
     Torchvision,
     /// timm: `state_dict`, `state_dict_ema`, `arch`, `epoch`.
@@ -26,6 +26,19 @@ pub(crate) enum Layout {
 }
 
 impl Layout {
+    /// Its name, where it is one that is recognised.
+    pub(super) fn name(self) -> Option<&'static str> {
+        match self {
+            Layout::Torchvision => Some("torchvision"),
+            Layout::Timm => Some("timm"),
+            Layout::Mmengine => Some("mmengine"),
+            Layout::Lightning => Some("Lightning"),
+            Layout::Ultralytics => Some("Ultralytics"),
+            Layout::Module => Some("pickled module"),
+            Layout::Plain | Layout::Other => None,
+        }
+    }
+
     /// The layout of a saved object in which `dicts` were found.
     pub(super) fn of(saved: &Saved, dicts: &[StateDict], has_module: bool) -> Layout {
         let root = saved.root();

@@ -70,7 +70,7 @@ fn next_pickle(source: &Source, at: &mut u64, what: &str) -> Result<Parsed> {
     let left = source.len() - *at;
     let mut piece = FIRST_PIECE.min(left);
     loop {
-        let bytes = source.read_at(*at, piece as usize)?;
+        let bytes = source.slice(*at, piece as usize)?;
         match pickle::parse(&bytes) {
             Ok(parsed) => {
                 *at += parsed.len as u64;
@@ -107,7 +107,7 @@ fn storages(source: &Source, object: &Saved, keys: Value<'_>, mut at: u64) -> Re
             Error::malformed(path, "storage keys", "keys that the object uses", found)
         })?;
         let place = || format!("storage {}", id.key);
-        let count = u64_at(&source.read_at(at, 8)?, 0).unwrap_or_default();
+        let count = u64_at(&source.slice(at, 8)?, 0).unwrap_or_default();
         if count != id.numel {
             let expected = format!("{} elements, as the object says", id.numel);
             return Err(Error::malformed(path, place(), expected, count));

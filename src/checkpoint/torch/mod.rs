@@ -4,20 +4,18 @@
 //! Nothing of the pickle is executed. What torch would compute on loading is understood for plain
 //! tensors and parameters, and left as an opaque record for everything else.
 
-pub(super) mod checksum;
+mod checksum;
 mod epochs;
 mod input;
 mod layout;
 mod legacy;
 mod literal;
-mod mapping;
 mod node;
 mod opcode;
 mod optimizer;
 mod pickle;
 #[cfg(feature = "train")]
 mod pickled;
-mod positions;
 mod scalars;
 mod state;
 mod storage;
@@ -26,57 +24,164 @@ mod tensor;
 mod tests;
 mod uses;
 mod value;
-mod zip;
-mod zip_end;
 
-pub(crate) use layout::Layout;
-pub(crate) use mapping::map_optimizer;
-pub(crate) use optimizer::{Optimizer, Parameter, Slot};
 #[cfg(feature = "train")]
 pub(crate) use pickled::Pickled;
-pub(crate) use uses::Uses;
-use value::Saved;
+#[cfg(feature = "train")]
 pub(crate) use value::Value;
-pub(crate) use zip::Directory;
 
 use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 
-use super::StateDict;
 use super::epochs::{Epochs, Scalar};
-use super::foreign;
+use super::format::{self, Contents, Format, FormatName, Opening};
+use super::optimizer::Optimizer;
+use super::zip::{Directory, is_zip};
+use super::{Patches, StateDict, Tensor, Training, foreign, patches};
 use crate::error::{Error, Result};
 use crate::file::Source;
+use layout::Layout;
 use legacy::MAX_PICKLE;
 use storage::{Extent, Storages};
 use tensor::Reader;
+use uses::Uses;
+use value::Saved;
+#[cfg(not(feature = "train"))]
+use value::Value;
+
+const ZIP: FormatName = FormatName {
+    name: "pytorch-zip",
+    title: "PyTorch",
+};
+const LEGACY: FormatName = FormatName {
+    name: "pytorch-legacy",
+    title: "PyTorch, legacy format",
+};
+const SHARDS: FormatName = FormatName {
+    name: "pytorch-sharded",
+    title: "sharded PyTorch",
+};
+
+/// How to write an archive that can be edited.
+const SAVE_AGAIN: &str = "save the checkpoint again with torch.save";
+
+pub(super) struct Torch;
+
+impl Format for Torch {
+    fn detect(&self, source: &Source) -> Result<bool> {
+        // A tar archive says so at 257.
+        let prefix = source.slice(0, source.len().min(262) as usize)?;
+        Ok(is_zip(&prefix) || is_pickle(&prefix) || is_tar(&prefix))
+    }
+
+    fn open(&self, file: Opening<'_>) -> Result<format::Opened> {
+        let opened = open(&file.source, file.number)?;
+        let mut notes = Vec::new();
+        if let Some(first) = opened.unread.first() {
+            let count = opened.unread.len();
+            notes.push(format!(
+                "{count} tensors are of kinds that are not read, such as {first}"
+            ));
+        }
+        if opened.layout == Layout::Ultralytics {
+            let note = "Ultralytics resumes from ema, which is the network that is edited";
+            notes.push(note.to_owned());
+        }
+        Ok(format::Opened {
+            format: match opened.zip {
+                Some(_) => ZIP,
+                None => LEGACY,
+            },
+            sources: vec![file.source],
+            dicts: opened.dicts,
+            training: Training {
+                layout: opened.layout.name(),
+                epochs: opened.epochs,
+                scalars: opened.scalars,
+                optimizers: opened.optimizers,
+            },
+            notes,
+            contents: Box::new(Archive {
+                source: file.number,
+                zip: opened.zip,
+                uses: opened.uses,
+            }),
+        })
+    }
+
+    fn file_names(&self) -> &'static [&'static str] {
+        &["pytorch_model.bin", "pytorch_model.bin.index.json"]
+    }
+
+    fn shards(&self) -> Option<FormatName> {
+        Some(SHARDS)
+    }
+
+    /// A distributed checkpoint (`.metadata`, `*.distcp`).
+    fn refuse_directory(&self, names: &[String]) -> Option<String> {
+        let is_part = |name: &&String| *name == ".metadata" || name.ends_with(".distcp");
+        let part = names.iter().find(is_part)?;
+        Some(format!(
+            "is a distributed checkpoint (it holds {part}): convert it to one file with \
+             python -m torch.distributed.checkpoint.format_utils dcp_to_torch"
+        ))
+    }
+}
+
+/// What an edit has to know of a file beside its tensors.
+#[derive(Debug)]
+struct Archive {
+    /// Which of the sources it is.
+    source: usize,
+    /// The archive's directory; `None` in the legacy format, which has no checksums.
+    zip: Option<Directory>,
+    /// Who else uses which bytes.
+    uses: Uses,
+}
+
+impl Contents for Archive {
+    fn patches(&self, sources: &[Source], changes: &[(&Tensor, &[u8])]) -> Result<Patches> {
+        let mut all = patches::in_place(sources, changes)?;
+        let own = &mut all.files[self.source];
+        if let Some(zip) = &self.zip {
+            own.extend(checksum::patches(&sources[self.source], zip, own)?);
+            own.sort_by_key(|patch| patch.offset);
+        }
+        Ok(all)
+    }
+
+    fn shared(
+        &self,
+        dicts: &[StateDict],
+        gammas: &HashSet<(usize, usize)>,
+    ) -> HashMap<(usize, usize), String> {
+        // The ranges of one file say nothing about those of another.
+        let is_here = |(d, t): &(usize, usize)| dicts[*d].tensors[*t].source == self.source;
+        let gammas: Vec<(usize, usize)> = gammas.iter().copied().filter(is_here).collect();
+        let conflicts = self.uses.conflicts(dicts, &gammas);
+        let conflict = |conflict: uses::Conflict| (conflict.gamma, conflict.with);
+        conflicts.into_iter().map(conflict).collect()
+    }
+}
 
 /// An opened PyTorch file.
 #[derive(Debug)]
-pub(crate) struct Opened {
+struct Opened {
     /// The state dicts, in the object's order; those without a BatchNorm too.
-    pub(crate) dicts: Vec<StateDict>,
-    pub(crate) layout: Layout,
+    dicts: Vec<StateDict>,
+    layout: Layout,
     /// Finished epochs, where the layout says it.
-    pub(crate) epochs: Option<Epochs>,
+    epochs: Option<Epochs>,
     /// The numbers beside the weights.
-    pub(crate) scalars: Vec<Scalar>,
+    scalars: Vec<Scalar>,
     /// The optimizers' states, or why one cannot be read.
-    pub(crate) optimizers: Vec<Result<Optimizer>>,
+    optimizers: Vec<Result<Optimizer>>,
     /// Tensors of kinds that are not read (sparse, quantized, distributed), as `name (function)`.
-    pub(crate) unread: Vec<String>,
+    unread: Vec<String>,
     /// Who else uses which bytes.
-    pub(crate) uses: Uses,
+    uses: Uses,
     /// The archive's directory; `None` in the legacy format, which has no checksums.
-    pub(crate) zip: Option<Directory>,
-}
-
-/// Whether a file that begins with `prefix` (eight bytes, or 262 to know tar) is one for [`open`].
-pub(crate) fn is_torch(prefix: &[u8]) -> bool {
-    is_zip(prefix) || is_pickle(prefix) || is_tar(prefix)
-}
-
-fn is_zip(prefix: &[u8]) -> bool {
-    prefix.starts_with(b"PK\x03\x04") || prefix.starts_with(b"PK\x05\x06")
+    zip: Option<Directory>,
 }
 
 fn is_pickle(prefix: &[u8]) -> bool {
@@ -93,10 +198,10 @@ fn is_tar(prefix: &[u8]) -> bool {
 /// If the file is damaged, or of a kind whose tensors cannot be edited in place: TorchScript, big
 /// endian, compressed or encrypted, the tar form of the first PyTorch
 /// versions, FSDP's flat parameters.
-pub(crate) fn open(source: &Source, index: usize) -> Result<Opened> {
-    let prefix = source.read_at(0, source.len().min(262) as usize)?;
+fn open(source: &Source, index: usize) -> Result<Opened> {
+    let prefix = source.slice(0, source.len().min(262) as usize)?;
     let (saved, storages, zip) = if is_zip(&prefix) {
-        let zip = Directory::read(source, |names| refuse_script(source, names))?;
+        let zip = Directory::read(source, SAVE_AGAIN, |names| refuse_script(source, names))?;
         let (saved, storages) = read_archive(source, &zip)?;
         (saved, storages, Some(zip))
     } else if is_pickle(&prefix) {
@@ -132,14 +237,11 @@ pub(crate) fn open(source: &Source, index: usize) -> Result<Opened> {
     let layout = Layout::of(&saved, &found.dicts, found.has_module);
     layout.set_roles(&mut found.dicts);
     let optimizers = found.optimizers.iter().map(|(root, id)| {
-        Optimizer::read(
-            root,
-            Value {
-                arena: &saved.arena,
-                id: *id,
-            },
-            reader,
-        )
+        let value = Value {
+            arena: &saved.arena,
+            id: *id,
+        };
+        optimizer::read(root, value, reader)
     });
     Ok(Opened {
         layout,
@@ -195,7 +297,7 @@ fn read_archive(source: &Source, zip: &Directory) -> Result<(Saved, Storages)> {
     };
     let in_folder = |name: &str| zip.find(&format!("{folder}{name}"));
     if let Some(entry) = in_folder("byteorder") {
-        let order = source.read_at(entry.offset, entry.len.min(16) as usize)?;
+        let order = source.slice(entry.offset, entry.len.min(16) as usize)?;
         if order.trim_ascii() != b"little" {
             let order = String::from_utf8_lossy(&order).into_owned();
             let reason = format!(
@@ -217,7 +319,7 @@ fn read_archive(source: &Source, zip: &Directory) -> Result<(Saved, Storages)> {
             format!("{} bytes", pickle.len),
         ));
     }
-    let bytes = source.read_at(pickle.offset, pickle.len as usize)?;
+    let bytes = source.slice(pickle.offset, pickle.len as usize)?;
     let parsed =
         pickle::parse(&bytes).map_err(|fault| fault.into_error(path, "data.pkl", pickle.offset))?;
     let mut storages = Storages::default();
@@ -279,15 +381,4 @@ fn refuse_flat(source: &Source, dicts: &[StateDict]) -> Result<()> {
             ),
         )),
     }
-}
-
-/// Why a directory with these names in it is no checkpoint for this program: a distributed
-/// checkpoint (`.metadata`, `*.distcp`). `None` when it is not one.
-pub(crate) fn refuse_directory<S: AsRef<str>>(names: &[S]) -> Option<String> {
-    let is_part = |name: &str| name == ".metadata" || name.ends_with(".distcp");
-    let part = names.iter().map(AsRef::as_ref).find(|name| is_part(name))?;
-    Some(format!(
-        "is a distributed checkpoint (it holds {part}): convert it to one file with \
-         python -m torch.distributed.checkpoint.format_utils dcp_to_torch"
-    ))
 }

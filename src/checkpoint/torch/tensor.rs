@@ -150,7 +150,7 @@ impl Reader<'_> {
             len: spread * width,
             shape: args.shape,
             fixed,
-            place: None,
+            scattered: None,
             strides,
         })
     }

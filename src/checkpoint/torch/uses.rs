@@ -12,17 +12,19 @@ use crate::error::Result;
 
 /// The byte ranges of every tensor and storage in a file that is not in its state dicts.
 #[derive(Debug, Default)]
-pub(crate) struct Uses {
+pub(super) struct Uses {
+    /// Which of the sources the file is.
+    source: usize,
     others: Vec<(u64, u64, String)>,
 }
 
 /// A γ that must not be edited because another tensor lies on its bytes.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Conflict {
+pub(super) struct Conflict {
     /// Its place: state dict, tensor.
-    pub(crate) gamma: (usize, usize),
+    pub(super) gamma: (usize, usize),
     /// The other tensor, as it reads in a message.
-    pub(crate) with: String,
+    pub(super) with: String,
 }
 
 impl Uses {
@@ -60,14 +62,18 @@ impl Uses {
                 others.push((extent.offset, extent.offset + extent.len, label));
             }
         }
-        Ok(Uses { others })
+        Ok(Uses {
+            source: reader.source,
+            others,
+        })
     }
 
     /// Of `gammas` (state dict and tensor, as indices into `dicts`), those whose bytes overlap a
     /// tensor that is none of them, or one of them that does not have exactly the same bytes.
     ///
-    /// Strided tensors count with the whole range that they are spread over.
-    pub(crate) fn conflicts(
+    /// Strided tensors count with the whole range that they are spread over; those of other files do
+    /// not count.
+    pub(super) fn conflicts(
         &self,
         dicts: &[StateDict],
         gammas: &[(usize, usize)],
@@ -75,7 +81,8 @@ impl Uses {
         let gamma_set: HashSet<(usize, usize)> = gammas.iter().copied().collect();
         let mut spans: Vec<Span<'_>> = Vec::new();
         for (d, dict) in dicts.iter().enumerate() {
-            for (t, tensor) in dict.tensors.iter().enumerate() {
+            let tensors = dict.tensors.iter().enumerate();
+            for (t, tensor) in tensors.filter(|(_, tensor)| tensor.source == self.source) {
                 let owner = Owner::Listed(dict, t);
                 let gamma = gamma_set.contains(&(d, t));
                 spans.push(Span {

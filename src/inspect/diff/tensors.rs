@@ -269,7 +269,9 @@ impl Content<'_> {
     fn is_equal(&self, a: &Checkpoint, b: &Checkpoint, progress: &dyn Fn(u64)) -> Result<bool> {
         match self {
             // Not in one piece: read as a whole.
-            Content::Tensors(of_a, of_b) if of_a.place.is_some() || of_b.place.is_some() => {
+            Content::Tensors(of_a, of_b)
+                if of_a.scattered.is_some() || of_b.scattered.is_some() =>
+            {
                 Ok(a.read(of_a)? == b.read(of_b)?)
             }
             Content::Tensors(of_a, of_b) => same_range(
@@ -314,8 +316,8 @@ fn same_range(
     let mut at = 0;
     while at < len {
         let piece = CHUNK.min(len - at);
-        let of_a = a.read_at(start_a + at, piece as usize)?;
-        if of_a != b.read_at(start_b + at, piece as usize)? {
+        let of_a = a.slice(start_a + at, piece as usize)?;
+        if of_a != b.slice(start_b + at, piece as usize)? {
             return Ok(false);
         }
         at += piece;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Save, TrackOptions};
 use crate::batchnorm::{self, Network};
-use crate::checkpoint::{Checkpoint, Format};
+use crate::checkpoint::{Checkpoint, FormatName};
 use crate::error::{Error, Result};
 use crate::record;
 
@@ -21,7 +21,7 @@ pub(super) struct Run {
 /// One checkpoint.
 pub(super) struct Read {
     pub(super) path: PathBuf,
-    pub(super) format: Format,
+    pub(super) format: FormatName,
     pub(super) epoch: Option<u64>,
     /// Its place in time; known once the series is in order.
     pub(super) at: u64,

@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 
 use super::graph::Graph;
 use super::op::Op;
-use crate::checkpoint::{Checkpoint, Format, Tensor};
+use crate::checkpoint::{Checkpoint, Tensor};
 use crate::error::{Error, Result};
 use import::Import;
 use node::Tensors;
@@ -114,8 +114,9 @@ pub fn resolution(path: &Path) -> Result<Option<usize>> {
 
 /// Whether the file at `path` is an ONNX model.
 pub(crate) fn is_onnx(path: &Path) -> bool {
+    // Of all formats, the one whose files are graphs.
     path.is_file()
-        && Checkpoint::open(path).is_ok_and(|checkpoint| checkpoint.format() == Format::Onnx)
+        && Checkpoint::open(path).is_ok_and(|checkpoint| checkpoint.declared_norms().is_some())
 }
 
 /// The version of the default operator set.

@@ -1,7 +1,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::super::detect;
+use super::super::read_model::detect;
 use super::super::wire::encode_varint;
 use super::{apply, edit_all, editable, edited, load, models, patch, read, read_bytes, try_open};
 use crate::file::Source;
@@ -182,10 +182,11 @@ fn a_gamma_behind_four_gigabytes_is_found_and_patched() {
     file.write_all_at(&start, 0).unwrap();
     file.write_all_at(&tail, start.len() as u64 + big).unwrap();
     let opened = try_open(&path).unwrap();
-    let tensor = &opened.tensors[opened.norms[0].gamma.unwrap()];
+    let tensor = &opened.tensors[opened.declared.norms[0].gamma.unwrap()];
     let edits = patch(&opened, &[(tensor, &[1; 8])]).unwrap();
-    assert_eq!(edits.patches.len(), 1);
-    assert!(edits.patches[0].1.offset > big);
+    let patches = edits.files.concat();
+    assert_eq!(patches.len(), 1);
+    assert!(patches[0].offset > big);
 }
 
 fn norm_of(inputs: [&str; 5]) -> Vec<u8> {
@@ -267,7 +268,7 @@ fn exercise(dir: &Path, bytes: &[u8]) -> bool {
             return false;
         }
     };
-    for gamma in opened.norms.iter().filter_map(|norm| norm.gamma) {
+    for gamma in opened.declared.norms.iter().filter_map(|norm| norm.gamma) {
         let tensor = &opened.tensors[gamma];
         let new = vec![0x3e; tensor.len as usize];
         let Ok(edits) = patch(&opened, &[(tensor, &new)]) else {
@@ -277,9 +278,9 @@ fn exercise(dir: &Path, bytes: &[u8]) -> bool {
             continue;
         }
         let path = dir.join("edited.onnx");
-        fs::write(&path, &apply(&opened, &edits.patches)[0]).unwrap();
+        fs::write(&path, &apply(&opened, &edits.files)[0]).unwrap();
         let after = try_open(&path).unwrap();
-        assert_eq!(after.norms, opened.norms);
+        assert_eq!(after.declared.norms, opened.declared.norms);
         for (index, (old, now)) in opened.tensors.iter().zip(&after.tensors).enumerate() {
             let old = if index == gamma {
                 Ok(new.clone())
@@ -366,7 +367,7 @@ fn every_edit_can_be_read_back() {
         let path = dir.path().join("edited.onnx");
         fs::write(&path, &files[0]).unwrap();
         let after = try_open(&path).unwrap();
-        assert_eq!(after.norms, whole.norms, "{name}");
+        assert_eq!(after.declared.norms, whole.declared.norms, "{name}");
         for (old, new) in editable(&whole).into_iter().zip(editable(&after)) {
             let expected = edited(old.dtype, &read(&whole, old));
             assert_eq!(read(&after, new), expected, "{name} {}", old.name);

@@ -19,7 +19,13 @@ fn a_gamma_merged_with_another_parameter_is_shared() {
             ),
         ]
     );
-    assert!(merged.norms.iter().all(|norm| norm.gamma.is_some()));
+    assert!(
+        merged
+            .declared
+            .norms
+            .iter()
+            .all(|norm| norm.gamma.is_some())
+    );
 }
 
 #[test]
@@ -34,7 +40,7 @@ fn identity_nodes_are_followed_both_ways_and_a_gamma_of_two_nodes_is_one_layer()
             ("bn3", "", false)
         ]
     );
-    assert_eq!(opened.norms[0].node, "BatchNormalization /bn1/bn");
+    assert_eq!(opened.declared.norms[0].node, "BatchNormalization /bn1/bn");
 }
 
 #[test]
@@ -109,6 +115,7 @@ fn gammas_that_are_not_stored_are_listed_with_the_reason() {
         ]
     );
     let without: Vec<bool> = opened
+        .declared
         .norms
         .iter()
         .map(|norm| norm.gamma.is_none())
@@ -123,8 +130,8 @@ fn training_mode_is_batch_normalization_too() {
 
 #[test]
 fn a_model_with_convolutions_alone_is_folded() {
-    assert!(load("folded").folded);
-    assert!(!load("training").folded);
+    assert!(load("folded").declared.folded);
+    assert!(!load("training").declared.folded);
 }
 
 #[test]

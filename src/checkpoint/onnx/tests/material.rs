@@ -35,12 +35,12 @@ fn both_exports_of_a_network_have_the_layers_and_bytes_of_its_safetensors() {
     for name in ["preserve.onnx", "external/model.onnx"] {
         let opened = try_open(folder.join(name)).unwrap();
         assert_eq!(
-            (opened.norms.len(), channels(&opened)),
+            (opened.declared.norms.len(), channels(&opened)),
             (52, 5328),
             "{name}"
         );
         assert_eq!(opened.notes, [""; 0]);
-        for norm in &opened.norms {
+        for norm in &opened.declared.norms {
             let tensor = &opened.tensors[norm.gamma.unwrap()];
             assert_eq!(tensor.name, format!("{}.weight", norm.layer));
             let tensors = &reference.dicts()[0].tensors;
@@ -90,7 +90,7 @@ fn ultraface_has_25_layers_with_a_median_of_0_1166() {
     let Some(folder) = material() else { return };
     let folder = folder.join("checkpoints/ultraface-slim");
     let opened = try_open(folder.join("version-slim-320.onnx")).unwrap();
-    assert_eq!((opened.norms.len(), channels(&opened)), (25, 2272));
+    assert_eq!((opened.declared.norms.len(), channels(&opened)), (25, 2272));
     let gammas = gammas(&opened);
     assert_eq!((gammas[(gammas.len() - 1) / 2] * 1e4).round(), 1166.0);
 }
@@ -103,7 +103,10 @@ fn simplified_and_default_exports_are_folded() {
         "checkpoints/ultraface-slim/version-slim-320_simplified.onnx",
     ] {
         let opened = try_open(folder.join(name)).unwrap();
-        assert!(opened.folded && opened.norms.is_empty(), "{name}");
+        assert!(
+            opened.declared.folded && opened.declared.norms.is_empty(),
+            "{name}"
+        );
     }
 }
 
@@ -118,8 +121,8 @@ fn of_onnx_node_tests_those_with_an_initializer_are_editable() {
         }
         let name = path.to_string_lossy().into_owned();
         let opened = try_open(&path).unwrap();
-        assert_eq!(opened.norms.len(), 1, "{name}");
-        let norm = &opened.norms[0];
+        assert_eq!(opened.declared.norms.len(), 1, "{name}");
+        let norm = &opened.declared.norms[0];
         assert_eq!(
             norm.editable.is_ok(),
             name.contains("test_BatchNorm"),

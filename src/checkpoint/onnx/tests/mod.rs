@@ -10,9 +10,8 @@ mod material;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::patch::Edits;
 use super::{Opened, patches};
-use crate::checkpoint::Tensor;
+use crate::checkpoint::{Patches, Tensor};
 use crate::dtype::Dtype;
 use crate::error::Result;
 use crate::file::Source;
@@ -46,7 +45,7 @@ fn refusal(name: &str) -> String {
 
 /// Layer, reason and whether it is shared, of every layer.
 fn summary(opened: &Opened) -> Vec<(&str, &str, bool)> {
-    let norms = opened.norms.iter();
+    let norms = opened.declared.norms.iter();
     norms
         .map(|norm| {
             let reason = norm.editable.as_ref().err().map_or("", String::as_str);
@@ -57,8 +56,8 @@ fn summary(opened: &Opened) -> Vec<(&str, &str, bool)> {
 
 fn read_bytes(opened: &Opened, tensor: &Tensor) -> Result<Vec<u8>> {
     let source = &opened.sources[tensor.source];
-    match &tensor.place {
-        Some(place) => place.read(source, tensor.len),
+    match tensor.scattered {
+        Some(number) => opened.places[number].read(source, tensor.len),
         None => source.read_at(tensor.offset, tensor.len as usize),
     }
 }
@@ -69,7 +68,11 @@ fn read(opened: &Opened, tensor: &Tensor) -> Vec<u8> {
 
 /// The table's lines of all editable γ.
 fn editable(opened: &Opened) -> Vec<&Tensor> {
-    let norms = opened.norms.iter().filter(|norm| norm.editable.is_ok());
+    let norms = opened
+        .declared
+        .norms
+        .iter()
+        .filter(|norm| norm.editable.is_ok());
     norms
         .map(|norm| &opened.tensors[norm.gamma.unwrap()])
         .collect()
@@ -84,19 +87,21 @@ fn edited(dtype: Dtype, bytes: &[u8]) -> Vec<u8> {
     new
 }
 
-fn patch(opened: &Opened, edits: &[(&Tensor, &[u8])]) -> Result<Edits> {
-    patches(&opened.sources, &opened.checksums, edits)
+fn patch(opened: &Opened, edits: &[(&Tensor, &[u8])]) -> Result<Patches> {
+    patches(&opened.sources, &opened.places, &opened.checksums, edits)
 }
 
 /// The contents of every source with patches applied; each patch must find its old bytes.
-fn apply(opened: &Opened, patches: &[(usize, Patch)]) -> Vec<Vec<u8>> {
+fn apply(opened: &Opened, patches: &[Vec<Patch>]) -> Vec<Vec<u8>> {
     let contents = |source: &Source| fs::read(source.path()).unwrap();
     let mut files: Vec<Vec<u8>> = opened.sources.iter().map(contents).collect();
-    for (source, patch) in patches.iter().rev() {
-        let start = patch.offset as usize;
-        let range = start..start + patch.old.len();
-        assert_eq!(files[*source][range.clone()], patch.old);
-        files[*source].splice(range, patch.new.iter().copied());
+    for (file, patches) in files.iter_mut().zip(patches) {
+        for patch in patches.iter().rev() {
+            let start = patch.offset as usize;
+            let range = start..start + patch.old.len();
+            assert_eq!(file[range.clone()], patch.old);
+            file.splice(range, patch.new.iter().copied());
+        }
     }
     files
 }
@@ -110,5 +115,5 @@ fn edit_all(opened: &Opened) -> (Vec<Vec<u8>>, bool, Vec<String>) {
         .collect();
     let edits: Vec<(&Tensor, &[u8])> = new.iter().map(|(t, bytes)| (*t, &bytes[..])).collect();
     let edits = patch(opened, &edits).unwrap();
-    (apply(opened, &edits.patches), edits.resizes, edits.notes)
+    (apply(opened, &edits.files), edits.resizes, edits.notes)
 }

@@ -1,5 +1,6 @@
 use super::build::{archive, archive64, dict, pickle, saved, tensor};
 use super::*;
+use crate::checkpoint::format::refuse_directory;
 
 /// Bytes of `build::archive` from its last end record on.
 const END: usize = 22;
@@ -154,13 +155,9 @@ fn archives_that_are_no_plain_checkpoint_are_refused_with_what_to_do() {
     assert!(message(open_bytes(&tar)).contains("tar archive"));
     assert!(message(open_bytes(b"")).contains("neither"));
     assert!(message(open_bytes(&pickle(b"}"))).contains("another program"));
-    let names = ["__0_0.distcp", ".metadata"];
-    assert!(
-        super::super::refuse_directory(&names)
-            .unwrap()
-            .contains("dcp_to_torch")
-    );
-    assert_eq!(super::super::refuse_directory(&["model.safetensors"]), None);
+    let names = ["__0_0.distcp".to_owned(), ".metadata".to_owned()];
+    assert!(refuse_directory(&names).unwrap().contains("dcp_to_torch"));
+    assert_eq!(refuse_directory(&["model.safetensors".to_owned()]), None);
 }
 
 #[test]

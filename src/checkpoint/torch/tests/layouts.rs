@@ -1,9 +1,9 @@
 use super::super::super::epochs::Value as At;
 use super::super::Layout;
-use super::super::optimizer::Slot;
 use super::build::{dict, float, global, int, list, saved, tensor, text, tuple};
 use super::*;
 use crate::checkpoint::Role;
+use crate::checkpoint::optimizer::Slot;
 
 /// Weight and bias of one layer, a convolution's weight and a classifier's bias.
 pub(super) fn weights(first: i32) -> Vec<u8> {

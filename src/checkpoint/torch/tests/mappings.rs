@@ -1,9 +1,9 @@
 //! Which of an optimizer's parameters are which of the network's.
 
-use super::super::map_optimizer;
 use super::build::{dict, int, list, saved, tensor, text};
 use super::layouts::{opened, sgd, weights};
 use super::*;
+use crate::checkpoint::optimizer::map_optimizer;
 
 /// The names that an optimizer with these groups maps to, in its order.
 fn mapped(groups: &[&[&[i32]]]) -> std::result::Result<Vec<String>, String> {

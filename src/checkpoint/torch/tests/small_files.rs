@@ -1,9 +1,10 @@
-use super::super::mapping::parameters;
+use super::super::layout::Layout;
 use super::super::uses::Conflict;
-use super::super::{Layout, map_optimizer};
 use super::build::{dict as pickled_dict, global, int, legacy, on, saved, storage, text, tuple};
 use super::*;
 use crate::checkpoint::Role;
+use crate::checkpoint::optimizer::map_optimizer;
+use crate::checkpoint::optimizer::parameters;
 use crate::dtype::Dtype;
 
 #[test]

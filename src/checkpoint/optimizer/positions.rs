@@ -4,8 +4,8 @@
 
 use std::collections::HashMap;
 
-use super::super::Tensor;
-use super::optimizer::{Optimizer, Parameter};
+use super::{Optimizer, Parameter};
+use crate::checkpoint::Tensor;
 
 /// Of each parameter of `optimizer` its place among `parameters`, the network's in state-dict order.
 ///

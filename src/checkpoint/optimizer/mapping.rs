@@ -3,9 +3,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::super::{StateDict, Tensor};
-use super::optimizer::{Optimizer, Parameter, Slot};
 use super::positions;
+use super::{Optimizer, Parameter, Slot};
+use crate::checkpoint::{StateDict, Tensor};
 use crate::near::near;
 
 /// What an optimizer keeps for one named parameter.
@@ -21,7 +21,7 @@ const WRAPPERS: [&str; 2] = ["module.", "_orig_mod."];
 
 /// The tensors of a state dict that an optimizer can have, in its order: no running statistics or
 /// step counts, and of several names for the same bytes the first.
-pub(super) fn parameters(dict: &StateDict) -> Vec<&Tensor> {
+pub(in crate::checkpoint) fn parameters(dict: &StateDict) -> Vec<&Tensor> {
     let mut seen = HashSet::new();
     let is_buffer = |tensor: &Tensor| {
         let leaf = tensor.name.rsplit('.').next().unwrap_or_default();

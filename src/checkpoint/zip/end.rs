@@ -27,7 +27,7 @@ pub(super) struct End {
 pub(super) fn find(source: &Source) -> Result<End> {
     let tail_len = source.len().min((END + MAX_COMMENT) as u64);
     let tail_at = source.len() - tail_len;
-    let tail = source.read_at(tail_at, tail_len as usize)?;
+    let tail = source.slice(tail_at, tail_len as usize)?;
     let Some((at, record)) = last_record(&tail) else {
         return Err(malformed(
             source,
@@ -37,7 +37,7 @@ pub(super) fn find(source: &Source) -> Result<End> {
     };
     let end_at = tail_at + at as u64;
     let locator = match end_at.checked_sub(LOCATOR) {
-        Some(at) => Some(source.read_at(at, LOCATOR as usize)?),
+        Some(at) => Some(source.slice(at, LOCATOR as usize)?),
         None => None,
     };
     let locator = locator.filter(|bytes| bytes.starts_with(b"PK\x06\x07"));
@@ -131,7 +131,7 @@ fn zip64(source: &Source, locator: &[u8], locator_at: u64) -> Result<([u32; 2], 
     {
         return Err(missing());
     }
-    let record = source.read_at(at, END64)?;
+    let record = source.slice(at, END64)?;
     if !record.starts_with(b"PK\x06\x06") {
         return Err(missing());
     }

@@ -1,16 +1,21 @@
 //! The directory of a zip archive whose entries are stored as they are: names, places, and where
 //! the checksums of each entry stand (APPNOTE.TXT 4.3.7 to 4.3.12).
 //!
-//! Only headers are read, and only with positioned reads. What cannot be patched in place is
-//! refused: compression, encryption, several disks, entries that overlap.
+//! Only headers are read. What cannot be patched in place is refused: compression, encryption,
+//! several disks, entries that overlap.
+
+mod checksum;
+mod end;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::zip_end::{self, MIN_HEADER};
 use crate::error::{Error, Result};
 use crate::file::Source;
 use crate::file::bytes::{u16_at, u32_at, u64_at};
+use end::MIN_HEADER;
+
+pub(super) use checksum::Refreshed;
 
 const LOCAL_HEADER: u64 = 30;
 const FLAG_ENCRYPTED: u16 = 1 | 1 << 6 | 1 << 13;
@@ -19,39 +24,41 @@ const ZIP64_EXTRA: u16 = 1;
 
 /// The entries of an archive, in the order of its central directory.
 #[derive(Debug)]
-pub(crate) struct Directory {
+pub(in crate::checkpoint) struct Directory {
     entries: Vec<Entry>,
     by_name: HashMap<String, usize>,
 }
 
 /// A stored entry.
 #[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) name: String,
+pub(in crate::checkpoint) struct Entry {
+    pub(in crate::checkpoint) name: String,
     /// Offset of its data in the file.
-    pub(super) offset: u64,
+    pub(in crate::checkpoint) offset: u64,
     /// Length of its data in bytes.
-    pub(super) len: u64,
+    pub(in crate::checkpoint) len: u64,
     /// Where its CRC-32 is written down, the central directory first.
-    pub(super) crcs: Vec<CrcField>,
+    pub(in crate::checkpoint) crcs: Vec<CrcField>,
 }
 
 /// A CRC-32 as it stands in the file, which need not be the true one.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct CrcField {
-    pub(super) offset: u64,
-    pub(super) value: u32,
+pub(in crate::checkpoint) struct CrcField {
+    pub(in crate::checkpoint) offset: u64,
+    pub(in crate::checkpoint) value: u32,
 }
 
 impl Directory {
     /// Reads the central directory and the header of every entry. `check` sees all names first: an
     /// archive of another kind is better refused as that than for how its entries are stored.
-    pub(super) fn read(
+    /// `save_again` says how to write one that is not compressed.
+    pub(in crate::checkpoint) fn read(
         source: &Source,
+        save_again: &str,
         check: impl FnOnce(&[Cow<'_, str>]) -> Result<()>,
     ) -> Result<Directory> {
-        let end = zip_end::find(source)?;
-        let bytes = source.read_at(end.offset, end.len as usize)?;
+        let end = end::find(source)?;
+        let bytes = source.slice(end.offset, end.len as usize)?;
         let mut at = 0;
         let mut headers = Vec::with_capacity(end.entries as usize);
         for n in 0..end.entries {
@@ -72,7 +79,7 @@ impl Directory {
         let mut spans = Vec::with_capacity(headers.len());
         let mut by_name = HashMap::with_capacity(headers.len());
         for (header, header_at) in headers {
-            let (entry, span) = header.locate(source, header_at, end.offset)?;
+            let (entry, span) = header.locate(source, header_at, end.offset, save_again)?;
             if by_name.insert(entry.name.clone(), entries.len()).is_some() {
                 let found = "two entries of this name";
                 return Err(Error::malformed(
@@ -104,13 +111,37 @@ impl Directory {
         Ok(Directory { entries, by_name })
     }
 
-    pub(super) fn entries(&self) -> &[Entry] {
+    pub(in crate::checkpoint) fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    pub(super) fn find(&self, name: &str) -> Option<&Entry> {
+    pub(in crate::checkpoint) fn find(&self, name: &str) -> Option<&Entry> {
         self.by_name.get(name).map(|n| &self.entries[*n])
     }
+}
+
+impl Entry {
+    /// Its CRC-32, as the central directory has it.
+    pub(in crate::checkpoint) fn central_crc(&self) -> u32 {
+        self.crcs.first().map_or(0, |field| field.value)
+    }
+}
+
+/// Whether a file begins as an archive does.
+pub(super) fn is_zip(prefix: &[u8]) -> bool {
+    prefix.starts_with(b"PK\x03\x04") || prefix.starts_with(b"PK\x05\x06")
+}
+
+/// The name of the entry that a file begins with, if it does.
+pub(super) fn first_name(source: &Source) -> Result<Option<String>> {
+    let len = source.len().min(LOCAL_HEADER);
+    let header = source.slice(0, len as usize)?;
+    let name_len = u16_at(&header, 26).filter(|_| header.starts_with(b"PK\x03\x04"));
+    let Some(name_len) = name_len.filter(|n| LOCAL_HEADER + u64::from(*n) <= source.len()) else {
+        return Ok(None);
+    };
+    let name = source.slice(LOCAL_HEADER, name_len.into())?;
+    Ok(Some(String::from_utf8_lossy(&name).into_owned()))
 }
 
 /// A header of the central directory.
@@ -177,7 +208,13 @@ impl<'a> Header<'a> {
     /// The entry, with the range from its local header to the end of its data descriptor.
     ///
     /// `header_at` is where this header stands in the file; nothing of the entry may reach `limit`.
-    fn locate(&self, source: &Source, header_at: u64, limit: u64) -> Result<(Entry, (u64, u64))> {
+    fn locate(
+        &self,
+        source: &Source,
+        header_at: u64,
+        limit: u64,
+        save_again: &str,
+    ) -> Result<(Entry, (u64, u64))> {
         let name = String::from_utf8_lossy(self.name).into_owned();
         let malformed = |expected: &str, found: &str| {
             Error::malformed(source.path(), format!("zip entry {name}"), expected, found)
@@ -185,7 +222,7 @@ impl<'a> Header<'a> {
         if std::str::from_utf8(self.name).is_err() {
             return Err(malformed("a name in UTF-8", "other bytes"));
         }
-        self.check_plain(source, &name)?;
+        self.check_plain(source, &name, save_again)?;
         if self.stored_len != self.len {
             let found = format!(
                 "{} bytes stored and {} to unpack",
@@ -209,7 +246,7 @@ impl<'a> Header<'a> {
         if name_end > limit {
             return Err(outside());
         }
-        let local = source.read_at(self.local_at, (name_end - self.local_at) as usize)?;
+        let local = source.slice(self.local_at, (name_end - self.local_at) as usize)?;
         let lens = u16_at(&local, 26).zip(u16_at(&local, 28));
         let fields = u16_at(&local, 6)
             .zip(u16_at(&local, 8))
@@ -248,7 +285,7 @@ impl<'a> Header<'a> {
         let mut span_end = end;
         if has_descriptor {
             let available = (limit - end).min(24) as usize;
-            let bytes = source.read_at(end, available)?;
+            let bytes = source.slice(end, available)?;
             let (at, len) = self
                 .descriptor(&bytes)
                 .ok_or_else(|| malformed("a data descriptor after the data", "other bytes"))?;
@@ -271,14 +308,12 @@ impl<'a> Header<'a> {
     }
 
     /// Refuses what cannot be patched in place.
-    fn check_plain(&self, source: &Source, name: &str) -> Result<()> {
+    fn check_plain(&self, source: &Source, name: &str, save_again: &str) -> Result<()> {
         let why = if self.flags & FLAG_ENCRYPTED != 0 {
             "is encrypted: decrypt the archive first".to_owned()
         } else if self.method != 0 {
             let method = self.method;
-            format!(
-                "is compressed (zip method {method}): save the checkpoint again with torch.save"
-            )
+            format!("is compressed (zip method {method}): {save_again}")
         } else if self.disk != 0 {
             "lies on another disk of a split archive: save it again as one file".to_owned()
         } else {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use regex::{Captures, Regex};
 use serde::Deserialize;
 
-use super::epochs::{Epochs, Number, Scalar, Value};
+use crate::checkpoint::epochs::{Epochs, Number, Scalar, Value};
 use crate::error::{Error, Result};
 use crate::file;
 

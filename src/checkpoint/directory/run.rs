@@ -7,12 +7,11 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::epochs::Epochs;
-use super::torch::{Optimizer, Parameter, Slot};
-use super::{Checkpoint, safetensors};
+use crate::checkpoint::epochs::Epochs;
+use crate::checkpoint::optimizer::{Optimizer, Parameter, Slot};
+use crate::checkpoint::{Checkpoint, Tensor};
 use crate::error::{Error, Result};
 use crate::file;
-use crate::file::Source;
 
 /// Who laid such a directory out.
 pub(super) const LAYOUT: &str = "ckpt-regen";
@@ -53,12 +52,6 @@ pub(super) fn read(directory: &Path, checkpoint: &mut Checkpoint) -> Result<bool
         .epoch
         .map(|n| Epochs::new(n, format!("epoch of {STATE}")));
     checkpoint.training.epochs = epochs;
-    let file = directory.join(OPTIMIZER);
-    if file.is_file()
-        && let Err(err) = Source::open(&file).and_then(|file| add_optimizer(checkpoint, file))
-    {
-        checkpoint.training.set_optimizers(vec![Err(err)]);
-    }
     if directory.join(AVERAGE).is_file() {
         let note = format!("the averaged weights in {AVERAGE} are left as they are");
         checkpoint.notes.push(note);
@@ -76,8 +69,8 @@ fn read_state(file: &Path) -> Result<Option<State>> {
     Ok(state.written_by.as_ref().is_some_and(ours).then_some(state))
 }
 
-/// Adds an optimizer's file as a companion.
-pub(super) fn add_optimizer(checkpoint: &mut Checkpoint, source: Source) -> Result<()> {
+/// What the optimizer keeps, by the names of its tensors.
+pub(super) fn optimizer(tensors: impl Iterator<Item = Tensor>) -> Optimizer {
     let mut optimizer = Optimizer {
         root: String::new(),
         unknown: Vec::new(),
@@ -85,7 +78,7 @@ pub(super) fn add_optimizer(checkpoint: &mut Checkpoint, source: Source) -> Resu
         parameters: Vec::new(),
     };
     let mut places = HashMap::new();
-    for tensor in safetensors::read_table(&source, checkpoint.sources.len())? {
+    for tensor in tensors {
         let slot = tensor.name.rsplit_once('.').and_then(|(name, key)| {
             let slot = Slot::of_key(key)?;
             Some((name.to_owned(), slot))
@@ -105,7 +98,5 @@ pub(super) fn add_optimizer(checkpoint: &mut Checkpoint, source: Source) -> Resu
         known[place].slots.push((slot, tensor));
     }
     optimizer.groups.push(optimizer.parameters.len());
-    checkpoint.training.set_optimizers(vec![Ok(optimizer)]);
-    checkpoint.add_companion(source, None);
-    Ok(())
+    optimizer
 }

@@ -9,8 +9,8 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
-use super::Tensor;
-use super::unique::unique_entries_except;
+use crate::checkpoint::Tensor;
+use crate::checkpoint::unique::unique_entries_except;
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 use crate::file::Source;
@@ -37,7 +37,7 @@ pub(super) fn read_table(source: &Source, index: usize) -> Result<Vec<Tensor>> {
         let found = format!("a file of {} bytes", source.len());
         return Err(malformed("header length", "8 bytes".into(), found));
     }
-    let prefix = source.read_at(0, PREFIX as usize)?;
+    let prefix = source.slice(0, PREFIX as usize)?;
     let header_len = u64::from_le_bytes(prefix[..].try_into().expect("8 bytes were read"));
     if header_len > MAX_HEADER {
         let expected = format!(
@@ -52,7 +52,7 @@ pub(super) fn read_table(source: &Source, index: usize) -> Result<Vec<Tensor>> {
         let found = format!("{header_len} bytes, past the end of the file");
         return Err(malformed("header length", expected, found));
     }
-    let json = source.read_at(PREFIX, header_len as usize)?;
+    let json = source.slice(PREFIX, header_len as usize)?;
     let entries = parse(&json)
         .map_err(|err| malformed("header", "safetensors JSON".into(), err.to_string()))?;
     let mut tensors = Vec::with_capacity(entries.len());
@@ -198,7 +198,7 @@ impl Entry<'_> {
             offset: body + start,
             len,
             fixed: None,
-            place: None,
+            scattered: None,
             strides: None,
         })
     }
