@@ -36,7 +36,9 @@ pub enum Error {
     Refused {
         /// The file.
         path: PathBuf,
-        /// Why, and what to do instead.
+        /// What about, for who knows a way out.
+        refusal: Refusal,
+        /// Why.
         reason: String,
     },
     /// A network that cannot be built or computed.
@@ -63,6 +65,57 @@ pub enum Error {
     /// The request itself makes no sense, whatever the file holds. Exit code 2.
     #[error("{0}")]
     Usage(String),
+    /// One part of the request makes no sense. Exit code 2.
+    #[error("{}", argument_text(argument, value, reason))]
+    Argument {
+        /// Its name: a field of the request, or a setting.
+        argument: &'static str,
+        /// What was given, where something was.
+        value: String,
+        /// What is wrong with that.
+        reason: String,
+    },
+}
+
+/// What an [`Error::Refused`] is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// Something that no part of the request would change.
+    File,
+    /// A file to edit, or to write over, is a symbolic link; the file there may be shared.
+    SymbolicLink,
+    /// The same, of an edit to take back.
+    UndoneLink,
+    /// A shard index is a symbolic link.
+    LinkedIndex,
+    /// A file goes by several names, and an edit in place would change it under all of them.
+    HardLinks,
+    /// γ take more or fewer bytes after the edit, so that the file cannot be patched in place.
+    Resizes,
+    /// More channels would die than come back.
+    Dying,
+    /// The same, of a saved plan.
+    DyingPlan,
+    /// A γ that cannot be edited.
+    FixedGamma,
+    /// Several networks to choose from, or none in training.
+    Network,
+    /// It cannot be told what an optimizer keeps for γ.
+    Optimizer,
+    /// Weights do not fit the network, though some do.
+    Weights,
+    /// The network of a run is not where it was, or another one.
+    RunNetwork,
+    /// A run that something was not recorded of.
+    NotRecorded,
+}
+
+fn argument_text(argument: &str, value: &str, reason: &str) -> String {
+    match value {
+        "" => format!("{argument}: {reason}"),
+        value => format!("{argument} {value}: {reason}"),
+    }
 }
 
 /// A result with this crate's [`Error`].
@@ -97,8 +150,26 @@ impl Error {
     }
 
     pub(crate) fn refused(path: &Path, reason: impl Into<String>) -> Error {
+        Error::refused_for(Refusal::File, path, reason)
+    }
+
+    pub(crate) fn refused_for(refusal: Refusal, path: &Path, reason: impl Into<String>) -> Error {
         Error::Refused {
             path: path.to_owned(),
+            refusal,
+            reason: reason.into(),
+        }
+    }
+
+    /// About a part of the request; an empty `value` is none.
+    pub(crate) fn argument(
+        argument: &'static str,
+        value: impl Display,
+        reason: impl Into<String>,
+    ) -> Error {
+        Error::Argument {
+            argument,
+            value: value.to_string(),
             reason: reason.into(),
         }
     }
@@ -106,7 +177,7 @@ impl Error {
     /// The process exit code this error stands for: 2 for wrong usage, 1 otherwise.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Usage(_) => 2,
+            Error::Usage(_) | Error::Argument { .. } => 2,
             _ => 1,
         }
     }

@@ -73,4 +73,4 @@ pub mod train;
 pub mod weights;
 
 pub use checkpoint::Checkpoint;
-pub use error::{Error, Result};
+pub use error::{Error, Refusal, Result};

@@ -23,19 +23,24 @@ pub(crate) fn near<'n>(typed: &str, names: impl Iterator<Item = &'n str>) -> Vec
 
 /// That there is no layer of this name, with those that were perhaps meant.
 #[cfg(feature = "train")]
-pub(crate) fn no_layer(option: &str, typed: &str, names: &[&str]) -> crate::Error {
+pub(crate) fn no_layer(argument: &'static str, typed: &str, names: &[&str]) -> crate::Error {
     let said = meant(typed, names);
-    crate::Error::Usage(format!("{option} {typed}: no such BatchNorm layer; {said}"))
+    let reason = format!("no such BatchNorm layer; {said}");
+    crate::Error::argument(argument, typed, reason)
 }
 
 /// That a regular expression matches no layer of `owner`, with those that were perhaps meant.
-pub(crate) fn no_match(option: &str, regex: &str, owner: &str, names: &[&str]) -> crate::Error {
+pub(crate) fn no_match(
+    argument: &'static str,
+    regex: &str,
+    owner: &str,
+    names: &[&str],
+) -> crate::Error {
     // Without what is no part of a name.
     let typed = regex.replace(['^', '$', '\\', '(', ')', '*', '+', '?'], "");
     let said = meant(&typed, names);
-    crate::Error::Usage(format!(
-        "{option} {regex:?} matches no BatchNorm layer of {owner}; {said}"
-    ))
+    let reason = format!("{regex:?} matches no BatchNorm layer of {owner}; {said}");
+    crate::Error::argument(argument, "", reason)
 }
 
 /// The names that were perhaps meant, or else the first that there are.
@@ -66,7 +71,7 @@ mod tests {
             meant("x", &names),
             "there are 3: features.1.conv.1, features.11.conv.1, classifier"
         );
-        let message = no_match("--exclude", r"^features\.2\.conv", "m.pth", &names).to_string();
+        let message = no_match("exclude", r"^features\.2\.conv", "m.pth", &names).to_string();
         assert!(message.ends_with("did you mean features.1.conv.1 or features.11.conv.1?"));
     }
 }

@@ -17,7 +17,7 @@ pub use explain::{Verdict, explain};
 pub(crate) use modules::one_median;
 pub use schema::{Schema, template};
 pub(crate) use select::nothing_found;
-pub use select::{Filter, filter, select};
+pub use select::{Filter, NOTHING_FOUND, filter, select};
 
 pub use crate::checkpoint::Role;
 use crate::checkpoint::{Checkpoint, StateDict, Tensor};

@@ -8,7 +8,7 @@ use regex::Regex;
 use super::copies::is_below;
 use super::{Layer, Network, Role};
 use crate::checkpoint::Checkpoint;
-use crate::error::{Error, Result};
+use crate::error::{Error, Refusal, Result};
 use crate::name::SEPARATORS;
 use crate::near;
 
@@ -33,18 +33,18 @@ impl Filter {
     /// # Errors
     /// An expression that matches none of them (with near names), or none that passes.
     pub(crate) fn check(&self, owner: &str, layers: &[&str]) -> Result<()> {
-        let both = [("--include", &self.include), ("--exclude", &self.exclude)];
-        for (option, list) in both {
+        let both = [("include", &self.include), ("exclude", &self.exclude)];
+        for (argument, list) in both {
             for regex in list {
                 if !layers.iter().any(|layer| regex.is_match(layer)) {
-                    return Err(near::no_match(option, regex.as_str(), owner, layers));
+                    return Err(near::no_match(argument, regex.as_str(), owner, layers));
                 }
             }
         }
         if !layers.iter().any(|layer| self.passes(layer)) {
             let count = layers.len();
             return Err(Error::Usage(format!(
-                "{owner} has {count} BatchNorm layers, and none passes --include and --exclude"
+                "{owner} has {count} BatchNorm layers, and none passes what is to be included and excluded"
             )));
         }
         Ok(())
@@ -83,16 +83,10 @@ fn only_raw(path: &Path, networks: &[Network]) -> Result<Network> {
     let mut raw = networks.iter().filter(|network| network.role == Role::Raw);
     let reason = match (raw.next(), raw.next()) {
         (Some(network), None) => return Ok(network.clone()),
-        (None, _) => format!(
-            "has no network in training, only {}: name one with --root",
-            listed(networks)
-        ),
-        (Some(_), Some(_)) => format!(
-            "has several networks: {}. Name the one to edit with --root",
-            listed(networks)
-        ),
+        (None, _) => format!("has no network in training, only {}", listed(networks)),
+        (Some(_), Some(_)) => format!("has several networks: {}", listed(networks)),
     };
-    Err(Error::refused(path, reason))
+    Err(Error::refused_for(Refusal::Network, path, reason))
 }
 
 fn listed(networks: &[Network]) -> String {
@@ -143,11 +137,12 @@ fn no_root(checkpoint: &Checkpoint, networks: &[Network], root: &str) -> Error {
         [] => String::new(),
         near => format!("; did you mean {}?", near.join(" or ")),
     };
-    Error::Usage(format!(
-        "--root {root:?}: nothing in {} has this name; it has {}{meant}",
+    let reason = format!(
+        "nothing in {} has this name; it has {}{meant}",
         checkpoint.path().display(),
         listed(networks)
-    ))
+    );
+    Error::argument("root", format!("{root:?}"), reason)
 }
 
 /// Prefixes that are looked at to say which was perhaps meant.
@@ -163,6 +158,9 @@ pub fn filter<'n>(path: &Path, network: &'n Network, filter: &Filter) -> Result<
     let layers = network.layers.iter().filter(|l| filter.passes(&l.name));
     Ok(layers.collect())
 }
+
+/// The place that [`nothing_found`] names.
+pub const NOTHING_FOUND: &str = "BatchNorm";
 
 /// The error for a checkpoint without any BatchNorm: what was looked for, what is there instead.
 pub(crate) fn nothing_found(checkpoint: &Checkpoint) -> Error {
@@ -190,13 +188,10 @@ pub(crate) fn nothing_found(checkpoint: &Checkpoint) -> Error {
     };
     Error::malformed(
         checkpoint.path(),
-        "BatchNorm",
+        NOTHING_FOUND,
         "layers with γ, running mean and running variance (weight, running_mean, running_var; \
          gamma, moving_mean, moving_variance; gamma, running_mean, running_var; params/…/scale, \
          batch_stats/…/mean, var)",
-        format!(
-            "{count} tensors, {flat} of them one-dimensional{some}. --explain says why each was \
-             left; --schema names them otherwise"
-        ),
+        format!("{count} tensors, {flat} of them one-dimensional{some}"),
     )
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::args::{ApplyArgs, EditArgs, OptimizerState};
 use super::cadence::Cadence;
+use super::hints;
 use super::inspect::{self, read_schema};
 use super::output;
 use super::paths;
@@ -53,7 +54,7 @@ pub(super) fn run(mut args: ApplyArgs) -> Result<()> {
     drop(progress);
     let planned = outcome.planned.as_ref();
     let mut warnings: Vec<String> = cadence.warning.clone().into_iter().collect();
-    warnings.extend(planned.iter().flat_map(|p| &p.warnings).cloned());
+    warnings.extend(planned.into_iter().flat_map(hints::warnings));
     warnings.extend(outcome.warnings.iter().cloned());
     if !args.json {
         warnings.iter().for_each(|warning| output::warn(warning));

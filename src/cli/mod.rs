@@ -13,6 +13,7 @@ mod diff;
 mod eval;
 #[cfg(feature = "train")]
 mod export;
+mod hints;
 mod inspect;
 #[cfg(feature = "train")]
 mod model;
@@ -100,7 +101,7 @@ fn report(err: &Error) {
 
 /// An error with what caused it.
 fn chain(err: &Error) -> String {
-    let mut text = err.to_string();
+    let mut text = hints::error(err);
     let mut cause = err.source();
     while let Some(err) = cause {
         text += &format!(": {err}");

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use super::args::LoopArgs;
 use super::progress::Bytes;
-use super::{apply, cadence, output};
+use super::{apply, cadence, hints, output};
 use crate::checkpoint::{Checkpoint, newest};
 use crate::edit::{self, Change, Destination, Request};
 use crate::error::{Error, Result};
@@ -161,9 +161,9 @@ impl Rounds<'_> {
             Err(err) => return Err(err),
         };
         let planned = applied.planned.as_ref();
-        let warnings = planned.iter().flat_map(|planned| &planned.warnings);
-        let warnings = warnings.chain(&applied.warnings);
-        warnings.for_each(|warning| output::warn(warning));
+        let warnings = planned.into_iter().flat_map(hints::warnings);
+        let warnings = warnings.chain(applied.warnings.iter().cloned());
+        warnings.for_each(|warning| output::warn(&warning));
         let plan = planned.map(|planned| &planned.plan);
         let (regenerated, counted) = plan.map_or((0, 0), |p| (p.regenerated(), p.counted));
         Ok(format!(

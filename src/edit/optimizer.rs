@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::Request;
 use super::plan::Planned;
 use crate::checkpoint::{Checkpoint, SlotTensor, Tensor};
-use crate::error::{Error, Result};
+use crate::error::{Error, Refusal, Result};
 use crate::regen::{self, Kept, Moment};
 
 /// One tensor of the optimizer that changes.
@@ -32,8 +32,8 @@ pub(super) fn reset(
         return Ok(Vec::new());
     };
     let refused = |reason: String| {
-        let reason = format!("--optimizer reset: {reason}; --optimizer keep leaves it as it is");
-        Error::refused(checkpoint.path(), reason)
+        let reason = format!("its optimizer cannot be reset: {reason}");
+        Error::refused_for(Refusal::Optimizer, checkpoint.path(), reason)
     };
     let dict = &checkpoint.dicts()[first.layer.dict];
     let slots = checkpoint

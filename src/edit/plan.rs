@@ -4,7 +4,7 @@ use super::gamma::{self, GammaBytes};
 use super::{Change, PlanFile, Request};
 use crate::batchnorm::{self, Network, Role};
 use crate::checkpoint::Checkpoint;
-use crate::error::{Error, Result};
+use crate::error::{Error, Refusal, Result};
 use crate::regen::{self, Gamma, Options, Plan, PlanError};
 use std::collections::HashSet;
 use std::path::Path;
@@ -18,7 +18,10 @@ pub struct Planned {
     pub plan: Plan,
     /// By which rule.
     pub options: Options,
-    /// What a user should know before it is written, in sentences.
+    /// That some layers seem to be frozen, in a sentence.
+    pub frozen: Option<String>,
+    /// What else a user should know before it is written, beside the plan's
+    /// [cautions](Plan::cautions), in sentences.
     pub warnings: Vec<String>,
     /// Facts about what was not touched, in sentences.
     pub notes: Vec<String>,
@@ -46,18 +49,12 @@ pub fn plan(checkpoint: &Checkpoint, request: &Request) -> Result<Planned> {
     if planned.plan.crossings().kills() && !request.allow_dying {
         let why = planned.plan.cautions.iter();
         let why = why.map(ToString::to_string).next().unwrap_or_default();
-        let ways_out = match &request.change {
-            Change::Plan(_) => "",
-            _ => {
-                " --to quantile:0.75 gives a γ that lives, --rule keep-sign spares strong negative \
-                 γ, --keep-zeros leaves zeros out of the median."
-            }
+        let refusal = match &request.change {
+            Change::Plan(_) => Refusal::DyingPlan,
+            _ => Refusal::Dying,
         };
-        let reason = format!(
-            "regenerating would do more harm than good: {why}.{ways_out} --allow-dying does it all \
-             the same"
-        );
-        return Err(Error::refused(checkpoint.path(), reason));
+        let reason = format!("regenerating would do more harm than good: {why}");
+        return Err(Error::refused_for(refusal, checkpoint.path(), reason));
     }
     planned
         .warnings
@@ -85,10 +82,8 @@ fn plan_rule(
                 let gamma = layer
                     .tensor(checkpoint)
                     .map_or(&layer.name, |tensor| &tensor.name);
-                let reason = format!(
-                    "{gamma} cannot be edited: {reason}. --skip-shared leaves such layers alone"
-                );
-                return Err(Error::refused(path, reason));
+                let reason = format!("{gamma} cannot be edited: {reason}");
+                return Err(Error::refused_for(Refusal::FixedGamma, path, reason));
             }
         }
     }
@@ -98,8 +93,7 @@ fn plan_rule(
         .filter(|gamma| counted_layers.contains(&gamma.layer.name[..]));
     let counted: Vec<Gamma> = passing.map(GammaBytes::decode).collect();
     let plan = regen::plan(&counted, options).map_err(|err| refuse(path, &gammas, err))?;
-    let mut warnings: Vec<String> = plan.cautions.iter().map(ToString::to_string).collect();
-    warnings.extend(frozen(&layers));
+    let frozen = frozen(&layers);
     let mut notes = left_alone(networks, &network);
     notes.extend(checkpoint.notes().iter().cloned());
     notes.extend(folded(checkpoint, &layers)?);
@@ -118,7 +112,8 @@ fn plan_rule(
         network,
         plan,
         options: *options,
-        warnings,
+        frozen,
+        warnings: Vec::new(),
         notes,
         gammas,
     })
@@ -173,8 +168,8 @@ fn plan_saved(
     if fitting.len() > 1 {
         fitting.retain(|(network, _)| network.root == file.root || request.root.is_some());
         if fitting.is_empty() {
-            let reason = "has several networks that the plan fits: name one with --root";
-            return Err(Error::refused(path, reason));
+            let reason = "has several networks that the plan fits";
+            return Err(Error::refused_for(Refusal::Network, path, reason));
         }
     }
     if let Some((network, gammas)) = fitting.pop() {
@@ -188,7 +183,8 @@ fn plan_saved(
         let options = file.options()?;
         return Ok(Planned {
             network,
-            warnings: plan.cautions.iter().map(ToString::to_string).collect(),
+            frozen: None,
+            warnings: Vec::new(),
             plan,
             options,
             notes,
@@ -268,7 +264,7 @@ fn frozen(layers: &[&batchnorm::Layer]) -> Option<String> {
     let first = frozen.first()?;
     Some(format!(
         "{} of {} layers lack the batch counter that the others have ({first}, …): frozen \
-         BatchNorm? --exclude leaves them alone",
+         BatchNorm?",
         frozen.len(),
         layers.len()
     ))

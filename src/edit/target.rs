@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::Destination;
 use crate::checkpoint::{Checkpoint, Patches, is_index, model_file};
-use crate::error::{Error, Result};
+use crate::error::{Error, Refusal, Result};
 use crate::file::Source;
 use crate::file::{link_count, same_file, same_place};
 use crate::record::{Place, record_path};
@@ -57,8 +57,8 @@ impl Target {
                     return Err(refuse_link(&anchor, purpose));
                 }
                 if is_index(&anchor) {
-                    let reason = "is a shard index behind a symbolic link: --output writes a copy";
-                    return Err(Error::refused(&anchor, reason));
+                    let reason = "is a shard index behind a symbolic link";
+                    return Err(Error::refused_for(Refusal::LinkedIndex, &anchor, reason));
                 }
                 let named = anchor.clone();
                 anchor = fs::canonicalize(&named).map_err(Error::io("follow", &named))?;
@@ -91,8 +91,8 @@ impl Target {
             return Err(Error::refused(&output, reason));
         }
         if same_place(&anchor, &output) {
-            let message = format!("--output {} is the checkpoint itself", output.display());
-            return Err(Error::Usage(message));
+            let reason = "it is the checkpoint itself";
+            return Err(Error::argument("output", output.display(), reason));
         }
         let record = Place::of(&output, destination.record.as_deref());
         Ok(Target {
@@ -171,10 +171,10 @@ impl Target {
                     files.push(file);
                     continue;
                 };
-                return Err(Error::Usage(format!(
-                    "--output would overwrite {overwritten}; an output in another directory \
-                     would not"
-                )));
+                let reason = format!(
+                    "it would overwrite {overwritten}; an output in another directory would not"
+                );
+                return Err(Error::argument("output", "", reason));
             }
             files.push(file);
         }
@@ -203,12 +203,11 @@ impl Target {
             .chain(records.into_iter().chain(&written).map(PathBuf::as_path))
             .chain([self.edited()]);
         if let Some(file) = files.find(|file| same_file(file, plan)) {
-            let message = format!(
-                "--plan-out {} would overwrite {}, which this edit reads or writes",
-                plan.display(),
+            let reason = format!(
+                "it would overwrite {}, which this edit reads or writes",
                 file.display()
             );
-            return Err(Error::Usage(message));
+            return Err(Error::argument("plan_out", plan.display(), reason));
         }
         Ok(())
     }
@@ -255,10 +254,13 @@ impl Target {
         let links = link_count(&metadata);
         if self.in_place && links > 1 {
             let reason = format!(
-                "has {links} hard links, and editing in place would change it under all its names; \
-                 without --in-place this name gets a file of its own"
+                "has {links} hard links, and editing in place would change it under all its names"
             );
-            return Err(Error::refused(source.path(), reason));
+            return Err(Error::refused_for(
+                Refusal::HardLinks,
+                source.path(),
+                reason,
+            ));
         }
         Ok(())
     }
@@ -273,14 +275,11 @@ fn refuse_link(path: &Path, purpose: Purpose) -> Error {
     let leads = fs::read_link(path)
         .map(|to| format!(" to {}", to.display()))
         .unwrap_or_default();
-    let ways_out = match purpose {
-        Purpose::Apply => {
-            "--output writes a copy; --follow-symlinks edits a single file where it is"
-        }
-        Purpose::Undo => "--follow-symlinks restores it where it is",
+    let refusal = match purpose {
+        Purpose::Apply => Refusal::SymbolicLink,
+        Purpose::Undo => Refusal::UndoneLink,
     };
-    let reason = format!(
-        "is a symbolic link{leads}, and the file there may be shared (a model cache). {ways_out}"
-    );
-    Error::refused(path, reason)
+    let reason =
+        format!("is a symbolic link{leads}, and the file there may be shared (a model cache)");
+    Error::refused_for(refusal, path, reason)
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::target::Target;
 use super::{Event, Events};
 use crate::checkpoint::{Checkpoint, Patches};
-use crate::error::{Error, Result};
+use crate::error::{Error, Refusal, Result};
 use crate::file::Source;
 use crate::record::Record;
 use crate::storage::{self, Purpose, Syncs, Transaction, pending};
@@ -36,8 +36,12 @@ pub(super) fn write(
     let files = target.files(checkpoint, &written)?;
     if target.in_place && patches.resizes {
         let reason = "some γ take more or fewer bytes after this edit, so that the file cannot be \
-                      patched in place; without --in-place it can be edited";
-        return Err(Error::refused(checkpoint.path(), reason));
+                      patched in place";
+        return Err(Error::refused_for(
+            Refusal::Resizes,
+            checkpoint.path(),
+            reason,
+        ));
     }
     let total = (0..files.len())
         .filter(|i| written(*i))

@@ -68,12 +68,12 @@ pub fn open(name: &str, choice: &Choice) -> Result<Network> {
 fn of_file(path: &Path, choice: &Choice) -> Result<Network> {
     let shown = path.display();
     if choice.stem.is_some_and(|stem| stem != zoo::Stem::Native) {
-        let message = format!("--stem: {shown} takes images in as it was exported");
-        return Err(Error::Usage(message));
+        let reason = format!("{shown} takes images in as it was exported");
+        return Err(Error::argument("stem", "", reason));
     }
     if choice.width.is_some_and(|width| width != 1.0) {
-        let message = format!("--width: {shown} is as wide as it was exported");
-        return Err(Error::Usage(message));
+        let reason = format!("{shown} is as wide as it was exported");
+        return Err(Error::argument("width", "", reason));
     }
     let onnx::Network { graph, origin } = onnx::open(path, choice.resolution)?;
     let output = graph.output_shape();

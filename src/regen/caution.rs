@@ -193,8 +193,7 @@ impl fmt::Display for Caution {
             Caution::MostlyZero { zeros, counted } => write!(
                 f,
                 "{zeros} of {counted} γ are exactly 0, more than half, so the threshold is 0 and \
-                 nothing is regenerated: --keep-zeros leaves zeros alone and out of the median, \
-                 --below quantile:0.75 looks higher"
+                 nothing is regenerated"
             ),
             Caution::StrongNegatives {
                 flipped,
@@ -216,8 +215,7 @@ impl fmt::Display for Caution {
                         f,
                         "lose it: {flipped} change sign, {weakened} become weaker"
                     ),
-                }?;
-                f.write_str("; --rule keep-sign keeps it")
+                }
             }
             Caution::AllOne => f.write_str(
                 "every γ is exactly 1: scales may be in layers of their own (Caffe's Scale), or the \
@@ -226,13 +224,12 @@ impl fmt::Display for Caution {
             Caution::AllZero(layers) => write!(
                 f,
                 "γ is exactly 0 throughout {}: a zero-initialised residual branch, or channels \
-                 masked by pruning? --keep-zeros leaves zeros alone",
+                 masked by pruning?",
                 listed(layers)
             ),
             Caution::WhollyBelow(layers) => write!(
                 f,
-                "every γ of {} is at or below the threshold: all their channels become equal; \
-                 --scope layer gives each layer its own threshold",
+                "every γ of {} is at or below the threshold: all their channels become equal",
                 listed(layers)
             ),
         }

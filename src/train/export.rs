@@ -41,15 +41,13 @@ pub fn trained(path: &Path, model: Option<&str>) -> Result<Trained> {
         settings.model = model.to_owned();
     }
     if settings.model.is_empty() {
-        let message = "--model: expected the ONNX file that the weights are of";
-        return Err(Error::Usage(message.to_owned()));
+        let reason = "expected the ONNX file that the weights are of";
+        return Err(Error::argument("model", "", reason));
     }
     if network::file(&mut settings, state.as_ref())?.is_none() {
-        let message = format!(
-            "--model: {} is no ONNX file; only what was trained from one can be written back into it",
-            settings.model
-        );
-        return Err(Error::Usage(message));
+        let reason =
+            "it is no ONNX file; only what was trained from one can be written back into it";
+        return Err(Error::argument("model", &settings.model, reason));
     }
     // Weights do not depend on the size of the images, which a run knows.
     let own = onnx::resolution(Path::new(&settings.model)).unwrap_or_default();
@@ -60,7 +58,7 @@ pub fn trained(path: &Path, model: Option<&str>) -> Result<Trained> {
     };
     let network = net::open(&settings.model, &choice)?;
     let Some(origin) = network.origin else {
-        return Err(Error::Usage("--model: expected an ONNX file".to_owned()));
+        return Err(Error::argument("model", "", "expected an ONNX file"));
     };
     let graph = network.graph;
     let weights = averaged(path);

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::settings::{Settings, Stem};
 use super::state::State;
 use crate::engine::{Engine, Part};
-use crate::error::{Error, Result};
+use crate::error::{Error, Refusal, Result};
 use crate::file::Source;
 use crate::net::onnx::{self, Origin};
 use crate::net::{self, Choice, Network, zoo};
@@ -25,8 +25,8 @@ pub(super) fn file(settings: &mut Settings, before: Option<&State>) -> Result<Op
     let path = Path::new(&settings.model);
     let hash = match (hash(path), before) {
         (Err(Error::Io { path, source, .. }), Some(_)) => {
-            let action = "open the network of the run (--model FILE says where it is now)";
-            return Err(Error::io(action, path)(source));
+            let reason = format!("the network of the run cannot be opened: {source}");
+            return Err(Error::refused_for(Refusal::RunNetwork, &path, reason));
         }
         (hash, _) => hash?,
     };
@@ -34,10 +34,9 @@ pub(super) fn file(settings: &mut Settings, before: Option<&State>) -> Result<Op
         && *expected != hash
     {
         let reason = format!(
-            "is not the file that the run began with: expected SHA-256 {expected}, found {hash}. \
-             --model FILE says where that one is"
+            "is not the file that the run began with: expected SHA-256 {expected}, found {hash}"
         );
-        return Err(Error::refused(path, reason));
+        return Err(Error::refused_for(Refusal::RunNetwork, path, reason));
     }
     let whole = std::path::absolute(path).map_err(Error::io("find", path))?;
     settings.model = whole.to_string_lossy().into_owned();
@@ -60,11 +59,8 @@ pub(super) fn fix_resolution(settings: &mut Settings) -> Result<()> {
 pub(super) fn open(settings: &Settings, classes: usize) -> Result<Network> {
     if settings.model.is_empty() {
         let names: Vec<&str> = zoo::names().collect();
-        let message = format!(
-            "--model: expected an ONNX file, or one of {}",
-            names.join(", ")
-        );
-        return Err(Error::Usage(message));
+        let reason = format!("expected an ONNX file, or one of {}", names.join(", "));
+        return Err(Error::argument("model", "", reason));
     }
     let choice = Choice {
         classes: Some(classes),
@@ -124,7 +120,7 @@ fn hash(path: &Path) -> Result<String> {
     let mut hasher = Sha256::new();
     for at in (0..file.len()).step_by(CHUNK as usize) {
         let len = CHUNK.min(file.len() - at);
-        hasher.update(file.read_at(at, len as usize)?);
+        hasher.update(&file.slice(at, len as usize)?);
     }
     Ok(hex(&hasher.finalize()))
 }

@@ -69,12 +69,11 @@ pub fn open(request: &Request, engine: NewEngine<'_>, precision: Precision) -> R
         Start::Checkpoint(_, state) => {
             let own = state.settings.recipe;
             if request.recipe.is_some_and(|recipe| recipe != own) {
-                let message = format!(
-                    "--recipe: a run that goes on has its settings, of recipe {}; single ones can \
-                     be given",
+                let reason = format!(
+                    "a run that goes on has its settings, of recipe {}; single ones can be given",
                     own.name()
                 );
-                return Err(Error::Usage(message));
+                return Err(Error::argument("recipe", "", reason));
             }
             state.settings.clone()
         }
@@ -164,8 +163,8 @@ struct Places {
 fn places(request: &Request) -> Result<Places> {
     let fresh = |start: Start| {
         let Some(out) = request.out.clone() else {
-            let message = "--out: expected the directory in which the run is to be kept";
-            return Err(Error::Usage(message.to_owned()));
+            let reason = "expected the directory in which the run is to be kept";
+            return Err(Error::argument("out", "", reason));
         };
         match is_run(&out) {
             true => Err(taken(&out)),
@@ -208,10 +207,8 @@ fn places(request: &Request) -> Result<Places> {
 }
 
 fn taken(out: &Path) -> Error {
-    let out = out.display();
-    Error::Usage(format!(
-        "--out {out}: there is a run already; --resume {out} goes on with it"
-    ))
+    let reason = "there is a run already, which can be resumed";
+    Error::argument("out", out.display(), reason)
 }
 
 fn same_file(a: &Path, b: &Path) -> bool {
@@ -239,8 +236,8 @@ pub(super) fn base(recipe: Option<Recipe>, changes: &[Table]) -> Result<Settings
         Some(recipe) => Ok(recipe.settings()),
         None => {
             let names: Vec<&str> = Recipe::ALL.iter().map(|recipe| recipe.name()).collect();
-            let message = format!("--recipe: expected one of {}", names.join(", "));
-            Err(Error::Usage(message))
+            let reason = format!("expected one of {}", names.join(", "));
+            Err(Error::argument("recipe", "", reason))
         }
     }
 }

@@ -9,8 +9,8 @@ use crate::error::{Error, Result};
 /// Opens one split of the settings' data set.
 pub(super) fn dataset(settings: &Settings, split: Split) -> Result<Arc<dyn Dataset>> {
     if settings.data.is_empty() {
-        let message = "--data: expected a data set: a directory, or digits, which is built in";
-        return Err(Error::Usage(message.to_owned()));
+        let reason = "expected a data set: a directory, or digits, which is built in";
+        return Err(Error::argument("data", "", reason));
     }
     Ok(data::open(&settings.data, split)?.into())
 }
@@ -21,9 +21,9 @@ pub(super) fn complete(settings: &mut Settings, train: &dyn Dataset) -> Result<(
         settings.resolution = match common_size(train) {
             Some((width, height)) if width == height => Some(width),
             _ => {
-                let message = "--resolution: the images of the data set are not squares of one \
-                               size, so that it must be said what the network shall see";
-                return Err(Error::Usage(message.to_owned()));
+                let reason = "the images of the data set are not squares of one size, so that it \
+                              must be said what the network shall see";
+                return Err(Error::argument("resolution", "", reason));
             }
         };
     }

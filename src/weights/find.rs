@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::batchnorm::Role;
 use crate::checkpoint::{Checkpoint, marked};
-use crate::error::{Error, Result};
+use crate::error::{Error, Refusal, Result};
 use crate::near::near;
 use crate::net::{Graph, Kind};
 
@@ -78,12 +78,13 @@ pub(super) fn find(graph: &Graph, checkpoint: &Checkpoint, root: Option<&str>) -
             [] => String::new(),
             near => format!("; did you mean {}?", near.join(" or ")),
         };
-        return Err(Error::Usage(format!(
-            "--root {root:?}: {} has {} at {}{meant}",
+        let reason = format!(
+            "{} has {} at {}{meant}",
             path.display(),
             graph.name(),
             listed.join(", ")
-        )));
+        );
+        return Err(Error::argument("root", format!("{root:?}"), reason));
     }
     let mut order = likely(&here);
     order.sort_by_key(|c| (c.role, Reverse(c.found), c.dict, c.prefix.len()));
@@ -96,11 +97,11 @@ pub(super) fn find(graph: &Graph, checkpoint: &Checkpoint, root: Option<&str>) -
         .collect();
     if equals.len() > 1 {
         let reason = format!(
-            "holds {} several times: {}. Name one with --root",
+            "holds {} several times: {}",
             graph.name(),
             equals.join(", ")
         );
-        return Err(Error::refused(path, reason));
+        return Err(Error::refused_for(Refusal::Network, path, reason));
     }
     Ok(Place {
         dict: chosen.dict,

@@ -7,7 +7,7 @@ use super::fit::{Fit, LoadOptions, fit};
 use super::{failed, variable};
 use crate::checkpoint::{Checkpoint, Weight};
 use crate::dtype::Dtype;
-use crate::error::{Error, Result};
+use crate::error::{Error, Refusal, Result};
 use crate::net::{Graph, Kind};
 
 /// Loads the weights of `graph` from `checkpoint` into the variables of its tensors, which
@@ -64,14 +64,16 @@ impl Fit {
         if self.is_complete() || (partial && !none) {
             return Ok(());
         }
-        let hint = match none {
-            _ if checkpoint.is_folded() => {
-                "\n  The export folded BatchNorm into the convolutions: this is another network by now"
-            }
-            true => "",
-            false => "\n  --partial takes what fits",
+        let (refusal, more) = match none {
+            _ if checkpoint.is_folded() => (
+                Refusal::File,
+                "\n  The export folded BatchNorm into the convolutions: this is another network by now",
+            ),
+            true => (Refusal::File, ""),
+            false => (Refusal::Weights, ""),
         };
-        Err(Error::refused(checkpoint.path(), format!("{self}{hint}")))
+        let reason = format!("{self}{more}");
+        Err(Error::refused_for(refusal, checkpoint.path(), reason))
     }
 }
 

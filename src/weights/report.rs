@@ -51,7 +51,7 @@ impl fmt::Display for Fit {
         if let Some((found, asked)) = self.classes {
             write!(
                 f,
-                "\n  the last layer has {found} classes, {asked} asked for: --classes {found}"
+                "\n  the last layer has {found} classes, {asked} asked for"
             )?;
         }
         Ok(())

@@ -81,9 +81,11 @@ impl Channel {
         match index {
             None => Ok(Some((number, 0..channels))),
             Some(index) if index < channels => Ok(Some((number, index..index + 1))),
-            Some(index) => Err(Error::Usage(format!(
-                "--channel {name}:{index}: the layer has {channels} channels, counted from 0"
-            ))),
+            Some(index) => Err(Error::argument(
+                "channel",
+                format!("{name}:{index}"),
+                format!("the layer has {channels} channels, counted from 0"),
+            )),
         }
     }
 }
@@ -134,9 +136,10 @@ pub(super) fn follow(
 
 fn no_layer(name: &str, layers: &[LayerSeries]) -> Error {
     let first: Vec<&str> = layers.iter().take(4).map(|layer| &layer.name[..]).collect();
-    Error::Usage(format!(
-        "--channel: no layer {name:?} among the {} layers ({}, …)",
+    let reason = format!(
+        "no layer {name:?} among the {} layers ({}, …)",
         layers.len(),
         first.join(", ")
-    ))
+    );
+    Error::argument("channel", "", reason)
 }

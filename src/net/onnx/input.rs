@@ -25,22 +25,30 @@ pub(super) fn size(
     let side = |at: usize, what: &str| match (&dims[at], resolution) {
         (Dim::Fixed(n), None) => Ok(whole(*n)),
         (Dim::Fixed(n), Some(side)) if whole(*n) == side => Ok(side),
-        (Dim::Fixed(n), Some(side)) => Err(Error::Usage(format!(
-            "--resolution {side}: the images of {} have a {what} of {n}; an export with dynamic \
-             height and width leaves it open",
-            path.display()
-        ))),
+        (Dim::Fixed(n), Some(side)) => Err(Error::argument(
+            "resolution",
+            side,
+            format!(
+                "the images of {} have a {what} of {n}; an export with dynamic height and width \
+                 leaves it open",
+                path.display()
+            ),
+        )),
         (Dim::Dynamic(_), Some(side)) => Ok(side),
         (Dim::Dynamic(dim), None) => {
             let dim = match &dim[..] {
                 "" => String::new(),
                 dim => format!(" ({dim:?})"),
             };
-            Err(Error::Usage(format!(
-                "{}: the {what} of its input {name:?}, dimension {at}{dim}, is not fixed: \
-                 --resolution R fixes it",
-                path.display()
-            )))
+            Err(Error::argument(
+                "resolution",
+                "",
+                format!(
+                    "the {what} of the input {name:?} of {}, dimension {at}{dim}, is not fixed, and \
+                     must be said",
+                    path.display()
+                ),
+            ))
         }
     };
     let shape = Shape::new(channels, side(2, "height")?, side(3, "width")?);

@@ -136,7 +136,7 @@ fn find<'g>(graph: &'g Graph, name: Option<&str>) -> Result<Norm<'g>> {
     };
     found.copied().ok_or_else(|| {
         let names: Vec<&str> = norms.iter().map(|norm| norm.layer).collect();
-        no_layer("--layer", name.unwrap_or("the middle one"), &names)
+        no_layer("layer", name.unwrap_or("the middle one"), &names)
     })
 }
 
@@ -185,9 +185,8 @@ fn points(asked: &[usize], (layer, channels): (&str, usize)) -> Result<Vec<usize
     if let Some(most) = asked.iter().max()
         && *most > channels
     {
-        return Err(Error::Usage(format!(
-            "--points {most}: {layer} has {channels} channels"
-        )));
+        let reason = format!("{layer} has {channels} channels");
+        return Err(Error::argument("points", most, reason));
     }
     let mut points: Vec<usize> = match asked {
         [] => {
@@ -237,6 +236,6 @@ mod tests {
         assert_eq!(points(&[], ("bn", 3)).unwrap(), [0, 1, 2, 3]);
         assert_eq!(points(&[5, 0, 5], ("bn", 8)).unwrap(), [0, 5]);
         let message = points(&[9], ("bn", 8)).unwrap_err().to_string();
-        assert_eq!(message, "--points 9: bn has 8 channels");
+        assert_eq!(message, "points 9: bn has 8 channels");
     }
 }

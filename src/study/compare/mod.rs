@@ -43,15 +43,15 @@ pub struct Planned {
 /// # Errors
 /// An arm or seed that is named twice; a run that was begun with other settings.
 pub fn plan(out: &Path, arms: &[Arm], seeds: &[u64], recipe: &Request) -> Result<Vec<Planned>> {
-    let twice = |what: &str, names: Vec<String>| {
+    let twice = |what: &'static str, names: Vec<String>| {
         let mut seen = std::collections::BTreeSet::new();
         match names.into_iter().find(|name| !seen.insert(name.clone())) {
-            Some(name) => Err(Error::Usage(format!("{what} {name}: named twice"))),
+            Some(name) => Err(Error::argument(what, name, "named twice")),
             None => Ok(()),
         }
     };
-    twice("--arms", arms.iter().map(Arm::to_string).collect())?;
-    twice("--seeds", seeds.iter().map(u64::to_string).collect())?;
+    twice("arms", arms.iter().map(Arm::to_string).collect())?;
+    twice("seeds", seeds.iter().map(u64::to_string).collect())?;
     let mut planned = Vec::new();
     for seed in seeds {
         for arm in arms {
@@ -59,7 +59,7 @@ pub fn plan(out: &Path, arms: &[Arm], seeds: &[u64], recipe: &Request) -> Result
             let mut changes = recipe.changes.clone();
             let mut last = arm.changes();
             let number = i64::try_from(*seed)
-                .map_err(|_| Error::Usage(format!("--seeds {seed}: at most {}", i64::MAX)))?;
+                .map_err(|_| Error::argument("seeds", seed, format!("at most {}", i64::MAX)))?;
             last.insert("seed".to_owned(), Value::Integer(number));
             changes.push(last);
             let request = Request {
@@ -98,13 +98,15 @@ fn begun(path: &Path, request: &Request) -> Result<(Option<u64>, bool)> {
     };
     let shown = |value: Option<&Value>| value.map_or("nothing".to_owned(), Value::to_string);
     match keys.into_iter().find(differs) {
-        Some(key) => Err(Error::Usage(format!(
-            "{}: was begun with {key} {}, and this asks for {}: a comparison is of one recipe; name \
-             another --out",
+        Some(key) => Err(Error::argument(
+            "out",
             path.display(),
-            shown(had.get(key)),
-            shown(asked.get(key)),
-        ))),
+            format!(
+                "this run was begun with {key} {}, and {} is asked for: a comparison is of one recipe",
+                shown(had.get(key)),
+                shown(asked.get(key)),
+            ),
+        )),
         None => Ok((Some(state.epoch), state.is_over())),
     }
 }

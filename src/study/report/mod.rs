@@ -20,7 +20,7 @@ pub(crate) use html::{Along, ChartLine, color, curve, key};
 pub use run::Run;
 
 use super::names::names;
-use crate::error::{Error, Result};
+use crate::error::{Error, Refusal, Result};
 use crate::inspect::track::Channel;
 use crate::near::no_layer;
 use crate::train::{History, Record};
@@ -158,10 +158,10 @@ fn asked(all: &[Recorded], names: &[String], options: &ReportOptions) -> Result<
         layer: layer.clone(),
         index: None,
     });
-    let whole = whole.map(|layer| ("--layer", layer));
+    let whole = whole.map(|layer| ("layer", layer));
     let channels = options.channels.iter().cloned();
-    let channels = channels.map(|channel| ("--channel", channel));
-    let wanted: Vec<(&str, Channel)> = whole.chain(channels).collect();
+    let channels = channels.map(|channel| ("channel", channel));
+    let wanted: Vec<(&'static str, Channel)> = whole.chain(channels).collect();
     if wanted.is_empty() {
         return Ok(());
     }
@@ -170,22 +170,18 @@ fn asked(all: &[Recorded], names: &[String], options: &ReportOptions) -> Result<
     for (run, name) in all.iter().zip(names) {
         let path = &run.history.path;
         let Some(record) = run.any() else {
-            return Err(Error::refused(
-                path,
-                format!(
-                    "{option}: neither γ nor gradients were recorded of this run; train --record \
-                     does it, with --resume from the next epoch on"
-                ),
-            ));
+            let reason = format!("{option}: neither γ nor gradients were recorded of this run");
+            return Err(Error::refused_for(Refusal::NotRecorded, path, reason));
         };
         match first {
             None => first = Some((record, name)),
             Some((other, of)) if shape(other) != shape(record) => {
-                return Err(Error::Usage(format!(
-                    "{option}: {of} and {name} are of different networks ({} and {}), whose layers do \
-                     not compare",
+                let reason = format!(
+                    "{of} and {name} are of different networks ({} and {}), whose layers do not \
+                     compare",
                     all[0].history.state.settings.model, run.history.state.settings.model
-                )));
+                );
+                return Err(Error::argument(option, "", reason));
             }
             Some(_) => {}
         }
@@ -198,12 +194,8 @@ fn asked(all: &[Recorded], names: &[String], options: &ReportOptions) -> Result<
             let records = run.records.iter().flatten();
             let has = |record: &Record| record.layers[number].gradient.is_some();
             if !records.clone().any(has) {
-                let reason = format!(
-                    "{option} {}: its gradients were not recorded; train --record {} does it, with \
-                     --resume from the next epoch on",
-                    layer.name, layer.name
-                );
-                return Err(Error::refused(path, reason));
+                let reason = format!("{option} {}: its gradients were not recorded", layer.name);
+                return Err(Error::refused_for(Refusal::NotRecorded, path, reason));
             }
         }
     }

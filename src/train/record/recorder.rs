@@ -38,13 +38,12 @@ impl Recorder {
         for name in named {
             let Some(norm) = norms.iter().find(|norm| norm.layer == name) else {
                 let names: Vec<&str> = norms.iter().map(|norm| norm.layer).collect();
-                return Err(no_layer("--record", name, &names));
+                return Err(no_layer("record", name, &names));
             };
             if norm.filters.is_none() {
-                return Err(Error::Usage(format!(
-                    "--record {name}: this layer does not follow a convolution or linear layer, whose \
-                     gradients could be recorded"
-                )));
+                let reason = "this layer does not follow a convolution or linear layer, whose \
+                              gradients could be recorded";
+                return Err(Error::argument("record", name, reason));
             }
         }
         let is_named = |layer: &str| named.is_empty() || named.iter().any(|name| name == layer);

@@ -39,7 +39,7 @@ fn a_regular_expression_that_matches_no_layer_is_refused() {
     }
     let message = [
         MODEL,
-        "2 BatchNorm layers, and none passes --include and --exclude",
+        "2 BatchNorm layers, and none passes what is to be included and excluded",
     ];
     dir.refuses(&["apply", MODEL, "--exclude", "."], 2, &message);
     let message = [MODEL, "--layer", "expected BatchNorm layers", "found none"];
