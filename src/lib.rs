@@ -60,6 +60,7 @@ mod near;
 pub mod net;
 pub mod record;
 pub mod regen;
+mod render;
 #[cfg(test)]
 #[path = "../tests/common/skip.rs"]
 mod skip;

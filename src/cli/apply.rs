@@ -20,8 +20,10 @@ use crate::checkpoint::Checkpoint;
 use crate::edit::{self, Applied, Change, Destination, PlanFile, Planned, Request};
 use crate::error::{Error, Result};
 use crate::file::{read_small_file, same_place};
-use crate::inspect::{Edited, Html, number, printable};
+use crate::inspect::{Edited, Html};
 use crate::regen::{LayerPlan, Options, Rule, Scope, To};
+use crate::render::plain;
+use crate::text::printable;
 
 pub(super) fn run(mut args: ApplyArgs) -> Result<()> {
     let begin = Instant::now();
@@ -278,7 +280,7 @@ fn precise(value: f64) -> String {
     if value == 0.0 || value.abs() >= 1e-3 {
         format!("{value:.6}")
     } else {
-        number(value).trim().to_owned()
+        plain(value)
     }
 }
 

@@ -11,8 +11,8 @@ use super::train::{engine, network_flags, put, recipe, workers};
 use super::{BOLD, output};
 use crate::checkpoint::directory::run::AVERAGE;
 use crate::error::{Error, Result};
-use crate::inspect::printable;
 use crate::storage::replace_file;
+use crate::text::printable;
 use crate::train::{self, Evaluation, Examination, Precision, Request};
 use crate::weights::LoadOptions;
 

@@ -7,7 +7,7 @@ use super::progress::Bytes;
 use super::{BOLD, output};
 use crate::edit;
 use crate::error::Result;
-use crate::inspect::printable;
+use crate::text::printable;
 use crate::train::{self, Trained};
 
 pub(super) fn run(args: &ExportArgs) -> Result<()> {

@@ -9,8 +9,9 @@ use super::{BOLD, output, paths};
 use crate::batchnorm::{self, Schema};
 use crate::checkpoint::{Checkpoint, model_file, newest};
 use crate::error::{Error, Result};
-use crate::inspect::{self, Json, Render, Terminal, printable};
+use crate::inspect::{self, Json, Render, Terminal};
 use crate::storage::{journal_path, pending};
+use crate::text::printable;
 
 pub(super) fn run(args: &InspectArgs) -> Result<ExitCode> {
     let paths = paths::expand(&args.paths)?;

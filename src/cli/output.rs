@@ -7,8 +7,8 @@ use indicatif::HumanBytes;
 
 use crate::checkpoint::Reading;
 use crate::error::{Error, Result};
-use crate::inspect::printable_lines;
 use crate::storage::{Purpose, Recovery};
+use crate::text::printable_lines;
 
 /// Writes text for a person to stdout, without colours where they are not wanted.
 pub(super) fn text(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {

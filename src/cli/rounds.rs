@@ -13,9 +13,9 @@ use super::{apply, cadence, hints, output};
 use crate::checkpoint::{Checkpoint, newest};
 use crate::edit::{self, Change, Destination, Request};
 use crate::error::{Error, Result};
-use crate::inspect::printable;
 use crate::record;
 use crate::regen::Schedule;
+use crate::text::printable;
 use child::End;
 use words::{Values, Words};
 

@@ -11,8 +11,8 @@ use super::output::{self, plural};
 use super::progress::Bytes;
 use crate::edit::{self, Destination};
 use crate::error::Result;
-use crate::inspect::printable;
 use crate::storage::Syncs;
+use crate::text::printable;
 
 pub(super) fn run(args: &UndoArgs) -> Result<()> {
     let begin = Instant::now();

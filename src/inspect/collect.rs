@@ -1,12 +1,12 @@
 //! A checkpoint → a report: γ are read, counted and forgotten.
 
 use super::details::{Details, LayerGamma};
-use super::histogram::Histogram;
 use super::{LayerReport, NetworkReport, Range, Report, Statistics, finite};
 use crate::batchnorm::{self, Layer, Network, Schema};
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
 use crate::regen::is_inhibited;
+use crate::render::Bins;
 use crate::storage::pending;
 
 /// Inspects every network of a checkpoint.
@@ -52,9 +52,9 @@ pub(super) fn read(checkpoint: &Checkpoint, network: &Network) -> Result<Vec<Vec
 }
 
 /// One axis for all of these γ.
-pub(super) fn axis(values: &[&[Vec<f64>]]) -> Histogram {
+pub(super) fn axis(values: &[&[Vec<f64>]]) -> Bins {
     let all = values.iter().copied().flatten().flatten();
-    Histogram::over(Range::of(&mut finite(all)))
+    Bins::over(Range::of(&mut finite(all)).map(Range::ends))
 }
 
 /// The report on a network whose layers have these γ.
@@ -62,7 +62,7 @@ pub(super) fn network_report(
     checkpoint: &Checkpoint,
     network: &Network,
     values: Vec<Vec<f64>>,
-    axis: Histogram,
+    axis: Bins,
 ) -> NetworkReport {
     let edges = axis.edges();
     let all = Range::of(&mut finite(values.iter().flatten()));
@@ -104,7 +104,7 @@ fn statistics(values: &[f64], channels: usize, median: Option<f64>, edges: &[f64
         at_or_below_median: count(&|v| median.is_some_and(|median| v <= median)),
         negative: count(&|v| v < 0.0),
         non_finite: values.len() - finite.len(),
-        counts: Histogram::count(edges, &finite),
+        counts: Bins::count(edges, &finite),
         range: Range::of(&mut finite),
     }
 }

@@ -4,15 +4,15 @@
 
 use std::sync::OnceLock;
 
-use super::histogram::Histogram;
 use super::preview::{self, Effect, Preview};
 use super::{LayerReport, NetworkReport, finite};
 use crate::dtype::Dtype;
+use crate::render::Bins;
 
 /// All γ of a network, and what has been worked out from them.
 #[derive(Debug, Clone)]
 pub(super) struct Details {
-    axis: Histogram,
+    axis: Bins,
     layers: Vec<LayerGamma>,
     found: OnceLock<Found>,
 }
@@ -37,7 +37,7 @@ struct Found {
 }
 
 impl Details {
-    pub(super) fn new(axis: Histogram, layers: Vec<LayerGamma>) -> Details {
+    pub(super) fn new(axis: Bins, layers: Vec<LayerGamma>) -> Details {
         Details {
             axis,
             layers,
@@ -48,7 +48,7 @@ impl Details {
     fn found(&self) -> &Found {
         self.found.get_or_init(|| {
             let fine_edges = self.axis.fine_edges();
-            let count = |layer: &LayerGamma| Histogram::count(&fine_edges, &finite(&layer.values));
+            let count = |layer: &LayerGamma| Bins::count(&fine_edges, &finite(&layer.values));
             let fine_counts: Vec<Vec<u64>> = self.layers.iter().map(count).collect();
             let mut fine_total = vec![0; fine_edges.len() - 1];
             for counts in &fine_counts {

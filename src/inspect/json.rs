@@ -1,19 +1,14 @@
-//! `inspect --json`. Fields may be added here, never changed.
+//! A report as `inspect --json` prints it. Fields may be added here, never changed.
 
-use std::io;
-
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
-use super::{Effect, LayerReport, NetworkReport, Preview, Render, Report, Statistics};
+use super::{Effect, LayerReport, NetworkReport, Preview, Report, Statistics};
 use crate::regen::Rule;
 
-/// One JSON object on a line of its own.
-#[derive(Debug, Clone, Copy)]
-pub struct Json;
-
-impl Render<Report> for Json {
-    fn render(&self, report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
-        writeln!(out, "{}", to_json(report))
+impl Serialize for Report {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        to_json(self).serialize(serializer)
     }
 }
 

@@ -1,40 +1,27 @@
-//! Looking at γ: statistics and histograms of a checkpoint, and renderers for them, one a file.
+//! Looking at γ: statistics and histograms of a checkpoint, and views of them, one a file.
 //! Writes no checkpoint.
 
-pub(crate) mod chart;
+mod charts;
 mod collect;
 mod details;
 pub mod diff;
 mod edited;
-mod histogram;
-pub(crate) mod html;
+mod html;
 mod json;
-#[cfg(feature = "png")]
-mod png;
 mod preview;
-mod render;
 mod summary;
 mod svg;
 mod terminal;
 pub mod track;
 
 pub use crate::regen::INHIBITED;
+#[cfg(feature = "png")]
+pub use crate::render::Png;
+pub use crate::render::{Html, Json, Render, Svg, Terminal};
 pub use collect::inspect;
 pub use edited::Edited;
-#[cfg(feature = "train")]
-pub(crate) use histogram::Histogram;
-pub use html::Html;
-pub use json::Json;
-#[cfg(feature = "png")]
-pub use png::Png;
 pub use preview::{Effect, Preview};
-pub use render::Render;
 pub use summary::Summary;
-pub use svg::Svg;
-pub use terminal::Terminal;
-#[cfg(feature = "train")]
-pub(crate) use terminal::{fit, percent};
-pub(crate) use terminal::{number, printable, printable_lines};
 
 use std::path::PathBuf;
 
@@ -172,5 +159,9 @@ impl Range {
             median,
             max: values().max_by(f64::total_cmp)?,
         })
+    }
+
+    fn ends(self) -> (f64, f64) {
+        (self.min, self.max)
     }
 }

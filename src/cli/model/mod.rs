@@ -18,9 +18,9 @@ use crate::checkpoint::Checkpoint;
 use crate::engine::Engine as _;
 use crate::engine::cpu::{Cpu, Isa};
 use crate::error::Result;
-use crate::inspect::printable_lines;
 use crate::net::zoo::Stem;
 use crate::net::{self, Choice, Graph, Op, render};
+use crate::text::{self, printable_lines};
 use crate::weights;
 
 pub(super) fn run(args: &ModelArgs) -> Result<()> {
@@ -113,15 +113,7 @@ fn batch_norms(graph: &Graph) -> (usize, usize) {
 
 /// `1,234,567`.
 fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.char_indices() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    text::grouped(number, ',')
 }
 
 /// Three or four digits and a unit: `300.8 M`.
@@ -161,15 +153,6 @@ mod tests {
 
     #[test]
     fn large_numbers_are_readable() {
-        let numbers = [0, 999, 1000, 3_504_872, u64::MAX];
-        let expected = [
-            "0",
-            "999",
-            "1,000",
-            "3,504,872",
-            "18,446,744,073,709,551,615",
-        ];
-        assert_eq!(numbers.map(grouped), expected);
         let numbers = [0, 999, 1000, 9_994, 9_996, 999_949, 999_950, u64::MAX];
         let expected = [
             "0  ", "999  ", "1.00 k", "9.99 k", "10.0 k", "999.9 k", "1.00 M", "18.4 E",

@@ -1,8 +1,8 @@
 //! What a step of the engine is called.
 
 use crate::engine::cpu::PlannedStep;
-use crate::inspect::printable;
 use crate::net::{Graph, Op};
+use crate::text::printable;
 
 /// The name of the node that it begins with.
 pub(super) fn name(graph: &Graph, step: &PlannedStep) -> String {

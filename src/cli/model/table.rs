@@ -7,8 +7,9 @@ use unicode_width::UnicodeWidthStr;
 use super::super::BOLD;
 use super::{SHORTEST_NAME, batch_norms, end, grouped, short};
 use crate::error::Result;
-use crate::inspect::{percent, printable};
 use crate::net::{Cost, Graph, Layer, Op, layers};
+use crate::render::percent;
+use crate::text::printable;
 
 const MACS: usize = "999.9 M".len();
 const SHARE: usize = "share".len();

@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use super::super::Range;
-use super::super::histogram::Histogram;
 use super::{NetworkDiff, Regeneration, Summary, regeneration};
 use crate::batchnorm::{Layer, Network};
 use crate::checkpoint::{Checkpoint, Tensor};
 use crate::dtype::Dtype;
 use crate::error::Result;
 use crate::regen::{Gamma, Options, is_inhibited};
+use crate::render::Bins;
 
 /// One layer in both checkpoints.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -161,7 +161,7 @@ pub(super) fn compare<'c>(
     let (all_a, all_b) = (all(|(a, _)| a), all(|(_, b)| b));
     let mut both_sides: Vec<f64> = all_a.iter().chain(&all_b).copied().collect();
     both_sides.retain(|value| value.is_finite());
-    let fine_edges = Histogram::over(Range::of(&mut both_sides)).fine_edges();
+    let fine_edges = Bins::over(Range::of(&mut both_sides).map(Range::ends)).fine_edges();
     let (side_a, side_b) = (
         Sided::of(&all_a, &fine_edges),
         Sided::of(&all_b, &fine_edges),
@@ -329,7 +329,7 @@ impl LayerDiff {
 impl Sided {
     fn of(values: &[f64], fine_edges: &[f64]) -> Sided {
         let finite: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
-        let fine_counts = Histogram::count(fine_edges, &finite);
+        let fine_counts = Bins::count(fine_edges, &finite);
         Sided {
             summary: Summary::of(values),
             histogram: Counts { fine_counts },

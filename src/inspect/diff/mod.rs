@@ -1,7 +1,6 @@
 //! What changed between two checkpoints: γ by layer, and whether anything else did.
 
 mod gamma;
-mod json;
 mod pairs;
 mod regeneration;
 mod tensors;

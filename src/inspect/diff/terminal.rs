@@ -8,15 +8,15 @@ use std::io;
 use unicode_width::UnicodeWidthStr;
 
 use super::{Diff, GammaDiff, LayerDiff, NetworkDiff, Side, Summary, TensorName, Tensors};
-use crate::inspect::terminal::{ALARM, BOLD, DIM, MIN_WIDTH, fit, number, printable};
 use crate::inspect::{Render, Terminal};
+use crate::render::terminal::{ALARM, BOLD, DIM, MIN_WIDTH, PLAIN, WIDE, number_or_dash};
+use crate::render::{fit, plain};
+use crate::text::printable;
 
 /// Columns behind name and channels: seven counts and the farthest move, each with a space.
 const NUMBERS: usize = 7 * 6 + 8;
 /// Medians and inhibited channels of both sides, where there is room.
 const BOTH_SIDES: usize = 2 * 7 + 2 * 6;
-/// From here on there is.
-const WIDE: usize = 120;
 /// Names listed of what differs.
 const LISTED: usize = 4;
 
@@ -95,7 +95,7 @@ fn render_network(out: &mut String, network: &NetworkDiff, width: usize) {
         }
         let threshold = regeneration
             .threshold
-            .map_or_else(String::new, |t| format!(", threshold {}", number(t).trim()));
+            .map_or_else(String::new, |t| format!(", threshold {}", plain(t)));
         let _ = writeln!(
             out,
             "{BOLD}the γ of B are those of A after apply --rule {}{options}{BOLD:#}{threshold}",
@@ -183,11 +183,7 @@ fn line(out: &mut String, gamma: &GammaDiff, digits: usize, sides: Option<(&Summ
         .largest
         .as_ref()
         .map_or_else(|| format!("{:>7}", "-"), |m| signed(m.delta));
-    let alarm = if gamma.died > 0 {
-        ALARM
-    } else {
-        anstyle::Style::new()
-    };
+    let alarm = if gamma.died > 0 { ALARM } else { PLAIN };
     let _ = write!(
         out,
         "{:>digits$} {:>6}{:>6}{:>6} {delta}{alarm}{:>6}{alarm:#}{:>6}{:>7}",
@@ -200,12 +196,11 @@ fn line(out: &mut String, gamma: &GammaDiff, digits: usize, sides: Option<(&Summ
         gamma.regenerated
     );
     if let Some((a, b)) = sides {
-        let median = |s: &Summary| s.median.map_or_else(|| format!("{:>6}", "-"), number);
         let _ = write!(
             out,
             " {} {}{:>6}{:>6}",
-            median(a),
-            median(b),
+            number_or_dash(a.median),
+            number_or_dash(b.median),
             a.inhibited,
             b.inhibited
         );
@@ -215,9 +210,8 @@ fn line(out: &mut String, gamma: &GammaDiff, digits: usize, sides: Option<(&Summ
 
 /// A change in seven columns.
 fn signed(delta: f64) -> String {
-    let text = number(delta.abs());
     let sign = if delta < 0.0 { '-' } else { '+' };
-    format!("{:>7}", format!("{sign}{}", text.trim()))
+    format!("{:>7}", format!("{sign}{}", plain(delta.abs())))
 }
 
 fn render_tensors(out: &mut String, tensors: &Tensors) {

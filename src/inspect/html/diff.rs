@@ -2,16 +2,18 @@
 
 use std::io;
 
-use super::Html;
-use super::page::{Column, Page, facts, figure, table};
-use super::report::{count_and_share, gamma};
-use crate::inspect::Render;
-use crate::inspect::chart::{
-    self, Axis, Canvas, Drawn, Figure, Frame, Histogram, Ridge, Row, escaped, grouped,
+use super::HISTOGRAM;
+use crate::inspect::charts::{self, HISTOGRAM_HEIGHT, ridge_drawn};
+use crate::inspect::diff::{Diff, LayerDiff, NetworkDiff, Side, Sided, TensorName, Tensors};
+use crate::inspect::{Html, Render};
+use crate::render::canvas::Figure;
+use crate::render::chart::{Histogram, Ridge, Row};
+use crate::render::page::{
+    Column, Page, alarming, breakable, count_and_share, facts, figure, or_dash, table,
 };
-use crate::inspect::diff::{Diff, LayerDiff, NetworkDiff, Side, TensorName, Tensors};
+use crate::render::{escaped, grouped};
+use crate::text::file_name;
 
-const HISTOGRAM: f64 = 246.0;
 /// Names listed of each kind.
 const LISTED: usize = 100;
 
@@ -36,11 +38,7 @@ impl Render<Diff> for Html {
 }
 
 fn name(side: &Side) -> String {
-    let path = std::path::Path::new(&side.path);
-    path.file_name().map_or_else(
-        || side.path.clone(),
-        |name| name.to_string_lossy().into_owned(),
-    )
+    file_name(std::path::Path::new(&side.path))
 }
 
 fn header(diff: &Diff) -> String {
@@ -92,61 +90,46 @@ fn section(i: usize, network: &NetworkDiff) -> io::Result<String> {
     out += &network_facts(network);
     out += &missing(network);
     let attributes = format!(
-        "data-chart=\"histogram\" data-edges=\"{at}/histogram/fine_edges\" \
+        "{HISTOGRAM} data-edges=\"{at}/histogram/fine_edges\" \
          data-counts=\"{at}/b/histogram/fine_counts\" data-before=\"{at}/a/histogram/fine_counts\""
     );
     let caption = "<h3>All channels</h3><p>Filled: B; outline: A.</p>";
     out += &figure(&attributes, caption, |width| {
         let histogram = histogram(network);
-        drawn((width, HISTOGRAM), "histogram of γ", |canvas, frame| {
+        let size = (width, HISTOGRAM_HEIGHT);
+        Figure::draw(size, "histogram of γ", |canvas, frame| {
             histogram.draw(canvas, frame)
         })
     })?;
     let attributes = format!(
-        "data-chart=\"ridge\" data-edges=\"{at}/histogram/fine_edges\" \
-         data-rows=\"{at}/layers\" data-part=\"b\" data-before=\"{at}/layers\" data-before-part=\"a\""
+        "{} data-edges=\"{at}/histogram/fine_edges\" \
+         data-rows=\"{at}/layers\" data-part=\"b\" data-before=\"{at}/layers\" data-before-part=\"a\"",
+        super::ridge()
     );
     let caption = "<h3>Layer by layer</h3><p>On one axis; each layer has its own height. Filled: B; \
                    outline: A. The short stroke is the layer’s median in B, the long line the \
                    network’s; the dashed ones are |γ| = 0.01.</p>";
     out += &figure(&attributes, caption, |width| {
-        let ridge = ridge(network, width < 500.0);
-        let label = "histograms of γ, a row for each layer, on one axis";
-        drawn((width, ridge.height()), label, |canvas, frame| {
-            ridge.draw(canvas, frame)
-        })
+        ridge_drawn(&ridge(network, width < 500.0), width)
     })?;
     out += "<h3>Numbers</h3>\n";
-    out += &table(&columns(&at, network), network.layers.iter().map(cells));
+    out += &table(
+        "Layers",
+        &columns(&at, network),
+        network.layers.iter().map(cells),
+    );
     Ok(out + "</section>\n")
 }
 
-fn drawn(
-    (width, height): (f64, f64),
-    label: &str,
-    paint: impl FnOnce(&Canvas<'_>, Frame) -> Drawn<Frame>,
-) -> io::Result<Figure> {
-    let frame = Frame {
-        left: 0.0,
-        top: 0.0,
-        width,
-        height,
-    };
-    let (svg, plot) = chart::draw((width, height), label, |canvas| paint(canvas, frame))?;
-    Ok(Figure { svg, plot })
+fn histogram(network: &NetworkDiff) -> Histogram<'_> {
+    let (a, b) = (side(&network.a), side(&network.b));
+    charts::histogram(&network.histogram.fine_edges, b, Some(a))
 }
 
-fn histogram(network: &NetworkDiff) -> Histogram<'_> {
-    let (a, b) = (&network.a, &network.b);
-    Histogram {
-        axis: Axis::new(&network.histogram.fine_edges),
-        counts: &b.histogram.fine_counts,
-        median: b.summary.median,
-        before: Some(&a.histogram.fine_counts),
-        median_before: a
-            .summary
-            .median
-            .filter(|old| Some(*old) != b.summary.median),
+fn side(side: &Sided) -> charts::Side<'_> {
+    charts::Side {
+        counts: &side.histogram.fine_counts,
+        median: side.summary.median,
     }
 }
 
@@ -167,16 +150,13 @@ fn ridge(network: &NetworkDiff, narrow: bool) -> Ridge<'_> {
         before: Some(&layer.a.histogram.fine_counts),
         numbers: row(layer),
     });
-    Ridge {
-        axis: Axis::new(&network.histogram.fine_edges),
-        rows: rows.collect(),
-        headings: if narrow {
-            vec!["moved"]
-        } else {
-            vec!["channels", "moved"]
-        },
-        median: network.b.summary.median,
-    }
+    let headings = if narrow {
+        vec!["moved"]
+    } else {
+        vec!["channels", "moved"]
+    };
+    let edges = &network.histogram.fine_edges;
+    charts::ridge(edges, rows.collect(), headings, network.b.summary.median)
 }
 
 fn network_facts(network: &NetworkDiff) -> String {
@@ -189,7 +169,7 @@ fn network_facts(network: &NetworkDiff) -> String {
         (lifted(network), of(total.regenerated)),
         (
             "median γ",
-            format!("{} → {}", gamma(a.median), gamma(b.median)),
+            format!("{} → {}", or_dash(a.median), or_dash(b.median)),
         ),
         (
             "inhibited, |γ| &lt; 0.01",
@@ -248,22 +228,18 @@ fn columns(at: &str, network: &NetworkDiff) -> Vec<Column> {
 fn cells(layer: &LayerDiff) -> Vec<String> {
     let count = |count: usize| grouped(count as u64);
     let g = &layer.gamma;
-    let died = match g.died {
-        0 => "0".to_owned(),
-        died => format!("<b>{}</b>", count(died)),
-    };
     vec![
-        escaped(&layer.name).replace('.', "<wbr>."),
+        breakable(&layer.name),
         count(g.channels),
         count(g.moved),
         count(g.rose),
         count(g.fell),
-        gamma(g.largest.as_ref().map(|largest| largest.delta)),
-        died,
+        or_dash(g.largest.as_ref().map(|largest| largest.delta)),
+        alarming(g.died),
         count(g.revived),
         count(g.regenerated),
-        gamma(layer.a.summary.median),
-        gamma(layer.b.summary.median),
+        or_dash(layer.a.summary.median),
+        or_dash(layer.b.summary.median),
     ]
 }
 

@@ -2,12 +2,13 @@
 
 use std::io;
 
-use super::Html;
-use super::page::{Column, Page, facts, figure, table};
-use super::report::{count_and_share, gamma, header, heading, inhibited, layer_name, name};
-use crate::inspect::chart::{escaped, grouped};
-use crate::inspect::svg::{Past, histogram_figure, ridge_figure};
-use crate::inspect::{Edited, LayerReport, Render};
+use super::report::{header, heading, layer_name};
+use super::{HISTOGRAM, ridge};
+use crate::inspect::charts::{Past, histogram_figure, ridge_figure};
+use crate::inspect::{Edited, Html, LayerReport, Render};
+use crate::render::page::{Column, Page, alarming, count_and_share, facts, figure, or_dash, table};
+use crate::render::{escaped, grouped};
+use crate::text::file_name;
 
 impl Render<Edited> for Html {
     fn render(&self, edited: &Edited, out: &mut dyn io::Write) -> io::Result<()> {
@@ -20,26 +21,33 @@ impl Render<Edited> for Html {
         body += "<section>\n";
         body += &heading(&edited.after, after);
         body += &edit_facts(edited);
-        let attributes = "data-chart=\"histogram\" \
-             data-edges=\"/after/networks/0/histogram/fine_edges\" \
+        let attributes = format!(
+            "{HISTOGRAM} data-edges=\"/after/networks/0/histogram/fine_edges\" \
              data-counts=\"/after/networks/0/histogram/fine_counts\" \
-             data-before=\"/before/networks/0/histogram/fine_counts\"";
+             data-before=\"/before/networks/0/histogram/fine_counts\""
+        );
         let caption = "<h3>All channels</h3><p>Filled: after; outline: before.</p>";
-        body += &figure(attributes, caption, |w| histogram_figure(after, past, w))?;
-        let attributes = "data-chart=\"ridge\" \
-             data-edges=\"/after/networks/0/histogram/fine_edges\" \
-             data-rows=\"/after/networks/0/layers\" data-before=\"/before/networks/0/layers\"";
+        body += &figure(&attributes, caption, |w| histogram_figure(after, past, w))?;
+        let attributes = format!(
+            "{} data-edges=\"/after/networks/0/histogram/fine_edges\" \
+             data-rows=\"/after/networks/0/layers\" data-before=\"/before/networks/0/layers\"",
+            ridge()
+        );
         let caption = "<h3>Layer by layer</h3><p>On one axis; each layer has its own height, \
              at which a bin that towers over the others is cut. Filled: after; outline: before. The short stroke is the layer's median after, the long \
              line the network's; the dashed ones are |γ| = 0.01.</p>";
-        body += &figure(attributes, caption, |w| ridge_figure(after, past, w))?;
+        body += &figure(&attributes, caption, |w| ridge_figure(after, past, w))?;
         body += "<h3>Numbers</h3>\n";
         let layers = before.layers.iter().zip(&after.layers);
         let rows = layers.zip(&edited.regenerated);
-        body += &table(&columns(), rows.map(|((b, a), n)| cells(b, a, *n)));
+        body += &table(
+            "Layers",
+            &columns(),
+            rows.map(|((b, a), n)| cells(b, a, *n)),
+        );
         body += "</section>\n";
         Page {
-            title: &format!("γ of {}, before and after", name(&edited.after)),
+            title: &format!("γ of {}, before and after", file_name(&edited.after.path)),
             data: &edited.to_json(),
             body: &body,
         }
@@ -74,7 +82,7 @@ fn edit_facts(edited: &Edited) -> String {
         ("in layers", layers),
         (
             "median γ",
-            format!("{} → {}", gamma(before.median()), gamma(after.median())),
+            format!("{} → {}", or_dash(before.median()), or_dash(after.median())),
         ),
         (
             "inhibited, |γ| &lt; 0.01",
@@ -112,11 +120,11 @@ fn cells(before: &LayerReport, after: &LayerReport, regenerated: usize) -> Vec<S
         layer_name(after),
         grouped(a.channels as u64),
         grouped(regenerated as u64),
-        gamma(b.range.map(|range| range.min)),
-        gamma(a.range.map(|range| range.min)),
-        gamma(b.range.map(|range| range.median)),
-        gamma(a.range.map(|range| range.median)),
-        inhibited(b),
-        inhibited(a),
+        or_dash(b.range.map(|range| range.min)),
+        or_dash(a.range.map(|range| range.min)),
+        or_dash(b.range.map(|range| range.median)),
+        or_dash(a.range.map(|range| range.median)),
+        alarming(b.inhibited),
+        alarming(a.inhibited),
     ]
 }

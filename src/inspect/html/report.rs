@@ -2,14 +2,17 @@
 
 use std::io;
 
-use super::Html;
-use super::page::{Column, Page, facts, figure, table};
+use super::{HISTOGRAM, ridge};
 use crate::batchnorm::Role;
-use crate::inspect::chart::{escaped, grouped};
+use crate::inspect::charts::{histogram_figure, ridge_figure};
 use crate::inspect::json::to_json;
-use crate::inspect::svg::{histogram_figure, ridge_figure, share};
-use crate::inspect::{LayerReport, NetworkReport, Preview, Render, Report, Statistics, number};
+use crate::inspect::{Html, LayerReport, NetworkReport, Preview, Render, Report};
 use crate::regen::Rule;
+use crate::render::page::{
+    Column, Page, alarming, breakable, count_and_share, facts, figure, or_dash, table,
+};
+use crate::render::{escaped, grouped, typeset};
+use crate::text::file_name;
 
 impl Render<Report> for Html {
     fn render(&self, report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
@@ -18,17 +21,12 @@ impl Render<Report> for Html {
             body += &section(report, i, network)?;
         }
         Page {
-            title: &format!("γ of {}", name(report)),
+            title: &format!("γ of {}", file_name(&report.path)),
             data: &to_json(report),
             body: &body,
         }
         .write(out)
     }
-}
-
-pub(super) fn name(report: &Report) -> String {
-    let name = report.path.file_name().unwrap_or(report.path.as_os_str());
-    name.to_string_lossy().into_owned()
 }
 
 /// File, format and training; `more` is HTML.
@@ -39,7 +37,8 @@ pub(super) fn header(report: &Report, more: &str) -> String {
         said.push("an interrupted edit waits to be completed".to_owned());
     }
     let path = report.path.to_string_lossy();
-    let path = if path == name(report) {
+    let name = file_name(&report.path);
+    let path = if path == name {
         String::new()
     } else {
         format!("<p class=\"path\">{}</p>\n", escaped(&path))
@@ -47,7 +46,7 @@ pub(super) fn header(report: &Report, more: &str) -> String {
     format!(
         "<header>\n<p class=\"kind\">BatchNorm scales γ</p>\n<h1>{}</h1>\n{path}\
          <p class=\"said\">{}</p>\n{more}</header>\n",
-        escaped(&name(report)),
+        escaped(&name),
         escaped(&said.join(" · "))
     )
 }
@@ -64,14 +63,15 @@ fn section(report: &Report, i: usize, network: &NetworkReport) -> io::Result<Str
         ),
     };
     let attributes = format!(
-        "data-chart=\"histogram\" data-edges=\"{at}/histogram/fine_edges\" \
+        "{HISTOGRAM} data-edges=\"{at}/histogram/fine_edges\" \
          data-counts=\"{at}/histogram/fine_counts\""
     );
     out += &figure(&attributes, "<h3>All channels</h3>", |width| {
         histogram_figure(network, None, width)
     })?;
     let attributes = format!(
-        "data-chart=\"ridge\" data-edges=\"{at}/histogram/fine_edges\" data-rows=\"{at}/layers\""
+        "{} data-edges=\"{at}/histogram/fine_edges\" data-rows=\"{at}/layers\"",
+        ridge()
     );
     let caption = "<h3>Layer by layer</h3><p>On one axis; each layer has its own height. \
                    The short stroke is its median, \
@@ -81,6 +81,7 @@ fn section(report: &Report, i: usize, network: &NetworkReport) -> io::Result<Str
     })?;
     out += "<h3>Numbers</h3>\n";
     out += &table(
+        "Layers",
         &columns(&at),
         network.layers.iter().map(|l| cells(network, l)),
     );
@@ -99,27 +100,12 @@ pub(super) fn heading(report: &Report, network: &NetworkReport) -> String {
     format!("<h2>{root} <small>{}</small></h2>\n", network.role)
 }
 
-pub(super) fn gamma(value: Option<f64>) -> String {
-    value.map_or_else(
-        || "–".to_owned(),
-        |v| number(v).trim().replace('-', "\u{2212}"),
-    )
-}
-
-pub(super) fn count_and_share(count: usize, of: usize) -> String {
-    format!(
-        "{} <small>{}</small>",
-        grouped(count as u64),
-        share(count, of)
-    )
-}
-
 fn network_facts(network: &NetworkReport) -> String {
     let total = &network.total;
     let mut pairs = vec![
         ("layers", grouped(network.layer_count as u64)),
         ("channels", grouped(total.channels as u64)),
-        ("median γ", gamma(network.median())),
+        ("median γ", or_dash(network.median())),
         (
             "inhibited, |γ| &lt; 0.01",
             count_and_share(total.inhibited, total.channels),
@@ -155,7 +141,7 @@ fn rule_table(network: &NetworkReport, rules: &[Preview; 3]) -> String {
             "<tr><th scope=\"row\" class=\"text\">{}<small>{does}</small></th><td class=\"text\">{does}</td><td>{}</td>\
              <td>{}</td><td>{}</td><td>{}</td></tr>\n",
             preview.rule,
-            gamma(Some(preview.threshold)),
+            typeset(preview.threshold),
             grouped(preview.total.selected as u64),
             count_and_share(preview.total.regenerated, network.total.channels),
             grouped(preview.layers_touched as u64),
@@ -189,7 +175,7 @@ fn columns(at: &str) -> Vec<Column> {
 
 /// The name of a layer, with what is wrong with it.
 pub(super) fn layer_name(layer: &LayerReport) -> String {
-    let mut name = escaped(&layer.name).replace('.', "<wbr>.");
+    let mut name = breakable(&layer.name);
     if let Some(reason) = &layer.fixed {
         name += &format!("<em>not editable: {}</em>", escaped(reason));
     }
@@ -197,13 +183,6 @@ pub(super) fn layer_name(layer: &LayerReport) -> String {
         name += &format!("<em>{} NaN or infinite</em>", layer.statistics.non_finite);
     }
     name
-}
-
-pub(super) fn inhibited(s: &Statistics) -> String {
-    match s.inhibited {
-        0 => "0".to_owned(),
-        count => format!("<b>{}</b>", grouped(count as u64)),
-    }
 }
 
 fn cells(network: &NetworkReport, layer: &LayerReport) -> Vec<String> {
@@ -216,10 +195,10 @@ fn cells(network: &NetworkReport, layer: &LayerReport) -> Vec<String> {
     vec![
         layer_name(layer),
         count(s.channels),
-        gamma(s.range.map(|range| range.min)),
-        gamma(s.range.map(|range| range.median)),
-        gamma(s.range.map(|range| range.max)),
-        inhibited(s),
+        or_dash(s.range.map(|range| range.min)),
+        or_dash(s.range.map(|range| range.median)),
+        or_dash(s.range.map(|range| range.max)),
+        alarming(s.inhibited),
         count(s.at_or_below_median),
         count(s.negative),
         rule(Rule::Paper),

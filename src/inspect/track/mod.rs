@@ -1,7 +1,6 @@
 //! The γ of one network over a training run, from the checkpoints that it left.
 
 mod csv;
-mod json;
 mod layers;
 mod mask;
 mod order;

@@ -8,11 +8,11 @@ use unicode_width::UnicodeWidthStr;
 
 use super::trajectory::Chosen;
 use super::{LayerSeries, Order, SETTLED, Series, Source};
-use crate::inspect::terminal::{ALARM, BAR, BOLD, DIM, MIN_WIDTH, fit, number, percent, printable};
 use crate::inspect::{Render, Terminal};
+use crate::render::terminal::{ALARM, BAR, BOLD, DIM, MIN_WIDTH, PLAIN, WIDE, number_or_dash};
+use crate::render::{fit, percent, percent_of, plain, sparkline};
+use crate::text::printable;
 
-/// From here on there is room for the medians as a line of their own.
-const WIDE: usize = 120;
 /// Regenerations listed, the last ones.
 const LISTED: usize = 5;
 /// Columns for how the channels of a regeneration fared.
@@ -126,9 +126,8 @@ fn table(out: &mut String, series: &Series, width: usize) {
     line(out, &series.network, &columns, &tops);
     if tops.inhibited > 0.0 {
         let share = 100.0 * tops.inhibited;
-        let top = number(tops.median);
         let median = if medians {
-            format!(", of median γ {}", top.trim())
+            format!(", of median γ {}", plain(tops.median))
         } else {
             String::new()
         };
@@ -149,49 +148,24 @@ fn line(out: &mut String, layer: &LayerSeries, columns: &Columns, tops: &Tops) {
     let alarm = if layer.inhibited[last] > 0 {
         ALARM
     } else {
-        anstyle::Style::new()
+        PLAIN
     };
-    let median = |save: usize| layer.median[save].map_or_else(|| format!("{:>6}", "-"), number);
-    let distance = layer.hamming[last].map_or_else(|| format!("{:>4}", "-"), share);
+    let median = |save: usize| number_or_dash(layer.median[save]);
+    let distance = layer.hamming[last].map_or_else(|| format!("{:>4}", "-"), percent_of);
     let _ = write!(
         out,
         "{:>channels$} {BAR}{}{BAR:#} {alarm}{}{alarm:#} {}→{:<6} {distance}",
         layer.channels,
-        bars(&shares, tops.inhibited, cells),
+        sparkline(&shares, tops.inhibited, cells),
         percent(layer.inhibited[last] as u64, layer.channels as u64),
         median(0),
         median(last).trim(),
     );
     if columns.medians {
-        let medians = bars(&layer.median, tops.median, cells);
+        let medians = sparkline(&layer.median, tops.median, cells);
         let _ = write!(out, " {BAR}{}{BAR:#}", medians.trim_end());
     }
     out.push('\n');
-}
-
-/// Values from 0 to `top` over time as bars of eight heights, a dot for 0, in exactly `width`
-/// columns; where there are more saves than columns, a bar is the mean of its saves.
-fn bars(values: &[Option<f64>], top: f64, width: usize) -> String {
-    const HEIGHTS: [char; 9] = ['·', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-    let count = values.len().min(width);
-    let bar = |cell: usize| {
-        let of = &values[cell * values.len() / count..(cell + 1) * values.len() / count];
-        let known: Vec<f64> = of.iter().flatten().copied().collect();
-        if known.is_empty() {
-            return ' ';
-        }
-        let mean = known.iter().sum::<f64>() / known.len() as f64;
-        // Converting saturates: what is below 0 is a dot.
-        HEIGHTS[((8.0 * mean / top).ceil() as usize).min(8)]
-    };
-    let bars: String = (0..count).map(bar).collect();
-    format!("{bars}{}", " ".repeat(width - count))
-}
-
-/// A share in four columns.
-fn share(share: f64) -> String {
-    // Exact: the share is a count by a count below 2^53.
-    percent((share * 1e6).round() as u64, 1_000_000)
 }
 
 fn regenerations(out: &mut String, series: &Series) {
@@ -248,7 +222,7 @@ fn followed(alive: impl ExactSizeIterator<Item = (usize, usize)>) -> String {
     if later == 0 {
         return format!("{first} alive");
     }
-    let bars = bars(&shares, 1.0, counts.len().min(FOLLOWED));
+    let bars = sparkline(&shares, 1.0, counts.len().min(FOLLOWED));
     let s = if later == 1 { "" } else { "s" };
     format!("alive {first} {BAR}{bars}{BAR:#} {last} {later} save{s} later")
 }
@@ -268,7 +242,7 @@ fn masks(out: &mut String, series: &Series) {
     let _ = writeln!(
         out,
         "mask: {} changed sides in the last save; {settled}",
-        share(*last).trim()
+        percent_of(*last).trim()
     );
 }
 
@@ -299,39 +273,14 @@ fn trajectories(out: &mut String, series: &Series, width: usize) {
             Chosen::Weakest => "weakest",
             Chosen::Strongest => "strongest",
         };
-        let value = |gamma: Option<&Option<f64>>| {
-            gamma
-                .copied()
-                .flatten()
-                .map_or_else(|| format!("{:>6}", "-"), number)
-        };
+        let value = |gamma: Option<&Option<f64>>| number_or_dash(gamma.copied().flatten());
         let _ = writeln!(
             out,
             "{why:<9} {} |γ| {BAR}{}{BAR:#} γ {} → {}",
             fit(label, name),
-            bars(&size(trajectory), top, cells),
+            sparkline(&size(trajectory), top, cells),
             value(trajectory.gamma.first()).trim(),
             value(trajectory.gamma.last()).trim(),
         );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_small_share_is_seen_and_none_is_a_dot() {
-        let values = [Some(0.0), Some(0.001), Some(0.5), Some(1.0), None];
-        assert_eq!(bars(&values, 1.0, 7), "·▁▄█   ");
-        assert_eq!(bars(&[Some(0.0)], 0.0, 1), "·");
-    }
-
-    #[test]
-    fn more_saves_than_columns_are_averaged_and_none_is_lost() {
-        let mut values = vec![Some(0.0); 100];
-        values[99] = Some(1.0);
-        assert_eq!(bars(&values, 0.1, 10), "·········█");
-        assert_eq!(bars(&values, 1.0, 10), "·········▁");
     }
 }

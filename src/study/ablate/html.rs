@@ -3,10 +3,8 @@
 use std::io;
 
 use super::Ablation;
-use crate::inspect::chart::{escaped, grouped};
-use crate::inspect::html::page::Page;
-use crate::inspect::{Html, Render};
-use crate::study::report::{Along, ChartLine, color, curve, key};
+use crate::render::page::{Along, ChartLine, Page, color, curve, key};
+use crate::render::{Html, Render, escaped, grouped};
 
 impl Render<Ablation> for Html {
     fn render(&self, ablation: &Ablation, out: &mut dyn io::Write) -> io::Result<()> {

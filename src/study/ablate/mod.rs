@@ -2,7 +2,6 @@
 //! on few of them, it falls early.
 
 mod html;
-mod json;
 mod terminal;
 
 use std::path::{Path, PathBuf};

@@ -5,7 +5,8 @@ use std::io;
 use unicode_width::UnicodeWidthStr as _;
 
 use super::Ablation;
-use crate::inspect::{Render, Terminal, fit, printable};
+use crate::render::{Render, Terminal, fit};
+use crate::text::printable;
 
 impl Render<Ablation> for Terminal {
     fn render(&self, ablation: &Ablation, out: &mut dyn io::Write) -> io::Result<()> {

@@ -2,14 +2,12 @@
 
 use std::io;
 
-use plotters::style::RGBColor;
-
-use super::terminal::{interval, signed};
+use super::terminal::{interval, signed, with_deviation};
 use super::{Comparison, Sample};
-use crate::inspect::chart::{self, Figure, Frame, Interval, Intervals, Marks, escaped};
-use crate::inspect::html::page::{Page, figure};
-use crate::inspect::{Html, Render};
-use crate::study::report::{Along, ChartLine, color, curve, key};
+use crate::render::canvas::Figure;
+use crate::render::chart::{Interval, Intervals, Marks};
+use crate::render::page::{Along, ChartLine, Page, color, curve, figure, key};
+use crate::render::{Html, RGBColor, Render, SERIES, escaped};
 
 impl Render<Comparison> for Html {
     fn render(&self, comparison: &Comparison, out: &mut dyn io::Write) -> io::Result<()> {
@@ -40,11 +38,7 @@ impl Render<Comparison> for Html {
 }
 
 fn percent(sample: &Sample) -> String {
-    match (sample.mean, sample.deviation) {
-        (Some(mean), Some(deviation)) => format!("{mean:.2} ± {deviation:.2}"),
-        (Some(mean), None) => format!("{mean:.2}"),
-        _ => "–".to_owned(),
-    }
+    with_deviation(sample).unwrap_or_else(|| "–".to_owned())
 }
 
 fn table(comparison: &Comparison) -> String {
@@ -60,7 +54,7 @@ fn table(comparison: &Comparison) -> String {
         rows += &format!(
             "<tr><th scope=\"row\" class=\"text\"><span class=\"key k{}\">{}</span></th>\
              <td>{}</td><td>{}</td><td>{}</td><td>{difference}</td><td>{sure}</td></tr>\n",
-            i % chart::SERIES.len(),
+            i % SERIES.len(),
             escaped(&arm.name),
             arm.last.n,
             percent(&arm.last),
@@ -103,15 +97,9 @@ fn intervals(
         escaped(terms)
     );
     figure(&attributes, caption, |width| {
-        let height = drawn.height();
-        let frame = Frame {
-            left: 0.0,
-            top: 0.0,
-            width,
-            height,
-        };
-        let (svg, plot) = chart::draw((width, height), label, |canvas| drawn.draw(canvas, frame))?;
-        Ok(Figure { svg, plot })
+        Figure::draw((width, drawn.height()), label, |canvas, frame| {
+            drawn.draw(canvas, frame)
+        })
     })
 }
 

@@ -7,7 +7,6 @@
 
 mod arm;
 mod html;
-mod json;
 mod statistics;
 mod terminal;
 

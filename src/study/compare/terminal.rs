@@ -3,7 +3,8 @@
 use std::io;
 
 use super::{Comparison, Sample};
-use crate::inspect::{Render, Terminal, printable};
+use crate::render::{Render, Terminal, minus};
+use crate::text::printable;
 
 impl Render<Comparison> for Terminal {
     fn render(&self, comparison: &Comparison, out: &mut dyn io::Write) -> io::Result<()> {
@@ -29,7 +30,7 @@ impl Render<Comparison> for Terminal {
                 "{:name$} {:>3}  {:>13}  {:>11}  {:>9}  {:>10}  {}",
                 arm.name,
                 arm.last.n,
-                with_deviation(&arm.last),
+                with_deviation(&arm.last).unwrap_or_else(|| "-".to_owned()),
                 arm.best
                     .mean
                     .map_or_else(|| "-".to_owned(), |mean| format!("{mean:.2}")),
@@ -52,16 +53,17 @@ impl Render<Comparison> for Terminal {
     }
 }
 
-fn with_deviation(sample: &Sample) -> String {
-    match (sample.mean, sample.deviation) {
-        (Some(mean), Some(deviation)) => format!("{mean:.2} ± {deviation:.2}"),
-        (Some(mean), None) => format!("{mean:.2}"),
-        _ => "-".to_owned(),
-    }
+/// The mean, with its deviation where there is one.
+pub(super) fn with_deviation(sample: &Sample) -> Option<String> {
+    let mean = sample.mean?;
+    Some(match sample.deviation {
+        Some(deviation) => format!("{mean:.2} ± {deviation:.2}"),
+        None => format!("{mean:.2}"),
+    })
 }
 
 pub(super) fn signed(value: f64) -> String {
-    format!("{value:+.2}").replace('-', "\u{2212}")
+    minus(&format!("{value:+.2}"))
 }
 
 pub(super) fn interval(sample: &Sample) -> String {

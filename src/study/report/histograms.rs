@@ -1,7 +1,7 @@
 //! How many channels have which γ, epoch by epoch.
 
 use super::Recorded;
-use crate::inspect::{Histogram, Range};
+use crate::render::Bins;
 
 /// Bins on the common axis.
 const BINS: usize = 64;
@@ -29,13 +29,7 @@ pub(super) fn over_time(all: &[Recorded]) -> (Vec<f64>, Vec<Option<Counts>>) {
     if pooled.is_empty() {
         return (Vec::new(), all.iter().map(|_| None).collect());
     }
-    let (min, max) = ends(&mut pooled);
-    let range = Range {
-        min,
-        median: min,
-        max,
-    };
-    let edges = Histogram::over(Some(range)).split(BINS);
+    let edges = Bins::over(Some(ends(&mut pooled))).split(BINS);
     let counts = |run: &Recorded| {
         run.any()?;
         let mut counts = vec![vec![None; run.records.len()]; BINS];
@@ -43,7 +37,7 @@ pub(super) fn over_time(all: &[Recorded]) -> (Vec<f64>, Vec<Option<Counts>>) {
             let Some(gammas) = gammas(run, epoch) else {
                 continue;
             };
-            let here = Histogram::count(&edges, &gammas);
+            let here = Bins::count(&edges, &gammas);
             for (bin, count) in counts.iter_mut().zip(here) {
                 bin[epoch] = Some(count);
             }

@@ -8,12 +8,9 @@ mod table;
 
 use std::io;
 
-pub(crate) use curves::{Along, ChartLine, color, curve, key};
-
 use super::{Report, Run};
-use crate::inspect::chart::escaped;
-use crate::inspect::html::page::Page;
-use crate::inspect::{Html, Render};
+use crate::render::page::Page;
+use crate::render::{Html, Render, escaped};
 
 impl Render<Report> for Html {
     fn render(&self, report: &Report, out: &mut dyn io::Write) -> io::Result<()> {

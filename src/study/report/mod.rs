@@ -5,7 +5,6 @@ mod channels;
 mod gradients;
 mod histograms;
 mod html;
-mod json;
 mod run;
 mod terminal;
 
@@ -16,7 +15,6 @@ use serde::Serialize;
 
 pub use channels::Trace;
 pub use gradients::LayerGradients;
-pub(crate) use html::{Along, ChartLine, color, curve, key};
 pub use run::Run;
 
 use super::names::names;

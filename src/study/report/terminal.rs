@@ -5,7 +5,8 @@ use std::io;
 use unicode_width::UnicodeWidthStr as _;
 
 use super::{Report, Run};
-use crate::inspect::{Render, Terminal, fit, number, printable};
+use crate::render::{Render, Terminal, fit, plain};
+use crate::text::printable;
 
 /// Columns of numbers behind the name.
 const NUMBERS: usize = 62;
@@ -40,8 +41,7 @@ impl Render<Report> for Terminal {
                     .map_or_else(|| "-".to_owned(), |loss| format!("{loss:.4}")),
                 Run::last(&run.inhibited)
                     .map_or_else(|| "-".to_owned(), |n| format!("{:.1} %", run.share(n))),
-                Run::last(&run.median_gamma)
-                    .map_or_else(|| "-".to_owned(), |gamma| number(gamma).trim().to_owned()),
+                Run::last(&run.median_gamma).map_or_else(|| "-".to_owned(), plain),
             )?;
         }
         Ok(())

@@ -4,12 +4,10 @@ use std::io;
 
 use super::super::Trace;
 use super::Report;
-use super::curves::{Along, ChartLine, color, curve, marks, of_run, run_key};
-use crate::inspect::chart::{SERIES, escaped};
+use super::curves::{marks, of_run, run_key};
 use crate::inspect::track::Chosen;
-
-/// Names in a key.
-const MOST_NAMES: usize = 12;
+use crate::render::page::{Along, ChartLine, color, curve, keys};
+use crate::render::{SERIES, escaped};
 
 fn trace_name(trace: &Trace) -> String {
     let channel = format!("{}:{}", trace.layer, trace.channel);
@@ -88,18 +86,8 @@ pub(super) fn section(report: &Report) -> io::Result<String> {
 }
 
 fn trace_key(report: &Report) -> String {
-    let one = |(i, trace): (usize, &Trace)| {
-        let class = trace_class(trace, i);
-        let name = escaped(&trace_name(trace));
-        format!("<span class=\"key k{class}\">{name}</span>")
-    };
-    let traces = report.channels.iter().enumerate().take(MOST_NAMES);
-    let mut keys: String = traces.map(one).collect();
-    if report.channels.len() > MOST_NAMES {
-        let more = report.channels.len() - MOST_NAMES;
-        keys += &format!("<span>and {more} more</span>");
-    }
-    format!("<p class=\"keys\">{keys}</p>")
+    let traces = report.channels.iter().enumerate();
+    keys(traces.map(|(i, trace)| (trace_class(trace, i), trace_name(trace))))
 }
 
 /// The gradients of one channel in all runs (Figure 1 of the paper).

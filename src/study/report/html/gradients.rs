@@ -4,8 +4,8 @@ use std::io;
 
 use super::histograms::raster;
 use super::{Report, places};
-use crate::inspect::chart::{self, Raster, escaped};
-use crate::inspect::number;
+use crate::render::chart::Raster;
+use crate::render::{LINE, escaped, plain};
 
 /// Decades that the shades tell apart.
 const DECADES: f64 = 4.0;
@@ -28,7 +28,7 @@ pub(super) fn section(report: &Report) -> io::Result<String> {
         Some((255.0 * part).round() as u8)
     };
     let columns = places(report);
-    let most = number(top).trim().to_owned();
+    let most = plain(top);
     let mut out = format!(
         "<section>\n<h2>Gradients of {}</h2>\n<p class=\"note\">A row for each of its {} channels: the \
          mean |gradient| of the channel’s filter in each epoch, the darker the larger, by the \
@@ -59,7 +59,7 @@ pub(super) fn section(report: &Report) -> io::Result<String> {
             labels: labels.clone(),
             ends: ("0", &most),
             line: Vec::new(),
-            color: chart::LINE,
+            color: LINE,
         };
         let said = run.regeneration.as_deref().unwrap_or("no regeneration");
         let caption = format!("<h3>{}</h3><p>{}</p>", escaped(&run.name), escaped(said));

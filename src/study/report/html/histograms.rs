@@ -3,8 +3,10 @@
 use std::io;
 
 use super::{Report, places};
-use crate::inspect::chart::{self, Figure, Frame, Raster, escaped, grouped};
-use crate::inspect::html::page::figure;
+use crate::render::canvas::Figure;
+use crate::render::chart::{Axis, Raster};
+use crate::render::page::figure;
+use crate::render::{LINE, escaped, grouped};
 
 pub(super) fn section(report: &Report) -> io::Result<String> {
     let all = report.runs.iter().filter_map(|run| run.histogram.as_ref());
@@ -13,7 +15,7 @@ pub(super) fn section(report: &Report) -> io::Result<String> {
         return Ok(String::new());
     };
     let top = top.max(1);
-    let axis = chart::Axis::new(&report.edges);
+    let axis = Axis::new(&report.edges);
     let bins = report.edges.len().saturating_sub(1);
     let down = |value: f64| axis.place(value).map(|place| bins as f64 - place);
     let labels = axis.ticks(6).into_iter();
@@ -47,12 +49,12 @@ pub(super) fn section(report: &Report) -> io::Result<String> {
             labels: labels.clone(),
             ends: ("0", &most),
             line: median.collect(),
-            color: chart::LINE,
+            color: LINE,
         };
         let said = run.regeneration.as_deref().unwrap_or("no regeneration");
         let caption = format!("<h3>{}</h3><p>{}</p>", escaped(&run.name), escaped(said));
         let attributes = format!(
-            "data-values=\"/runs/{number}/histogram\" data-ranges=\"/edges\" data-term=\"channels\""
+            "data-values=\"/runs/{number}/histogram\" data-ranges=\"/edges\" data-symbol=\"γ\" data-term=\"channels\""
         );
         let label = "histogram of γ over the epochs";
         out += &raster((&attributes, &caption, label), (&drawn, 320.0))?;
@@ -68,13 +70,8 @@ pub(super) fn raster(
     let attributes =
         format!("data-chart=\"cells\" data-x=\"/epochs\" data-unit=\"epoch\" {attributes}");
     figure(&attributes, caption, |width| {
-        let frame = Frame {
-            left: 0.0,
-            top: 0.0,
-            width,
-            height,
-        };
-        let (svg, plot) = chart::draw((width, height), label, |canvas| raster.draw(canvas, frame))?;
-        Ok(Figure { svg, plot })
+        Figure::draw((width, height), label, |canvas, frame| {
+            raster.draw(canvas, frame)
+        })
     })
 }

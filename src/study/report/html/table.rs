@@ -3,8 +3,7 @@
 use toml::Table;
 
 use super::{Report, Run};
-use crate::inspect::chart::{SERIES, escaped, grouped};
-use crate::inspect::number;
+use crate::render::{SERIES, escaped, grouped, plain};
 
 pub(super) fn table(report: &Report) -> String {
     let differing = differing(report);
@@ -78,7 +77,7 @@ fn differing(report: &Report) -> String {
     let said = keys.into_iter().filter(differ).map(|key| {
         let values = tables.iter().map(|table| match table.get(key) {
             Some(value) => match value.as_float() {
-                Some(value) => number(value).trim().to_owned(),
+                Some(value) => plain(value),
                 None => value.to_string(),
             },
             None => "–".to_owned(),

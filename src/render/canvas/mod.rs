@@ -1,63 +1,20 @@
-//! Charts as SVG, with text as text: what every picture is drawn with.
-//!
-//! The same text serves a file, a page and a raster image. A page gives the few colours below other
-//! values in the dark, by selecting on the attributes (`[fill="#…"]`).
+//! Something to draw on, which becomes SVG with text as text: the same text serves a file, a page
+//! and a raster image.
 
-mod axis;
-mod heat;
-mod histogram;
 #[cfg(feature = "train")]
-mod interval;
-mod lines;
-#[cfg(feature = "train")]
-mod raster;
-mod ridge;
+mod mask;
 
 use std::cell::RefCell;
 use std::io;
 
 use plotters::coord::Shift;
+use plotters::coord::types::RangedCoordf64;
 use plotters::drawing::DrawingAreaErrorKind;
 use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-pub(crate) use axis::{Axis, grouped};
-pub(crate) use heat::Heat;
-pub(crate) use histogram::Histogram;
-#[cfg(feature = "train")]
-pub(crate) use interval::{Interval, Intervals};
-#[cfg(feature = "train")]
-pub(crate) use lines::Marks;
-pub(crate) use lines::{Line, Lines};
-#[cfg(feature = "train")]
-pub(crate) use raster::Raster;
-pub(crate) use ridge::{Ridge, Row};
-
-/// Text, axes, medians.
-pub(crate) const INK: RGBColor = RGBColor(0x1F, 0x29, 0x33);
-/// Text that is not looked for.
-pub(crate) const MUTED: RGBColor = RGBColor(0x66, 0x72, 0x80);
-/// Lines behind the data.
-pub(crate) const GRID: RGBColor = RGBColor(0xDD, 0xE2, 0xE7);
-/// Counts.
-pub(crate) const FILL: RGBColor = RGBColor(0x7F, 0xAA, 0xCF);
-/// What is written about them.
-pub(crate) const LINE: RGBColor = RGBColor(0x2C, 0x66, 0x99);
-/// What is inhibited. Apart from the blue in greyscale and to the colour-blind.
-pub(crate) const ALARM: RGBColor = RGBColor(0xB8, 0x45, 0x00);
-/// What tells several things of one kind apart, runs for example; page.css has names for them.
-#[cfg(feature = "train")]
-pub(crate) const SERIES: [RGBColor; 6] = [
-    LINE,
-    ALARM,
-    RGBColor(0x2F, 0x7D, 0x4F),
-    RGBColor(0x7B, 0x4E, 0xA3),
-    RGBColor(0x8A, 0x6A, 0x00),
-    RGBColor(0x0E, 0x7C, 0x86),
-];
-/// Paper.
-pub(crate) const PAPER: RGBColor = RGBColor(0xFF, 0xFF, 0xFF);
+use super::markup::{escaped, legal};
 
 /// Units of the drawing in a pixel: the library draws on whole units only.
 const FINE: f64 = 10.0;
@@ -79,6 +36,25 @@ pub(crate) struct Frame {
 pub(crate) struct Figure {
     pub(crate) svg: String,
     pub(crate) plot: Frame,
+}
+
+impl Figure {
+    /// A drawing of this width and height, with a `title` for those who cannot see it; `paint`
+    /// returns where the plot lies.
+    pub(crate) fn draw(
+        (width, height): (f64, f64),
+        title: &str,
+        paint: impl FnOnce(&Canvas<'_>, Frame) -> Drawn<Frame>,
+    ) -> io::Result<Figure> {
+        let frame = Frame {
+            left: 0.0,
+            top: 0.0,
+            width,
+            height,
+        };
+        let (svg, plot) = draw((width, height), title, |canvas| paint(canvas, frame))?;
+        Ok(Figure { svg, plot })
+    }
 }
 
 /// Where a text stands, relative to its point.
@@ -232,8 +208,7 @@ impl<'a> Canvas<'a> {
     }
 }
 
-type Plane =
-    Cartesian2d<plotters::coord::types::RangedCoordf64, plotters::coord::types::RangedCoordf64>;
+type Plane = Cartesian2d<RangedCoordf64, RangedCoordf64>;
 
 /// Coordinates that begin at 0, to the right and up.
 pub(crate) struct Plot<'a>(ChartContext<'a, SVGBackend<'a>, Plane>);
@@ -250,96 +225,10 @@ impl Plot<'_> {
     }
 }
 
-/// The outline of bars side by side from `base` up, each `scale` high a count; corners only.
-fn steps(counts: &[u64], base: f64, height: impl Fn(u64) -> f64) -> Vec<(f64, f64)> {
-    let mut points = Vec::new();
-    let mut last = 0;
-    for (bin, &count) in counts.iter().enumerate() {
-        if count != last {
-            points.push((bin as f64, base + height(last)));
-            points.push((bin as f64, base + height(count)));
-            last = count;
-        }
-    }
-    if last != 0 {
-        points.push((counts.len() as f64, base + height(last)));
-        points.push((counts.len() as f64, base));
-    }
-    points
-}
-
-/// Where one bin towers over all others, counts are cut off above the others: where, and whether.
-fn ceiling(series: &[&[u64]]) -> (f64, bool) {
-    let bins = series.iter().map(|counts| counts.len()).max().unwrap_or(0);
-    let tallest = |bin: usize| series.iter().filter_map(|c| c.get(bin)).copied().max();
-    let mut tops: Vec<u64> = (0..bins).filter_map(tallest).collect();
-    tops.sort_unstable_by(|a, b| b.cmp(a));
-    let first = tops.first().copied().unwrap_or(0).max(1) as f64;
-    match tops.get(1).copied().unwrap_or(0) as f64 {
-        second if second > 0.0 && first > 3.0 * second => (1.25 * second, true),
-        _ => (1.04 * first, false),
-    }
-}
-
-/// Text with what XML does not allow replaced.
-fn legal(text: &str) -> String {
-    let illegal = |c: char| c.is_control() || matches!(c, '\u{FFFE}' | '\u{FFFF}');
-    text.replace(illegal, "\u{FFFD}")
-}
-
-/// Text for XML and HTML, in an element or in a quoted attribute.
-pub(crate) fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in legal(text).chars() {
-        match c {
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '&' => out.push_str("&amp;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
-/// A name in at most `most` characters; a longer one loses its middle.
-pub(crate) fn shortened(name: &str, most: usize) -> String {
-    let chars: Vec<char> = name.chars().collect();
-    if chars.len() <= most {
-        return name.to_owned();
-    }
-    let tail = most * 2 / 3;
-    let head: String = chars[..most.saturating_sub(tail + 1)].iter().collect();
-    let tail: String = chars[chars.len() - tail..].iter().collect();
-    format!("{head}…{tail}")
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::INK;
     use super::*;
-
-    #[test]
-    fn steps_have_corners_where_counts_change_and_nowhere_else() {
-        let height = |count| count as f64;
-        assert_eq!(
-            steps(&[0, 2, 2, 0], 1.0, height),
-            [(1.0, 1.0), (1.0, 3.0), (3.0, 3.0), (3.0, 1.0)]
-        );
-        assert_eq!(
-            steps(&[0, 1], 0.0, height).last(),
-            Some(&(2.0, 0.0)),
-            "closed at the end"
-        );
-        assert_eq!(steps(&[0, 0], 0.0, height), []);
-    }
-
-    #[test]
-    fn a_bin_that_towers_over_the_others_is_cut() {
-        assert_eq!(ceiling(&[&[10, 2000, 100]]), (125.0, true));
-        assert_eq!(ceiling(&[&[0, 2000, 0]]), (2080.0, false));
-        assert_eq!(ceiling(&[&[]]), (1.04, false));
-    }
 
     #[test]
     fn a_drawing_holds_text_as_text_and_nothing_unescaped() {

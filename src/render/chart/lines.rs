@@ -1,8 +1,8 @@
 //! Values over time, or over anything that is counted.
 
-use plotters::style::RGBColor;
-
-use super::{ALARM, Anchor, Axis, Canvas, Drawn, Frame, GRID, INK, MUTED, Type};
+use super::super::canvas::{Anchor, Canvas, Drawn, Frame, Type};
+use super::super::{ALARM, GRID, INK, MUTED, RGBColor};
+use super::Axis;
 
 /// A row of names above the plot, and room above them.
 const HEAD: f64 = 30.0;
@@ -46,9 +46,14 @@ pub(crate) struct Lines<'r> {
 }
 
 impl Lines<'_> {
+    /// What the rows of marks need above the height of a chart.
+    pub(crate) fn marks_height(&self) -> f64 {
+        MARK * self.marks.len() as f64
+    }
+
     /// Draws them and returns where the plot lies.
     pub(crate) fn draw(&self, canvas: &Canvas<'_>, frame: Frame) -> Drawn<Frame> {
-        let rows = MARK * self.marks.len() as f64;
+        let rows = self.marks_height();
         let plot = Frame {
             left: frame.left + LEFT,
             top: frame.top + HEAD + rows,

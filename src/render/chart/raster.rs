@@ -1,13 +1,7 @@
 //! Numbers by row and column as shades of one colour, of as many rows and columns as there are.
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
-use plotters::style::RGBColor;
-use sha2::{Digest as _, Sha256};
-use std::fmt::Write as _;
-
-use super::{Anchor, Canvas, Drawn, FINE, Frame, INK, MUTED, Type};
-use crate::text::hex;
+use super::super::canvas::{Anchor, Canvas, Drawn, Frame, Type};
+use super::super::{GRID, INK, MUTED, RGBColor};
 
 /// Room above the plot: what stands upwards, and the scale.
 const HEAD: f64 = 30.0;
@@ -51,7 +45,7 @@ impl Raster<'_> {
             .map(|shade| if shade.is_some() { 255 } else { 0 })
             .collect();
         let size = (self.columns.len(), self.rows);
-        canvas.mask(plot, &gray(size, &known), super::GRID, 0.5);
+        canvas.mask(plot, &gray(size, &known), GRID, 0.5);
         canvas.mask(plot, &gray(size, &shades), self.color, 1.0);
         let step = plot.width / self.columns.len().max(1) as f64;
         let small = Type::new(11.0, MUTED);
@@ -114,7 +108,7 @@ impl Raster<'_> {
                 width: width / f64::from(cells),
                 height: 10.0,
             };
-            canvas.tint(cell, super::GRID, 0.5)?;
+            canvas.tint(cell, GRID, 0.5)?;
             canvas.tint(cell, self.color, f64::from(i) / f64::from(cells - 1))?;
         }
         Ok(())
@@ -134,30 +128,4 @@ fn gray((width, height): (usize, usize), pixels: &[u8]) -> Vec<u8> {
         .and_then(|mut writer| writer.write_image_data(pixels));
     written.expect("as many pixels as there are, written to memory");
     bytes
-}
-
-impl Canvas<'_> {
-    /// Colour on a rectangle where a grey picture is light, the more the lighter: so a page can
-    /// give it another colour in the dark.
-    fn mask(&self, frame: Frame, picture: &[u8], color: RGBColor, opacity: f64) {
-        let RGBColor(r, g, b) = color;
-        let place = format!(
-            "x=\"{:.0}\" y=\"{:.0}\" width=\"{:.0}\" height=\"{:.0}\"",
-            frame.left * FINE,
-            frame.top * FINE,
-            frame.width * FINE,
-            frame.height * FINE
-        );
-        let picture = BASE64_STANDARD.encode(picture);
-        let digest = Sha256::digest(format!("{place}{picture}"));
-        let id = hex(&digest[..8]);
-        let _ = writeln!(
-            self.below.borrow_mut(),
-            "<mask id=\"m{id}\" maskUnits=\"userSpaceOnUse\" {place}><image {place} \
-             preserveAspectRatio=\"none\" image-rendering=\"pixelated\" \
-             href=\"data:image/png;base64,{picture}\"/></mask>\
-             <rect {place} fill=\"#{r:02X}{g:02X}{b:02X}\" fill-opacity=\"{opacity}\" \
-             mask=\"url(#m{id})\"/>"
-        );
-    }
 }

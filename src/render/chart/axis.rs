@@ -1,7 +1,9 @@
-//! The axis of γ, counted in bins, and its ticks.
+//! An axis, counted in bins, and its ticks.
 
 use plotters::coord::ranged1d::Ranged;
 use plotters::coord::types::RangedCoordf64;
+
+use super::super::number::minus;
 
 /// The edges of bins of one width, with 0 among or between them.
 #[derive(Debug, Clone, Copy)]
@@ -75,20 +77,7 @@ fn label(value: f64, step: f64) -> String {
     } else {
         format!("{value:.1e}")
     };
-    text.replace('-', "\u{2212}")
-}
-
-/// A count with a thin space between its thousands.
-pub(crate) fn grouped(count: u64) -> String {
-    let digits = count.to_string();
-    let mut out = String::with_capacity(digits.len() * 2);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) && digits.len() > 4 {
-            out.push('\u{2009}');
-        }
-        out.push(digit);
-    }
-    out
+    minus(&text)
 }
 
 #[cfg(test)]
@@ -110,12 +99,5 @@ mod tests {
             assert!(!Axis::new(&edges).ticks(8).is_empty(), "{edges:?}");
         }
         assert_eq!(Axis::new(&[-f64::MAX, 0.0, f64::MAX]).place(0.0), Some(1.0));
-    }
-
-    #[test]
-    fn thousands_are_set_apart() {
-        assert_eq!(grouped(5328), "5328");
-        assert_eq!(grouped(20_000), "20\u{2009}000");
-        assert_eq!(grouped(1_234_567), "1\u{2009}234\u{2009}567");
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 
 use resvg::{tiny_skia, usvg};
 
-use super::{Render, Report, Svg};
+use super::{Render, Svg};
 
 /// Pixels of the raster for one of the SVG.
 const SCALE: u32 = 2;
@@ -15,10 +15,13 @@ const TALLEST: u32 = 32_767;
 #[derive(Debug, Clone, Copy)]
 pub struct Png;
 
-impl Render<Report> for Png {
-    fn render(&self, report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
+impl<View: ?Sized> Render<View> for Png
+where
+    Svg: Render<View>,
+{
+    fn render(&self, view: &View, out: &mut dyn io::Write) -> io::Result<()> {
         let mut svg = Vec::new();
-        Svg.render(report, &mut svg)?;
+        Svg.render(view, &mut svg)?;
         out.write_all(&raster(&svg)?)
     }
 }

@@ -1,27 +1,25 @@
-//! Bins of one width that all layers of a network share.
-
-use super::Range;
+//! Bins of one width on one axis.
 
 /// Bins in a histogram: two a character in a terminal of 80 columns.
 const BINS: usize = 32;
 /// Bins in a picture, of which each bin above takes as many.
 const FINE_BINS: usize = 4 * BINS;
 
-/// An axis with its bins.
+/// An axis that is cut into bins.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Histogram {
+pub(crate) struct Bins {
     low: f64,
     high: f64,
 }
 
-impl Histogram {
-    /// The axis from the smallest to the largest γ, with 0 on it: that is where channels die.
-    pub(crate) fn over(range: Option<Range>) -> Histogram {
-        let (low, high) = range.map_or((0.0, 0.0), |r| (r.min.min(0.0), r.max.max(0.0)));
+impl Bins {
+    /// The axis from the smallest to the largest value, with 0 on it.
+    pub(crate) fn over(ends: Option<(f64, f64)>) -> Bins {
+        let (low, high) = ends.map_or((0.0, 0.0), |(min, max)| (min.min(0.0), max.max(0.0)));
         if low < high {
-            Histogram { low, high }
+            Bins { low, high }
         } else {
-            Histogram {
+            Bins {
                 low: 0.0,
                 high: 1.0,
             }
@@ -29,12 +27,12 @@ impl Histogram {
     }
 
     /// The edges of the bins, one more than bins.
-    pub(super) fn edges(&self) -> Vec<f64> {
+    pub(crate) fn edges(&self) -> Vec<f64> {
         self.split(BINS)
     }
 
     /// The edges of the fine bins: those of the bins, and others between them.
-    pub(super) fn fine_edges(&self) -> Vec<f64> {
+    pub(crate) fn fine_edges(&self) -> Vec<f64> {
         self.split(FINE_BINS)
     }
 
@@ -64,12 +62,8 @@ impl Histogram {
 mod tests {
     use super::*;
 
-    fn over(min: f64, max: f64) -> Histogram {
-        Histogram::over(Some(Range {
-            min,
-            median: min,
-            max,
-        }))
+    fn over(min: f64, max: f64) -> Bins {
+        Bins::over(Some((min, max)))
     }
 
     #[test]
@@ -77,21 +71,21 @@ mod tests {
         let values: Vec<f64> = (-30..=170).map(|n| f64::from(n) / 100.0).collect();
         let histogram = over(-0.3, 1.7);
         let (edges, fine) = (histogram.edges(), histogram.fine_edges());
-        let fine_counts = Histogram::count(&fine, &values);
+        let fine_counts = Bins::count(&fine, &values);
         assert_eq!(fine_counts.iter().sum::<u64>(), 201);
         let bins = fine_counts.chunks(FINE_BINS / BINS);
         let sums: Vec<u64> = bins.map(|counts| counts.iter().sum()).collect();
-        assert_eq!(Histogram::count(&edges, &values), sums);
+        assert_eq!(Bins::count(&edges, &values), sums);
         assert_eq!((edges[0], edges[BINS]), (-0.3, 1.7));
-        assert_eq!(Histogram::count(&fine, &[-0.3])[0], 1);
-        assert_eq!(Histogram::count(&fine, &[1.7])[FINE_BINS - 1], 1);
+        assert_eq!(Bins::count(&fine, &[-0.3])[0], 1);
+        assert_eq!(Bins::count(&fine, &[1.7])[FINE_BINS - 1], 1);
     }
 
     #[test]
     fn zero_is_on_the_axis_and_all_zeros_have_one() {
         assert_eq!(over(0.5, 1.0).edges()[0], 0.0);
         assert_eq!(over(-2.0, -1.0).edges()[BINS], 0.0);
-        assert_eq!(Histogram::count(&over(0.0, 0.0).edges(), &[0.0, 0.0])[0], 2);
+        assert_eq!(Bins::count(&over(0.0, 0.0).edges(), &[0.0, 0.0])[0], 2);
     }
 
     #[test]

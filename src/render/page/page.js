@@ -2,16 +2,21 @@
 //
 // table.sort    th[data-at]: JSON pointer of the column's values, * being the row's data-i
 // input.filter  above it: shows the rows whose first column contains the text
-// figure.chart  data-chart="histogram": data-edges, data-counts, and data-before if there is one
-//               data-chart="ridge":     data-edges, data-rows (an array of layers), data-before;
-//                                       data-part, data-before-part: where in a layer its side stands
+// figure.chart  data-chart="histogram": data-edges, data-symbol (of a value), data-counts, data-thing
+//                                       (what is counted), and data-before if there is one
+//               data-chart="ridge":     data-edges, data-symbol, data-rows (each with a name),
+//                                       data-counts (a key in a row), data-terms, data-before;
+//                                       data-part, data-before-part: where in a row its side stands
 //               data-chart="lines":     data-x (saves), data-unit, data-lines (JSON: name and pointer;
 //                                       key where it points to objects)
-//               data-chart="heat":      data-x, data-unit, data-rows (an array of layers)
+//               data-chart="heat":      data-x, data-unit, data-rows (each with a name), data-terms
 //               data-chart="cells":     data-x, data-unit, data-values (by row and column), data-term;
-//                                       data-ranges (edges of the rows, from below), or data-name
-//               data-chart="intervals": data-rows (each with a name), data-terms (JSON: name and key)
+//                                       data-ranges (edges of the rows, from below) and data-symbol, or
+//                                       data-name
+//               data-chart="intervals": data-rows (each with a name), data-terms
 //               each drawing in it has data-plot="left top width height" of its plot
+//               data-terms (JSON) is what is told of a row: name; key in the row, of a list by column
+//               in a heat; of: the key of what it is a share of; once: before and after are the same
 'use strict';
 (() => {
   const data = JSON.parse(document.getElementById('data').textContent);
@@ -22,6 +27,15 @@
   const minus = value => value == null ? '–' : String(value).replace('-', '−');
   const plural = (n, thing) => `${n} ${thing}${n === 1 ? '' : 's'}`;
   const share = (n, of) => of ? ` (${(100 * n / of).toFixed(2)} %)` : '';
+  const inside = (value, key) => key.split('/').reduce((value, key) => value?.[key], value);
+  const terms = figure => JSON.parse(figure.dataset.terms);
+
+  // What a term says of a row, in a column if there are some.
+  function told(row, { key, of }, column) {
+    const found = inside(row, key), value = column === undefined ? found : found[column];
+    const text = Array.isArray(value) ? value.map(minus).join(' … ') : minus(value);
+    return of ? text + share(value, inside(row, of)) : text;
+  }
 
   // The tip: a heading and lines of a term and a number.
   function show(x, y, heading, lines) {
@@ -41,35 +55,31 @@
 
   const charts = {
     histogram(figure) {
+      const { symbol, thing } = figure.dataset;
       const counts = at(figure.dataset.counts);
       const before = figure.dataset.before && at(figure.dataset.before);
       return {
         rows: 1,
-        tell: (_, bin, range) => [`γ ${range(bin)}`, before
-          ? [['before', plural(before[bin], 'channel')], ['after', plural(counts[bin], 'channel')]]
-          : [[plural(counts[bin], 'channel'), share(counts[bin], counts.reduce((a, b) => a + b, 0)).trim()]]],
+        tell: (_, bin, range) => [`${symbol} ${range(bin)}`, before
+          ? [['before', plural(before[bin], thing)], ['after', plural(counts[bin], thing)]]
+          : [[plural(counts[bin], thing), share(counts[bin], counts.reduce((a, b) => a + b, 0)).trim()]]],
       };
     },
     ridge(figure) {
-      // Both sides of a layer may stand in one object.
-      const { part, beforePart } = figure.dataset;
-      const side = (list, key) => key ? list.map(layer => ({ ...layer, ...layer[key] })) : list;
+      // Both sides of a row may stand in one object.
+      const { part, beforePart, counts, symbol } = figure.dataset;
+      const side = (list, key) => key ? list.map(row => ({ ...row, ...row[key] })) : list;
       const rows = side(at(figure.dataset.rows), part);
       const before = figure.dataset.before && side(at(figure.dataset.before), beforePart);
-      const lines = layer => [
-        ['min', minus(layer.min)], ['median', minus(layer.median)], ['max', minus(layer.max)],
-        ['inhibited', layer.inhibited + share(layer.inhibited, layer.channels)],
-      ];
+      const said = terms(figure);
       return {
         rows: rows.length,
-        tell: (row, bin, range) => {
-          const layer = rows[row], old = before && before[row];
-          const here = `γ ${range(bin)}`;
-          const count = l => l.histogram.fine_counts[bin];
-          return [layer.name, [
-            ['channels', String(layer.channels)],
-            ...(old ? lines(old).map(([term, number], i) => [term, `${number} → ${lines(layer)[i][1]}`]) : lines(layer)),
-            [here, old ? `${count(old)} → ${count(layer)}` : String(count(layer))],
+        tell: (number, bin, range) => {
+          const row = rows[number], old = before && before[number];
+          const both = (tell, once) => old && !once ? `${tell(old)} → ${tell(row)}` : tell(row);
+          return [row.name, [
+            ...said.map(term => [term.name, both(row => told(row, term), term.once)]),
+            [`${symbol} ${range(bin)}`, both(row => String(inside(row, counts)[bin]))],
           ]];
         },
       };
@@ -82,7 +92,6 @@
     return x.map(value => span ? (value - low) / span : .5);
   };
   const places = figure => at(figure.dataset.x).map(save => save.at ?? save.after ?? save);
-  const maybe = value => value == null ? '–' : minus(value);
 
   charts.lines = figure => {
     const x = places(figure);
@@ -93,48 +102,43 @@
     return {
       rows: 1,
       places: along(x),
-      tell: (_, save) => [`${figure.dataset.unit} ${x[save]}`, lines.map(([name, values]) => [name, maybe(values[save])])],
+      tell: (_, save) => [`${figure.dataset.unit} ${x[save]}`, lines.map(([name, values]) => [name, minus(values[save])])],
     };
   };
   charts.heat = figure => {
-    const x = places(figure), rows = at(figure.dataset.rows);
+    const x = places(figure), rows = at(figure.dataset.rows), said = terms(figure);
     return {
       rows: rows.length,
       columns: x.length,
       tell: (row, save) => [rows[row].name, [
         [figure.dataset.unit, String(x[save])],
-        ['inhibited', rows[row].inhibited[save] + share(rows[row].inhibited[save], rows[row].channels)],
-        ['median γ', maybe(rows[row].median[save])],
-        ['changed sides', maybe(rows[row].hamming[save])],
-        ['regenerated', String(rows[row].regenerated[save])],
+        ...said.map(term => [term.name, told(rows[row], term, save)]),
       ]],
     };
   };
 
   charts.cells = figure => {
     const x = places(figure), values = at(figure.dataset.values);
-    const { unit, name, term, ranges } = figure.dataset;
+    const { unit, name, term, ranges, symbol } = figure.dataset;
     const edge = i => minus(Number(at(ranges)[i].toPrecision(4)));
     return {
       rows: values.length,
       columns: x.length,
       tell: (row, column) => {
         const i = ranges ? values.length - 1 - row : row;
-        return [ranges ? `γ ${edge(i)} … ${edge(i + 1)}` : `${name} ${i}`, [
+        return [ranges ? `${symbol} ${edge(i)} … ${edge(i + 1)}` : `${name} ${i}`, [
           [unit, String(x[column])],
-          [term, maybe(values[i][column])],
+          [term, minus(values[i][column])],
         ]];
       },
     };
   };
   charts.intervals = figure => {
-    const rows = at(figure.dataset.rows), terms = JSON.parse(figure.dataset.terms);
-    const told = value => Array.isArray(value) ? value.map(minus).join(' … ') : maybe(value);
-    const inside = (value, key) => key.split('/').reduce((value, key) => value?.[key], value);
+    const rows = at(figure.dataset.rows), said = terms(figure);
     return {
       rows: rows.length,
       columns: 1,
-      tell: row => [rows[row].name, terms.map(({ name, key }) => [name, told(inside(rows[row], key))])],
+      tell: row => [rows[row].name, said.map(term => [term.name, told(rows[row], term)])],
     };
   };
 

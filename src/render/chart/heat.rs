@@ -1,6 +1,7 @@
 //! Shares by row and column, the darker the larger.
 
-use super::{ALARM, Anchor, Canvas, Drawn, Frame, GRID, INK, MUTED, Type, shortened};
+use super::super::canvas::{Anchor, Canvas, Drawn, Frame, Type};
+use super::super::{GRID, INK, MUTED, RGBColor, shortened};
 
 /// Room above the rows: headings and the scale.
 const HEAD: f64 = 34.0;
@@ -18,6 +19,9 @@ pub(crate) struct Heat<'r> {
     pub(crate) columns: &'r [f64],
     pub(crate) x_name: &'r str,
     pub(crate) top: f64,
+    /// What the darkest shade means.
+    pub(crate) most: String,
+    pub(crate) color: RGBColor,
 }
 
 impl Heat<'_> {
@@ -64,7 +68,7 @@ impl Heat<'_> {
                 begin += run.len();
                 match run[0] {
                     0 => canvas.tint(cell, GRID, 0.5)?,
-                    shade => canvas.tint(cell, ALARM, f64::from(shade) / 100.0)?,
+                    shade => canvas.tint(cell, self.color, f64::from(shade) / 100.0)?,
                 }
             }
         }
@@ -105,10 +109,9 @@ impl Heat<'_> {
         let small = Type::new(11.0, MUTED);
         let y = frame.top + 9.0;
         let right = plot.left + plot.width;
-        let label = format!("{:.1} % inhibited", 100.0 * self.top);
-        canvas.text(&label, (right, y), Anchor::End, small)?;
+        canvas.text(&self.most, (right, y), Anchor::End, small)?;
         let width = 80.0;
-        let mut left = right - 6.4 * label.chars().count() as f64 - width - 8.0;
+        let mut left = right - 6.4 * self.most.chars().count() as f64 - width - 8.0;
         canvas.text("0", (left - 6.0, y), Anchor::End, small)?;
         for i in 0..8 {
             let cell = Frame {
@@ -120,7 +123,7 @@ impl Heat<'_> {
             let shade = self.shade(self.top * f64::from(i) / 7.0);
             match shade {
                 0 => canvas.tint(cell, GRID, 0.5)?,
-                shade => canvas.tint(cell, ALARM, f64::from(shade) / 100.0)?,
+                shade => canvas.tint(cell, self.color, f64::from(shade) / 100.0)?,
             }
             left += width / 8.0;
         }

@@ -1,8 +1,8 @@
 //! Samples in rows on one axis, each row with its mean and the interval that it lies in.
 
-use plotters::style::RGBColor;
-
-use super::{Anchor, Axis, Canvas, Drawn, Frame, GRID, INK, MUTED, Type, shortened};
+use super::super::canvas::{Anchor, Canvas, Drawn, Frame, Type};
+use super::super::{GRID, INK, MUTED, RGBColor, shortened};
+use super::Axis;
 
 /// Room above the rows.
 const HEAD: f64 = 12.0;

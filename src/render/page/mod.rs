@@ -1,4 +1,10 @@
-//! The shell of every page: head, style, data and script, with nothing to be loaded.
+//! The shell of every page: head, style, data and script, with nothing to be loaded; and what stands
+//! on several of them.
+
+#[cfg(feature = "train")]
+mod curves;
+mod lines;
+mod table;
 
 use std::io;
 
@@ -7,7 +13,13 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use crate::inspect::chart::{Figure, escaped};
+use super::canvas::Figure;
+use super::{escaped, grouped, share, typeset};
+
+#[cfg(feature = "train")]
+pub(crate) use curves::{Along, ChartLine, color, curve, key, keys};
+pub(crate) use lines::LinesFigure;
+pub(crate) use table::{Column, table};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
@@ -79,51 +91,36 @@ pub(crate) fn figure(
     ))
 }
 
-/// A column of a table of class `sort`.
-pub(crate) struct Column {
-    /// HTML.
-    pub(crate) heading: &'static str,
-    /// Where its values stand in the data: a JSON pointer with `*` for the number of the row.
-    pub(crate) at: String,
-    /// A name, not a number.
-    pub(crate) text: bool,
-}
-
-/// The table of `rows`, each with a cell of HTML for every column, under a filter for names.
-pub(crate) fn table(columns: &[Column], rows: impl Iterator<Item = Vec<String>>) -> String {
-    let mut out = String::from(
-        "<div class=\"tools\"><label>Layers with <input type=\"search\" class=\"filter\" \
-         placeholder=\"part of a name\" autocomplete=\"off\" spellcheck=\"false\"></label> \
-         <output class=\"matches\"></output></div>\n\
-         <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Layers\">\
-         <table class=\"sort\">\n<thead><tr>",
-    );
-    for column in columns {
-        let class = if column.text { " class=\"text\"" } else { "" };
-        out += &format!(
-            "<th scope=\"col\"{class} data-at=\"{}\" aria-sort=\"none\"><button>{}</button></th>",
-            escaped(&column.at),
-            column.heading
-        );
-    }
-    out += "</tr></thead>\n<tbody>\n";
-    for (i, cells) in rows.enumerate() {
-        out += &format!("<tr data-i=\"{i}\">");
-        for (cell, column) in cells.iter().zip(columns) {
-            let (tag, class) = match column.text {
-                true => ("th", " scope=\"row\" class=\"text\""),
-                false => ("td", ""),
-            };
-            out += &format!("<{tag}{class}>{cell}</{tag}>");
-        }
-        out += "</tr>\n";
-    }
-    out + "</tbody></table></div>\n"
-}
-
 /// Facts as pairs of a term and what is said of it, both HTML.
 pub(crate) fn facts(pairs: &[(&str, String)]) -> String {
     let pair = |(term, text): &(&str, String)| format!("<div><dt>{term}</dt><dd>{text}</dd></div>");
     let pairs: String = pairs.iter().map(pair).collect();
     format!("<dl class=\"facts\">{pairs}</dl>\n")
+}
+
+/// A name that may be broken before its dots.
+pub(crate) fn breakable(name: &str) -> String {
+    escaped(name).replace('.', "<wbr>.")
+}
+
+/// A number, or a dash.
+pub(crate) fn or_dash(value: Option<f64>) -> String {
+    value.map_or_else(|| "–".to_owned(), typeset)
+}
+
+/// A count that is to be seen where it is not 0.
+pub(crate) fn alarming(count: usize) -> String {
+    match count {
+        0 => "0".to_owned(),
+        count => format!("<b>{}</b>", grouped(count as u64)),
+    }
+}
+
+/// A count with its share of all.
+pub(crate) fn count_and_share(count: usize, of: usize) -> String {
+    format!(
+        "{} <small>{}</small>",
+        grouped(count as u64),
+        share(count, of)
+    )
 }

@@ -1,38 +1,39 @@
-//! How many channels have which γ, with the median and the inhibited marked.
+//! A histogram with marks on its axis.
 
+use super::super::canvas::{Anchor, Canvas, Drawn, Frame, Type};
+use super::super::{ALARM, FILL, GRID, INK, LINE, MUTED, RGBColor, grouped};
+use super::Axis;
 use super::axis::count_ticks;
-use super::{
-    ALARM, Anchor, Axis, Canvas, Drawn, FILL, Frame, GRID, INK, LINE, MUTED, Type, ceiling,
-    grouped, steps,
-};
-use plotters::style::RGBColor;
-
-use crate::inspect::{INHIBITED, number};
+use super::outline::{ceiling, steps};
 
 /// Height of a line of labels above the plot.
 const LABEL: f64 = 16.0;
 /// Room below the plot: ticks and the axis' name.
 const FOOT: f64 = 34.0;
 
-/// A histogram of γ; with `before`, an outline of what it was.
-#[derive(Debug, Clone, Copy)]
+/// Counts by bin; with `before`, an outline of what they were.
+#[derive(Debug, Clone)]
 pub(crate) struct Histogram<'r> {
     pub(crate) axis: Axis<'r>,
+    pub(crate) x_name: &'r str,
+    pub(crate) y_name: &'r str,
     pub(crate) counts: &'r [u64],
-    pub(crate) median: Option<f64>,
     pub(crate) before: Option<&'r [u64]>,
-    /// Where it was another.
-    pub(crate) median_before: Option<f64>,
+    /// Those that are not on the axis are not drawn.
+    pub(crate) marks: Vec<Mark>,
+    /// Values with a dashed line through the plot.
+    pub(crate) dashed: &'r [f64],
 }
 
 /// A mark on the axis, and what is written beside it.
-struct Mark {
-    place: f64,
-    text: String,
-    color: RGBColor,
-    bold: bool,
+#[derive(Debug, Clone)]
+pub(crate) struct Mark {
+    pub(crate) value: f64,
+    pub(crate) text: String,
+    pub(crate) color: RGBColor,
+    pub(crate) bold: bool,
     /// The line goes through the plot, and not only up to it.
-    through: bool,
+    pub(crate) through: bool,
 }
 
 impl Histogram<'_> {
@@ -48,7 +49,7 @@ impl Histogram<'_> {
         let widest = ticks
             .last()
             .map_or(1, |tick| grouped(*tick as u64).chars().count());
-        let marks = self.marks();
+        let marks = self.places();
         let lines = marks.len() + usize::from(cut);
         let head = LABEL * (lines + 1) as f64 + 4.0;
         let left = 10.0 + 6.6 * widest as f64;
@@ -89,21 +90,22 @@ impl Histogram<'_> {
             canvas.text(&label, (x(place), bottom + 12.0), Anchor::Middle, small)?;
         }
         let end = (plot.left + plot.width, bottom + 27.0);
-        canvas.text("γ, all layers", end, Anchor::End, small)?;
+        canvas.text(self.x_name, end, Anchor::End, small)?;
         canvas.text(
-            "channels",
+            self.y_name,
             (frame.left, frame.top + 8.0),
             Anchor::Start,
             small,
         )?;
-        for place in self.edges().into_iter().flatten() {
+        let dashed = self.dashed.iter();
+        for place in dashed.filter_map(|value| self.axis.place(*value)) {
             let ends = (plot.top - 2.0, bottom);
             canvas.dashes(x(place), ends, ALARM, 1.0)?;
         }
         // Lines of labels, below that of the axis' name.
         let line = |index: usize| frame.top + LABEL * (index as f64 + 1.5);
-        for (index, mark) in marks.iter().enumerate() {
-            let (x, y) = (x(mark.place), line(index));
+        for (index, (place, mark)) in marks.iter().enumerate() {
+            let (x, y) = (x(*place), line(index));
             let end = if mark.through { bottom } else { plot.top };
             canvas.line((x, y - 5.0), (x, end), mark.color, 1.0)?;
             let (at, anchor) = beside(x, plot, y);
@@ -122,40 +124,14 @@ impl Histogram<'_> {
         Ok(plot)
     }
 
-    /// The γ between which a channel is inhibited, as far as they are on the axis.
-    fn edges(&self) -> [Option<f64>; 2] {
-        [INHIBITED, -INHIBITED].map(|edge| self.axis.place(edge))
-    }
-
-    /// The medians and the edge of the inhibited. Labels stand to the right of their marks: the
-    /// further left a mark is, the higher its label, or it would cross another's stem.
-    fn marks(&self) -> Vec<Mark> {
-        let median = |value: Option<f64>, word: &str, color, bold| {
-            let value = value?;
-            let text = format!("{word} {}", number(value).trim().replace('-', "\u{2212}"));
-            Some(Mark {
-                place: self.axis.place(value)?,
-                text,
-                color,
-                bold,
-                through: true,
-            })
-        };
-        let [above, below] = self.edges();
-        let inhibited = above.or(below).map(|place| Mark {
-            place,
-            text: "|γ| = 0.01".to_owned(),
-            color: ALARM,
-            bold: false,
-            through: false,
-        });
-        let medians = [
-            median(self.median, "median", INK, true),
-            median(self.median_before, "median before", MUTED, false),
-        ];
-        let mut marks: Vec<Mark> = medians.into_iter().chain([inhibited]).flatten().collect();
-        marks.sort_by(|a, b| a.place.total_cmp(&b.place));
-        marks
+    /// The marks with their places. Labels stand to the right of their marks: the further left a mark
+    /// is, the higher its label, or it would cross another's stem.
+    fn places(&self) -> Vec<(f64, &Mark)> {
+        let marks = self.marks.iter();
+        let places = marks.filter_map(|mark| Some((self.axis.place(mark.value)?, mark)));
+        let mut places: Vec<(f64, &Mark)> = places.collect();
+        places.sort_by(|a, b| a.0.total_cmp(&b.0));
+        places
     }
 
     /// The bin that holds most, and how much.

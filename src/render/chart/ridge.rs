@@ -1,10 +1,9 @@
-//! Every layer's histogram in a row of its own, all on one axis.
+//! Histograms in rows, all on one axis.
 
-use super::{
-    ALARM, Anchor, Axis, Canvas, Drawn, FILL, Frame, GRID, INK, MUTED, Type, ceiling, shortened,
-    steps,
-};
-use crate::inspect::INHIBITED;
+use super::super::canvas::{Anchor, Canvas, Drawn, Frame, Type};
+use super::super::{ALARM, FILL, GRID, INK, MUTED, shortened};
+use super::Axis;
+use super::outline::{ceiling, steps};
 
 /// Room above the rows: headings and labels of the marks.
 const HEAD: f64 = 22.0;
@@ -13,7 +12,7 @@ const FOOT: f64 = 34.0;
 /// How far a row's tallest bin reaches, in rows.
 const REACH: f64 = 0.88;
 
-/// One layer.
+/// One histogram.
 #[derive(Debug, Clone)]
 pub(crate) struct Row<'r> {
     pub(crate) name: &'r str,
@@ -29,9 +28,14 @@ pub(crate) struct Row<'r> {
 pub(crate) struct Ridge<'r> {
     pub(crate) axis: Axis<'r>,
     pub(crate) rows: Vec<Row<'r>>,
+    /// What a row is.
+    pub(crate) row_name: &'static str,
+    pub(crate) x_name: &'static str,
     pub(crate) headings: Vec<&'static str>,
-    /// Of the network.
+    /// Of all rows together.
     pub(crate) median: Option<f64>,
+    /// Values with a dashed line through all rows.
+    pub(crate) dashed: &'static [f64],
 }
 
 impl Ridge<'_> {
@@ -71,7 +75,7 @@ impl Ridge<'_> {
         let x = |place: f64| plot.left + plot.width * place / self.axis.bins();
         let small = Type::new(10.5, MUTED);
         let corner = (plot.left - 8.0, frame.top + 8.0);
-        canvas.text("layer", corner, Anchor::End, small)?;
+        canvas.text(self.row_name, corner, Anchor::End, small)?;
         for (i, heading) in self.headings.iter().enumerate() {
             let at = (right + 4.0 + column * (i + 1) as f64, frame.top + 8.0);
             canvas.text(heading, at, Anchor::End, small)?;
@@ -120,13 +124,11 @@ impl Ridge<'_> {
         if let Some(place) = self.median.and_then(|median| self.axis.place(median)) {
             canvas.line((x(place), ends.0), (x(place), ends.1), INK, 0.7)?;
         }
-        for place in [-INHIBITED, INHIBITED]
-            .into_iter()
-            .filter_map(|e| self.axis.place(e))
-        {
+        let dashed = self.dashed.iter();
+        for place in dashed.filter_map(|value| self.axis.place(*value)) {
             canvas.dashes(x(place), ends, ALARM, 0.7)?;
         }
-        canvas.text("γ", (right, bottom + 27.0), Anchor::End, small)?;
+        canvas.text(self.x_name, (right, bottom + 27.0), Anchor::End, small)?;
         Ok(plot)
     }
 }
