@@ -36,7 +36,8 @@
 //! # }
 //! ```
 //!
-//! With the feature `train`, which is on by default, there are networks as graphs (`net`), their
+//! The feature `cli`, which is on by default, is the command `ckpt-regen`; a library does without it and
+//! its dependencies. With the feature `train`, which is on by default too, there are networks as graphs (`net`), their
 //! weights (`weights`), training (`train`) and its data sets (`train::data`), what the paper measures
 //! (`study`), and `candle::regenerate`
 //! for models that candle trains in memory.
@@ -45,6 +46,7 @@ pub mod batchnorm;
 #[cfg(feature = "train")]
 pub mod candle;
 pub mod checkpoint;
+#[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
 mod dtype;

@@ -13,6 +13,7 @@ pub(crate) fn printable(text: &str) -> String {
 }
 
 /// The same on as many lines as it has.
+#[cfg(feature = "cli")]
 pub(crate) fn printable_lines(text: &str) -> String {
     text.replace(|c: char| c.is_control() && c != '\n', "\u{fffd}")
 }

@@ -25,8 +25,10 @@ impl Epochs {
 
 /// A number.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Number {
+pub enum Number {
+    /// An integer.
     Int(i64),
+    /// A number with a fraction, perhaps 0.
     Float(f64),
 }
 
@@ -41,7 +43,7 @@ impl std::fmt::Display for Number {
 
 impl Number {
     /// A count that it can be: not negative, and whole.
-    pub(crate) fn count(self) -> Option<u64> {
+    pub fn count(self) -> Option<u64> {
         match self {
             Number::Int(value) => u64::try_from(value).ok(),
             Number::Float(value) => {
@@ -86,7 +88,7 @@ pub(crate) enum Value {
 
 impl Checkpoint {
     /// The numbers beside the weights, each with its key; those that cannot be read are left out.
-    pub(crate) fn numbers(&self) -> impl Iterator<Item = (&str, Number)> {
+    pub fn numbers(&self) -> impl Iterator<Item = (&str, Number)> {
         self.training.scalars.iter().filter_map(|scalar| {
             let number = match &scalar.value {
                 Value::Number(number) => Some(*number),
@@ -100,7 +102,7 @@ impl Checkpoint {
     }
 
     /// Those that may say how many epochs are finished, by their keys, the outermost first.
-    pub(crate) fn epoch_numbers(&self) -> Vec<(&str, Number)> {
+    pub fn epoch_numbers(&self) -> Vec<(&str, Number)> {
         let is_epoch = |key: &str| {
             let leaf = key.rsplit('.').next().unwrap_or(key);
             let words = crate::name::words(leaf);

@@ -30,9 +30,9 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use declared::DeclaredNorm;
 pub(crate) use directory::TrainerState;
-pub use epochs::Epochs;
+pub use epochs::{Epochs, Number};
 pub use format::FormatName;
-pub(crate) use newest::newest;
+pub use newest::newest;
 #[cfg(feature = "train")]
 pub(crate) use onnx::{Attribute, Dim, Elements, Node, Program, Type};
 #[cfg(feature = "train")]

@@ -50,7 +50,7 @@ const OTHERS: [&str; 7] = [
 ///
 /// # Errors
 /// The directory cannot be listed.
-pub(crate) fn newest(path: &Path) -> Result<Option<PathBuf>> {
+pub fn newest(path: &Path) -> Result<Option<PathBuf>> {
     if !path.is_dir() || resolve::is_model(path) {
         return Ok(None);
     }

@@ -1,11 +1,12 @@
 //! `ckpt-regen demo`: the main job on a checkpoint that is built in, and training on data that are.
 
-use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use super::{BOLD, output};
 use crate::error::{Error, Result};
+use crate::file::directory;
 
 /// torchvision's MobileNetV2 at a quarter of its width, trained on CIFAR-100 for 25 epochs;
 /// `fixtures/generate.py` made it.
@@ -60,18 +61,14 @@ pub(super) fn run() -> Result<()> {
         .map_err(Error::io("create a directory in", &home))?;
     let file = dir.path().join(NAME);
     fs::write(&file, CHECKPOINT).map_err(Error::io("write", &file))?;
-    let before = std::env::current_dir().map_err(Error::io("leave", "."))?;
-    std::env::set_current_dir(dir.path()).map_err(Error::io("enter", dir.path()))?;
-    let shown = show();
-    std::env::set_current_dir(&before).map_err(Error::io("enter", &before))?;
-    shown?;
+    show(&file)?;
     output::text(|out| writeln!(out, "\nNow on yours: ckpt-regen inspect PATH"))
 }
 
 /// All of it, in the directory of the checkpoint.
-fn show() -> Result<()> {
-    steps(&STEPS)?;
-    let file = Path::new(NAME);
+fn show(file: &Path) -> Result<()> {
+    let directory = directory(file);
+    steps(&STEPS, directory)?;
     let same = fs::read(file).map_err(Error::io("read", file))? == CHECKPOINT;
     if !same {
         let reason = "the undone file differs from the original";
@@ -80,7 +77,7 @@ fn show() -> Result<()> {
     output::text(|out| writeln!(out, "\nThe file is bit for bit what it was."))?;
     #[cfg(feature = "train")]
     {
-        steps(&TRAINING)?;
+        steps(&TRAINING, directory)?;
         let remark = "So few epochs of so few images say little about regeneration: channels die \
                       over\nthousands of steps under a high learning rate. The paper's recipe \
                       (--recipe cifar)\nhas 200 epochs.";
@@ -89,17 +86,27 @@ fn show() -> Result<()> {
     Ok(())
 }
 
-fn steps(steps: &[(&str, &str)]) -> Result<()> {
+fn steps(steps: &[(&str, &str)], directory: &Path) -> Result<()> {
     steps
         .iter()
-        .try_for_each(|(remark, command)| step(remark, command))
+        .try_for_each(|(remark, command)| step(remark, command, directory))
 }
 
-fn step(remark: &str, command: &str) -> Result<()> {
+/// Runs a command as a person would who stands in that directory.
+fn step(remark: &str, command: &str, directory: &Path) -> Result<()> {
     output::text(|out| writeln!(out, "\n{remark}\n{BOLD}$ ckpt-regen {command}{BOLD:#}"))?;
-    let args = ["ckpt-regen"]
-        .into_iter()
-        .chain(command.split(' '))
-        .map(OsString::from);
-    super::run(args).map(|_| ())
+    let program =
+        std::env::current_exe().map_err(Error::io("find this program from", directory))?;
+    let status = Command::new(&program)
+        .args(command.split(' '))
+        .current_dir(directory)
+        .status()
+        .map_err(Error::io("run", &program))?;
+    match status.success() {
+        true => Ok(()),
+        false => Err(Error::refused(
+            directory,
+            format!("ckpt-regen {command}: ended with {status}"),
+        )),
+    }
 }

@@ -64,7 +64,7 @@ impl Kept {
 }
 
 /// Whether a path is one of those that edits keep beside a checkpoint, or the folder of them.
-pub(crate) fn is_companion(path: &Path) -> bool {
+pub fn is_companion(path: &Path) -> bool {
     path.file_name() == Some(OsStr::new(HOME)) || Kept::ALL.iter().any(|kept| kept.is_at(path))
 }
 

@@ -28,7 +28,8 @@ mod platform;
 mod tests;
 
 pub use disk::Syncs;
-pub(crate) use home::{Kept, is_companion};
+pub(crate) use home::Kept;
+pub use home::is_companion;
 pub use journal::{Purpose, journal_path, pending};
 pub use recover::Recovery;
 pub(crate) use transaction::Transaction;

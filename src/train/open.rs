@@ -16,6 +16,7 @@ use super::trainer::Trainer;
 use super::{average::Average, metrics, network, pipeline, record, regenerate, tensors};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
+use crate::file::same_place;
 use crate::net::{Graph, Network};
 use crate::weights::LoadOptions;
 
@@ -183,7 +184,7 @@ fn places(request: &Request) -> Result<Places> {
         false if is_checkpoint(path) => run_of(path),
         false => return fresh(Start::Weights(path.clone())),
     };
-    let goes_on = |run: &PathBuf| request.out.as_ref().is_none_or(|out| same_file(out, run));
+    let goes_on = |run: &PathBuf| request.out.as_ref().is_none_or(|out| same_place(out, run));
     match own {
         Some(run) if goes_on(&run) => {
             let opened = RunDirectory::open(&run)?;
@@ -209,10 +210,6 @@ fn places(request: &Request) -> Result<Places> {
 fn taken(out: &Path) -> Error {
     let reason = "there is a run already, which can be resumed";
     Error::argument("out", out.display(), reason)
-}
-
-fn same_file(a: &Path, b: &Path) -> bool {
-    matches!((std::fs::canonicalize(a), std::fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
 }
 
 /// The settings that a new run begins with: those of its recipe.

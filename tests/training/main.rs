@@ -1,5 +1,4 @@
 //! Data sets, networks and training runs.
-#![cfg(feature = "train")]
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -236,10 +236,7 @@ fn a_run_without_records_is_in_the_curves_and_says_how_to_record() {
     let first = &shown["gradients"]["gradient"][0][0];
     assert!(first[0].is_null() && first[1].is_number(), "{first}");
     let said = fails(1, &["report", text(&run), "--layer", "features.0.1"]);
-    assert!(
-        said.contains("train --record does it"),
-        "{said}"
-    );
+    assert!(said.contains("train --record does it"), "{said}");
 }
 
 fn run_of(args: &[&str]) -> std::process::Output {

@@ -2,9 +2,6 @@
 
 mod header;
 
-#[cfg(test)]
-mod tests;
-
 use super::format::{Contents, Format, FormatName, Opened, Opening};
 use super::zip::{Directory, Refreshed, first_name};
 use super::{Patches, StateDict, Tensor, Training, patches};
