@@ -2,15 +2,20 @@
 """ckpt-regen's file side beside cp, safetensors.torch and torch, in one run.
 
 Usage: python benches/file_side.py [--gigabytes 4] [--dir DIR] [--binary target/release/ckpt-regen]
+       python benches/file_side.py --whole [--before DIR]
 
 Makes a safetensors and an ONNX checkpoint of that size in DIR, a PyTorch one of half of it (three
 times the space is needed), one of 10,000 BatchNorm layers, and one of 160 to draw, and runs each
 program on them as a process of its own, warm, several times. Each result is checked before it
 counts. Prints the best time, the peak memory, and the ratio to the peer. numpy is needed;
 safetensors, torch and onnx are compared where they are installed.
+
+--whole: what reads tensors as a whole instead, `diff` and the loading of weights, of 1 GB; by turns
+with another build, of whose target/release --before names a copy. Both need `cargo build --release
+--example load_weights`.
 """
 
-import argparse, importlib.util, json, os, struct, subprocess, sys, tempfile, time
+import argparse, importlib.util, json, os, shutil, struct, subprocess, sys, tempfile, time
 from pathlib import Path
 
 import numpy as np
@@ -183,10 +188,15 @@ def main():
     parser.add_argument("--dir")
     parser.add_argument("--binary", default="target/release/ckpt-regen")
     parser.add_argument("--times", type=int, default=5)
+    parser.add_argument("--whole", action="store_true")
+    parser.add_argument("--before", metavar="DIR")
     args = parser.parse_args()
     binary = str(Path(args.binary).resolve())
     with tempfile.TemporaryDirectory(dir=args.dir) as name:
-        bench(binary, Path(name), int(args.gigabytes * 1e9), args.times)
+        if args.whole:
+            whole(Path(binary).parent, args.before and Path(args.before), Path(name), args.times)
+        else:
+            bench(binary, Path(name), int(args.gigabytes * 1e9), args.times)
 
 
 def bench(binary, home, size, times):
@@ -266,6 +276,56 @@ def bench(binary, home, size, times):
     measure("ckpt-regen inspect", [binary, "inspect", many], times)
     measure("ckpt-regen apply --dry-run", [binary, "apply", many, "--dry-run"], times)
     pictures(binary, home, times)
+
+
+# Some 1 GB of weights.
+NETWORK, WIDTH = "mobilenet_v2", "8"
+
+
+def sampled(command):
+    """Seconds of one process, and the most anonymous and all memory it was seen to have, in MiB. Where
+    it prints a line, from then on."""
+    begin = time.perf_counter()
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    if "load_weights" in command[0]:
+        child.stdout.readline()
+        begin = time.perf_counter()
+    most = {"RssAnon:": 0, "RssFile:": 0}
+    total = 0
+    while child.poll() is None:
+        try:
+            lines = Path(f"/proc/{child.pid}/status").read_text().splitlines()
+        except OSError:
+            break
+        now = {line.split()[0]: int(line.split()[1]) / 1024 for line in lines if line.startswith("Rss")}
+        if now:
+            most = {key: max(value, now[key]) for key, value in most.items()}
+            total = max(total, sum(now.values()))
+        time.sleep(0.002)
+    child.wait()
+    return time.perf_counter() - begin, most["RssAnon:"], total
+
+
+def whole(ours, before, home, times):
+    """`diff` of two files of 1 GB, and weights of 1 GB into an engine."""
+    one, two = home / "one.safetensors", home / "two.safetensors"
+    load = "examples/load_weights"
+    subprocess.run([ours / load, NETWORK, WIDTH, one], check=True, stdout=subprocess.DEVNULL)
+    shutil.copyfile(one, two)
+    os.sync()
+    print(f"{one.stat().st_size / 1e9:.2f} GB, {NETWORK} of width {WIDTH}; best of {times}, by turns")
+    builds = [("now", ours)] + ([("before", before)] if before else [])
+    for label, command in [
+        ("ckpt-regen diff", lambda build: [str(build / "ckpt-regen"), "diff", one, two, "--exit-code"]),
+        ("weights into an engine", lambda build: [str(build / load), NETWORK, WIDTH, one]),
+    ]:
+        best = {name: (float("inf"), 0, 0) for name, _ in builds}
+        for turn in range(times):
+            for name, build in builds if turn % 2 else builds[::-1]:
+                seconds, anonymous, peak = sampled(command(build))
+                best[name] = (min(best[name][0], seconds), *map(max, best[name][1:], (anonymous, peak)))
+        for name, (seconds, anonymous, peak) in best.items():
+            print(f"{label:<26} {name:<8} {seconds * 1e3:8.0f} ms  anonymous {anonymous:7.0f} MiB, all {peak:7.0f} MiB")
 
 
 def pictures(binary, home, times):

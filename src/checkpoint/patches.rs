@@ -39,7 +39,7 @@ impl Patches {
 /// The patches that give these tensors, each in one piece, new bytes of the same length.
 ///
 /// # Errors
-/// A file that cannot be read; two of the tensors lie on the same bytes.
+/// A file that cannot be read.
 pub(super) fn in_place(sources: &[Source], changes: &[(&Tensor, &[u8])]) -> Result<Patches> {
     let mut all = Patches::none(sources.len());
     for (tensor, new) in changes {
@@ -56,27 +56,19 @@ pub(super) fn in_place(sources: &[Source], changes: &[(&Tensor, &[u8])]) -> Resu
             new: new.to_vec(),
         });
     }
-    for (source, patches) in sources.iter().zip(&mut all.files) {
+    for patches in &mut all.files {
         patches.sort_by_key(|patch| patch.offset);
-        let overlap = patches
-            .windows(2)
-            .any(|pair| pair[0].offset + pair[0].old.len() as u64 > pair[1].offset);
-        if overlap {
-            let found = "two that lie on the same bytes";
-            return Err(Error::malformed(
-                source.path(),
-                "tensors to edit",
-                "disjoint ones",
-                found,
-            ));
-        }
     }
     Ok(all)
 }
 
 impl Checkpoint {
     /// The patches that give these tensors, each named once, new bytes of the same length.
+    ///
+    /// # Errors
+    /// A file that cannot be read; two of the tensors lie on the same bytes.
     pub(crate) fn patches(&self, changes: &[(&Tensor, &[u8])]) -> Result<Patches> {
+        self.check_disjoint(changes)?;
         let mut all = Patches::none(self.sources.len());
         for part in &self.parts {
             let own = changes.iter().copied();
@@ -88,6 +80,25 @@ impl Checkpoint {
             }
         }
         Ok(all)
+    }
+
+    fn check_disjoint(&self, changes: &[(&Tensor, &[u8])]) -> Result<()> {
+        let tensors = changes.iter().map(|(tensor, _)| *tensor);
+        // Those that a format keeps in pieces lie in them alone.
+        let mut whole: Vec<&Tensor> = tensors.filter(|t| t.scattered.is_none()).collect();
+        whole.sort_by_key(|tensor| (tensor.source, tensor.offset));
+        let overlap = whole.windows(2).find(|pair| {
+            pair[0].source == pair[1].source && pair[0].offset + pair[0].len > pair[1].offset
+        });
+        match overlap {
+            None => Ok(()),
+            Some(pair) => Err(Error::malformed(
+                self.sources[pair[0].source].path(),
+                "tensors to edit",
+                "disjoint ones",
+                format!("{} and {} on the same bytes", pair[0].name, pair[1].name),
+            )),
+        }
     }
 
     /// Of `gammas` (state dict and tensor, as indices), those whose bytes something that is none of

@@ -7,7 +7,7 @@ use super::write::{RecordAfter, write};
 use super::{Destination, Events};
 use crate::checkpoint::{Checkpoint, Tensor};
 use crate::error::{Error, Result};
-use crate::storage::{Patch, Purpose, Transaction, pending};
+use crate::storage::{Purpose, Transaction, pending};
 
 /// Writes a copy of `checkpoint` to `output` in which each of these tensors has new bytes, as many as
 /// before; everything else is what it was. Data files of a model go beside the copy. Returns the
@@ -36,21 +36,6 @@ pub(crate) fn replace(
     let changes: Vec<(&Tensor, &[u8])> =
         changes.iter().map(|(t, bytes)| (*t, &bytes[..])).collect();
     let patches = checkpoint.patches(&changes)?;
-    for (source, patches) in checkpoint.sources().iter().zip(&patches.files) {
-        let end = |patch: &Patch| patch.offset + patch.old.len() as u64;
-        if patches
-            .windows(2)
-            .any(|pair| end(&pair[0]) > pair[1].offset)
-        {
-            let found = "two that lie on the same bytes";
-            return Err(Error::malformed(
-                source.path(),
-                "tensors",
-                "disjoint ones",
-                found,
-            ));
-        }
-    }
     let mut notes = patches.notes.clone();
     let (_, warnings) = write(
         transaction,

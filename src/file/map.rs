@@ -27,7 +27,7 @@ pub(super) fn map(file: &File) -> Option<Mmap> {
 }
 
 /// Whether a file lies on a disk of this machine, as far as its file system says.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(ckpt_regen_portable)))]
 fn is_local(file: &File) -> bool {
     /// NFS, SMB (three numbers), FUSE, Lustre, 9P, AFS, Ceph, GPFS, BeeGFS, Coda, OCFS2, GFS2.
     const REMOTE: [u32; 14] = [
@@ -50,7 +50,7 @@ fn is_local(file: &File) -> bool {
 }
 
 /// What other systems say of it is not known here.
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(target_os = "linux", not(ckpt_regen_portable))))]
 fn is_local(_file: &File) -> bool {
     false
 }

@@ -1,6 +1,6 @@
 //! Weights into an engine, and out of it.
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Tensor, Var};
 use candle_nn::VarMap;
 
 use super::{failed, variable};
@@ -13,11 +13,23 @@ use crate::net::{Graph, TensorId, TensorSpec};
 /// # Errors
 /// A variable is missing, or of another shape; then the engine is left as it was.
 pub fn to_engine(vars: &VarMap, engine: &mut dyn Engine) -> Result<()> {
-    let all = values(engine.graph(), vars)?;
-    for (index, values) in all.into_iter().enumerate() {
-        engine.write(TensorId(index), Part::Value, &values);
+    let graph = engine.graph().clone();
+    let all: Vec<_> = graph
+        .tensors()
+        .iter()
+        .map(|spec| Ok((spec, variable(&graph, spec, vars)?)))
+        .collect::<Result<_>>()?;
+    // One at a time: in f64 they take twice the memory of the network.
+    for (index, (spec, var)) in all.into_iter().enumerate() {
+        engine.write(TensorId(index), Part::Value, &numbers(spec, &var)?);
     }
     Ok(())
+}
+
+fn numbers(spec: &TensorSpec, var: &Var) -> Result<Vec<f64>> {
+    var.flatten_all()
+        .and_then(|tensor| tensor.to_dtype(DType::F64)?.to_vec1::<f64>())
+        .map_err(failed(&spec.name, "be read"))
 }
 
 /// The numbers of every tensor of `graph`, in its order, from the variables of their names.
@@ -25,12 +37,7 @@ pub fn to_engine(vars: &VarMap, engine: &mut dyn Engine) -> Result<()> {
 /// # Errors
 /// A variable is missing, or of another shape.
 pub fn values(graph: &Graph, vars: &VarMap) -> Result<Vec<Vec<f64>>> {
-    let read = |spec: &TensorSpec| {
-        let var = variable(graph, spec, vars)?;
-        var.flatten_all()
-            .and_then(|tensor| tensor.to_dtype(DType::F64)?.to_vec1::<f64>())
-            .map_err(failed(&spec.name, "be read"))
-    };
+    let read = |spec: &TensorSpec| numbers(spec, &variable(graph, spec, vars)?);
     graph.tensors().iter().map(read).collect()
 }
 

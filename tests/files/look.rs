@@ -607,3 +607,26 @@ fn the_report_of_an_edit_is_written_although_nobody_reads_the_summary() {
     assert!(output.status.success(), "{}", stderr(&output));
     assert!(page.exists());
 }
+
+#[test]
+fn verbose_says_how_files_were_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("model.safetensors");
+    fs::copy(repository(FIXTURE).join("model.safetensors"), &file).unwrap();
+    let file = text(&file);
+    for command in [
+        &["inspect", file][..],
+        &["diff", file, file],
+        &["apply", file],
+        &["undo", file],
+    ] {
+        let said = stderr(&run(&[command, &["-v"]].concat()));
+        let line = said.lines().find(|line| line.contains("files: "));
+        let line = line.unwrap_or_else(|| panic!("{command:?}: {said}"));
+        assert!(
+            line.contains("mapped") || line.contains("positioned reads"),
+            "{line}"
+        );
+        assert!(line.ends_with("looked at"), "{line}");
+    }
+}

@@ -74,6 +74,7 @@ fn a_series_of_large_files_costs_their_headers_and_gamma() {
     assert!(read < whole / 4, "{read} of {whole} bytes");
 }
 
+#[cfg(not(ckpt_regen_portable))]
 #[test]
 fn a_checkpoint_is_mapped_while_it_is_open() {
     let _alone = ALONE.lock();
