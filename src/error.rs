@@ -104,7 +104,10 @@ pub enum Refusal {
     /// It cannot be told what an optimizer keeps for γ.
     Optimizer,
     /// Weights do not fit the network, though some do.
-    Weights,
+    Weights {
+        /// The classes of their last layer, where these are other ones.
+        classes: Option<u64>,
+    },
     /// The network of a run is not where it was, or another one.
     RunNetwork,
     /// A run that something was not recorded of.

@@ -19,8 +19,8 @@ pub(super) fn error(err: &Error) -> String {
 }
 
 /// What an error is followed by.
-fn way_out(err: &Error) -> &'static str {
-    match err {
+fn way_out(err: &Error) -> String {
+    let text = match err {
         Error::Malformed { place, .. } if place == NOTHING_FOUND => {
             ". --explain says why each was left; --schema names them otherwise"
         }
@@ -40,7 +40,10 @@ fn way_out(err: &Error) -> &'static str {
             Refusal::FixedGamma => ". --skip-shared leaves such layers alone",
             Refusal::Network => ". Name one with --root",
             Refusal::Optimizer => "; --optimizer keep leaves it as it is",
-            Refusal::Weights => "\n  --partial takes what fits",
+            Refusal::Weights { classes } => {
+                let classes = classes.map_or_else(String::new, of_classes);
+                return format!("{classes}\n  --partial takes what fits");
+            }
             Refusal::RunNetwork => ". --model FILE says where it is now",
             Refusal::NotRecorded => {
                 "; train --record does it, with --resume from the next epoch on"
@@ -48,7 +51,13 @@ fn way_out(err: &Error) -> &'static str {
             Refusal::File => "",
         },
         _ => "",
-    }
+    };
+    text.to_owned()
+}
+
+/// Behind that a checkpoint has this many classes, and others were asked for.
+pub(super) fn of_classes(found: u64) -> String {
+    format!(": --classes {found}")
 }
 
 /// What a user should know of a plan before it is written.

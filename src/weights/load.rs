@@ -70,7 +70,12 @@ impl Fit {
                 "\n  The export folded BatchNorm into the convolutions: this is another network by now",
             ),
             true => (Refusal::File, ""),
-            false => (Refusal::Weights, ""),
+            false => (
+                Refusal::Weights {
+                    classes: self.classes.map(|(found, _)| found),
+                },
+                "",
+            ),
         };
         let reason = format!("{self}{more}");
         Err(Error::refused_for(refusal, checkpoint.path(), reason))

@@ -13,7 +13,7 @@ use serde_json::Value;
 use unicode_width::UnicodeWidthStr as _;
 
 use super::args::ModelArgs;
-use super::output;
+use super::{hints, output};
 use crate::checkpoint::Checkpoint;
 use crate::engine::Engine as _;
 use crate::engine::cpu::{Cpu, Isa};
@@ -78,7 +78,9 @@ fn compare(graph: &Graph, path: &Path, args: &ModelArgs) -> Result<()> {
         true => format!("{shown}: {fit}\n"),
         false => {
             let (fitting, tensors) = (fit.fitting, fit.tensors);
-            format!("{shown}: {fitting} of {tensors} tensors fit; the whole {fit}\n")
+            let classes = fit.classes.map(|(found, _)| hints::of_classes(found));
+            let classes = classes.unwrap_or_default();
+            format!("{shown}: {fitting} of {tensors} tensors fit; the whole {fit}{classes}\n")
         }
     };
     text(&printable_lines(&line))
