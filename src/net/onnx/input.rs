@@ -44,8 +44,8 @@ pub(super) fn size(
                 "resolution",
                 "",
                 format!(
-                    "the {what} of the input {name:?} of {}, dimension {at}{dim}, is not fixed, and \
-                     must be said",
+                    "expected one, since the {what} of its input {name:?}, dimension {at}{dim}, is \
+                     not fixed in {}",
                     path.display()
                 ),
             ))

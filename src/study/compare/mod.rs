@@ -101,7 +101,7 @@ fn begun(path: &Path, request: &Request) -> Result<(Option<u64>, bool)> {
             "out",
             path.display(),
             format!(
-                "this run was begun with {key} {}, and {} is asked for: a comparison is of one recipe",
+                "was begun with {key} {}, and this asks for {}: a comparison is of one recipe",
                 shown(had.get(key)),
                 shown(asked.get(key)),
             ),
