@@ -159,7 +159,7 @@ pub fn filter<'n>(path: &Path, network: &'n Network, filter: &Filter) -> Result<
     Ok(layers.collect())
 }
 
-/// The place that [`nothing_found`] names.
+/// The place that the error of a checkpoint without any BatchNorm names.
 pub const NOTHING_FOUND: &str = "BatchNorm";
 
 /// The error for a checkpoint without any BatchNorm: what was looked for, what is there instead.
