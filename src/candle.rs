@@ -12,6 +12,7 @@ use half::{bf16, f16};
 use crate::batchnorm::{self, Layer, Network, Role, Schema};
 use crate::checkpoint::{self, StateDict};
 use crate::dtype::Dtype;
+use crate::engine;
 use crate::error::{Error, Result};
 use crate::regen::{self, Caution, Change, Gamma, Options, Plan};
 
@@ -218,11 +219,12 @@ fn dtype(dtype: DType) -> Option<Dtype> {
 }
 
 fn wrong(name: &str, reason: impl Into<String>) -> Error {
-    Error::Network {
+    let err = engine::Error::Network {
         network: "VarMap".to_owned(),
         node: name.to_owned(),
         reason: reason.into(),
-    }
+    };
+    err.into()
 }
 
 /// An error of candle's about the variable `name`, with the action as it reads after "cannot".

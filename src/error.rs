@@ -42,15 +42,9 @@ pub enum Error {
         reason: String,
     },
     /// A network that cannot be built or computed.
-    #[error("{network}: {node}: {reason}")]
-    Network {
-        /// The network's name.
-        network: String,
-        /// The node or tensor in it.
-        node: String,
-        /// What is wrong with it.
-        reason: String,
-    },
+    #[cfg(feature = "train")]
+    #[error(transparent)]
+    Engine(#[from] ckpt_regen_engine::Error),
     /// candle refused something.
     #[cfg(feature = "train")]
     #[error("{variable} cannot {action}")]
@@ -181,6 +175,8 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Usage(_) | Error::Argument { .. } => 2,
+            #[cfg(feature = "train")]
+            Error::Engine(err) => err.exit_code(),
             _ => 1,
         }
     }

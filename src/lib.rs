@@ -51,15 +51,23 @@ pub mod checkpoint;
 pub mod cli;
 mod dtype;
 pub mod edit;
-#[cfg(feature = "train")]
-pub mod engine;
 mod error;
 mod file;
 pub mod inspect;
 mod name;
 mod near;
 #[cfg(feature = "train")]
-pub mod net;
+pub mod net {
+    //! Networks as graphs, from the zoo or from ONNX files.
+
+    pub use ckpt_regen_engine::net::*;
+
+    pub use crate::net_onnx as onnx;
+    pub use crate::net_onnx::source::{Choice, Network, is_file, open};
+}
+#[cfg(feature = "train")]
+#[doc(hidden)]
+pub mod net_onnx;
 pub mod record;
 pub mod regen;
 mod render;
@@ -74,6 +82,9 @@ mod text;
 pub mod train;
 #[cfg(feature = "train")]
 pub mod weights;
+
+#[cfg(feature = "train")]
+pub use ckpt_regen_engine as engine;
 
 pub use checkpoint::Checkpoint;
 pub use error::{Error, Refusal, Result};

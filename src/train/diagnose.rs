@@ -65,7 +65,6 @@ pub(super) fn error(
         }
         Err(err) => return err,
     };
-    engine
-        .graph()
-        .error(&node, format!("{what} {when} ({reason})"))
+    let reason = format!("{what} {when} ({reason})");
+    engine.graph().error(&node, reason).into()
 }

@@ -9,7 +9,9 @@ use crate::engine::{Engine, Part};
 use crate::error::{Error, Result};
 use crate::net::onnx;
 use crate::net::{Graph, Network, Norm, TensorId};
-use crate::regen::{self, Change, Gamma, Kept, Moment, Plan, is_inhibited, lower_median};
+use crate::regen::{
+    self, Change, Gamma, Kept, Moment, Plan, PlanError, is_inhibited, lower_median,
+};
 
 /// The γ of a network: of each layer its tensor, name and values.
 pub(super) struct Gammas {
@@ -58,8 +60,12 @@ impl Gammas {
         let filter = settings.filter()?;
         let counted = self.all.iter().filter(|gamma| filter.passes(&gamma.layer));
         let counted: Vec<Gamma> = counted.cloned().collect();
-        regen::plan(&counted, &settings.rule_options())
-            .map_err(|err| graph.error("γ", format!("cannot be regenerated: {err}")))
+        let refused = |err: PlanError| {
+            graph
+                .error("γ", format!("cannot be regenerated: {err}"))
+                .into()
+        };
+        regen::plan(&counted, &settings.rule_options()).map_err(refused)
     }
 
     /// Writes a plan into the engine that they were read from.

@@ -6,7 +6,7 @@ use candle_nn::VarMap;
 use super::{failed, variable};
 use crate::engine::{Engine, Part};
 use crate::error::Result;
-use crate::net::{Graph, TensorId, TensorSpec};
+use crate::net::{Graph, TensorSpec};
 
 /// Writes every tensor of the engine's network from the variable of its name.
 ///
@@ -20,8 +20,8 @@ pub fn to_engine(vars: &VarMap, engine: &mut dyn Engine) -> Result<()> {
         .map(|spec| Ok((spec, variable(&graph, spec, vars)?)))
         .collect::<Result<_>>()?;
     // One at a time: in f64 they take twice the memory of the network.
-    for (index, (spec, var)) in all.into_iter().enumerate() {
-        engine.write(TensorId(index), Part::Value, &numbers(spec, &var)?);
+    for (id, (spec, var)) in graph.tensor_ids().zip(all) {
+        engine.write(id, Part::Value, &numbers(spec, &var)?);
     }
     Ok(())
 }
@@ -53,9 +53,9 @@ pub fn from_engine(engine: &dyn Engine, vars: &VarMap) -> Result<()> {
         .map(|spec| Ok((spec, variable(graph, spec, vars)?)))
         .collect::<Result<_>>()?;
     let mut values = Vec::new();
-    for (index, (spec, var)) in all.into_iter().enumerate() {
+    for (id, (spec, var)) in graph.tensor_ids().zip(all) {
         values.clear();
-        engine.read(TensorId(index), Part::Value, &mut values);
+        engine.read(id, Part::Value, &mut values);
         Tensor::from_slice(&values, &spec.shape[..], var.device())
             .and_then(|tensor| var.set(&tensor.to_dtype(var.dtype())?))
             .map_err(failed(&spec.name, "be set"))?;

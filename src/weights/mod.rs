@@ -53,7 +53,8 @@ fn variable(graph: &Graph, spec: &TensorSpec, vars: &VarMap) -> Result<Var> {
         .lock()
         .map_err(|_| graph.error(&spec.name, "a thread panicked while it held the variables"))?;
     let Some(var) = data.get(&spec.name) else {
-        return Err(graph.error(&spec.name, "expected a variable of this name, found none"));
+        let reason = "expected a variable of this name, found none";
+        return Err(graph.error(&spec.name, reason).into());
     };
     if var.dims() != spec.shape {
         let reason = format!(
@@ -61,7 +62,7 @@ fn variable(graph: &Graph, spec: &TensorSpec, vars: &VarMap) -> Result<Var> {
             spec.shape,
             var.dims()
         );
-        return Err(graph.error(&spec.name, reason));
+        return Err(graph.error(&spec.name, reason).into());
     }
     Ok(var.clone())
 }

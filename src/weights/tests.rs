@@ -6,6 +6,7 @@ use candle_nn::VarMap;
 
 use super::*;
 use crate::Checkpoint;
+use crate::engine;
 use crate::engine::{Batch, Engine, Outcome, Part, Training, Update};
 use crate::net::{Convolution, Init, Kind, Shape, TensorId};
 
@@ -411,13 +412,13 @@ impl Engine for Keeper {
     fn graph(&self) -> &Graph {
         &self.0
     }
-    fn evaluate(&mut self, _: &Batch<'_>) -> Result<Outcome> {
+    fn evaluate(&mut self, _: &Batch<'_>) -> engine::Result<Outcome> {
         unreachable!()
     }
-    fn differentiate(&mut self, _: &Batch<'_>, _: &Training) -> Result<Outcome> {
+    fn differentiate(&mut self, _: &Batch<'_>, _: &Training) -> engine::Result<Outcome> {
         unreachable!()
     }
-    fn recalibrate(&mut self, _: &Batch<'_>, _: u64) -> Result<Outcome> {
+    fn recalibrate(&mut self, _: &Batch<'_>, _: u64) -> engine::Result<Outcome> {
         unreachable!()
     }
     fn update(&mut self, _: &Update) -> f64 {
@@ -444,7 +445,7 @@ fn into_an_engine_and_back_changes_nothing() {
     let empty = vec![Vec::new(); graph.tensors().len()];
     let mut engine = Keeper(graph.clone(), empty);
     to_engine(&vars, &mut engine).unwrap();
-    engine.write(TensorId(graph.tensors().len() - 1), Part::Value, &[0.5; 10]);
+    engine.write(graph.tensor_ids().last().unwrap(), Part::Value, &[0.5; 10]);
     let back = initialize(&graph, 6, DType::F32).unwrap();
     from_engine(&engine, &back).unwrap();
     let mut expected = values(&vars);

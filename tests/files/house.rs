@@ -40,7 +40,11 @@ fn used(text: &str) -> BTreeSet<String> {
     let code = code.collect::<Vec<_>>().join("\n");
     let words = code.split("crate::").skip(1).map(|rest| {
         let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_'));
-        rest[..end.unwrap_or(rest.len())].to_owned()
+        match &rest[..end.unwrap_or(rest.len())] {
+            // What the library shows of the engine's package, and of `net_onnx`.
+            "net" => "engine".to_owned(),
+            word => word.to_owned(),
+        }
     });
     words.collect()
 }
@@ -48,7 +52,7 @@ fn used(text: &str) -> BTreeSet<String> {
 #[test]
 fn every_part_of_the_house_uses_what_the_table_allows() {
     let rows = rows();
-    let is_part = |name: &String| repository("src").join(name).is_dir();
+    let is_part = |name: &String| name == "engine" || repository("src").join(name).is_dir();
     assert!(rows.len() >= 9, "the table has {} rows", rows.len());
     for (folder, allowed) in rows {
         let mut all = Vec::new();

@@ -1,0 +1,41 @@
+//! A network as a graph: operations, shapes, and tensors with their state-dict names. Nothing here
+//! computes; an [`Engine`](crate::Engine) runs a graph.
+//!
+//! A [`Graph`] is static: it is built for one resolution, and every node knows its shape. It is
+//! built node by node, in the order in which it is computed:
+//!
+//! ```
+//! # fn main() -> Result<(), ckpt_regen_engine::Error> {
+//! use ckpt_regen_engine::net::{Activation, Convolution, Graph, Shape};
+//!
+//! let mut graph = Graph::new("tiny", Shape::new(3, 32, 32));
+//! let x = graph.input();
+//! let x = graph.convolution("conv", x, &Convolution::new(16, 3).stride(2).padding(1))?;
+//! let x = graph.batch_norm("bn", x)?;
+//! let x = graph.activation("relu", x, Activation::Relu)?;
+//! let x = graph.global_average_pool("pool", x)?;
+//! graph.linear("fc", x, 10, true)?;
+//! assert_eq!(graph.output_shape(), Shape::new(10, 1, 1));
+//! # Ok(())
+//! # }
+//! ```
+
+mod build;
+mod cost;
+mod graph;
+mod layer;
+mod norm;
+mod op;
+pub mod render;
+mod shape;
+mod tensor;
+pub mod zoo;
+
+pub use build::{BatchNorm, Convolution, Pool};
+pub use cost::Cost;
+pub use graph::{Graph, Node, Value};
+pub use layer::{Layer, layers};
+pub use norm::Norm;
+pub use op::{Activation, Op, Window};
+pub use shape::Shape;
+pub use tensor::{Init, Kind, TensorId, TensorSpec};

@@ -1,0 +1,271 @@
+//! Networks by name: torchvision's, with its definitions, parameter names and initialisation, and
+//! the ResNets of He et al. 2016 for CIFAR. A state dict of one fits the other.
+//!
+//! ```
+//! # fn main() -> Result<(), ckpt_regen_engine::Error> {
+//! use ckpt_regen_engine::net::zoo;
+//!
+//! let options = zoo::Options { classes: 100, ..zoo::defaults("mobilenet_v2")? };
+//! let graph = zoo::build("mobilenet_v2", &options)?;
+//! assert_eq!(graph.tensors()[0].name, "features.0.0.weight");
+//! # Ok(())
+//! # }
+//! ```
+
+mod block;
+mod cifar_resnet;
+mod efficientnet;
+mod mnasnet;
+mod mobilenet_v2;
+mod mobilenet_v3;
+mod regnet;
+mod resnet;
+mod shufflenet_v2;
+
+use super::graph::Graph;
+use super::shape::Shape;
+use crate::error::{Error, Result};
+use resnet::Block;
+
+/// What can be chosen about a network.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Options {
+    /// Number of classes.
+    pub classes: usize,
+    /// Height and width of the images.
+    pub resolution: usize,
+    /// How it takes the images in.
+    pub stem: Stem,
+    /// Factor of its channel counts, above 0 and at most 100; 1 for networks whose definition in
+    /// torchvision has none.
+    pub width: f64,
+}
+
+/// How a network takes images in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stem {
+    /// As it is defined.
+    Native,
+    /// For images of 32 × 32: without the strides and the pooling by which a network for ImageNet
+    /// begins.
+    Cifar,
+}
+
+/// A network's name and what it lets choose.
+#[derive(Debug, Clone, Copy)]
+pub struct Model {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether there is a [`Stem::Cifar`] of it.
+    pub cifar_stem: bool,
+    /// Whether its definition has a width multiplier.
+    pub width: bool,
+    data: Data,
+    build: Build,
+}
+
+/// What a network was made for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Data {
+    ImageNet,
+    Cifar,
+}
+
+type Build = fn(&mut Graph, &Options) -> Result<()>;
+
+impl Model {
+    const fn new(name: &'static str, build: Build) -> Model {
+        Model {
+            name,
+            data: Data::ImageNet,
+            cifar_stem: false,
+            width: false,
+            build,
+        }
+    }
+
+    const fn cifar(name: &'static str, build: Build) -> Model {
+        Model {
+            data: Data::Cifar,
+            ..Model::new(name, build)
+        }
+    }
+
+    const fn with_cifar_stem(self) -> Model {
+        Model {
+            cifar_stem: true,
+            ..self
+        }
+    }
+
+    const fn with_width(self) -> Model {
+        Model {
+            width: true,
+            ..self
+        }
+    }
+}
+
+const RESNEXT: Block = Block::Bottleneck {
+    groups: 32,
+    group_width: 4,
+};
+const BOTTLENECK: Block = Block::Bottleneck {
+    groups: 1,
+    group_width: 64,
+};
+
+static MODELS: [Model; 19] = [
+    Model::new("mobilenet_v2", mobilenet_v2::build)
+        .with_cifar_stem()
+        .with_width(),
+    Model::new("shufflenet_v2_x0_5", |graph, options| {
+        shufflenet_v2::build(graph, options, [48, 96, 192])
+    })
+    .with_cifar_stem(),
+    Model::new("shufflenet_v2_x1_0", |graph, options| {
+        shufflenet_v2::build(graph, options, [116, 232, 464])
+    })
+    .with_cifar_stem(),
+    Model::new("mnasnet0_5", |graph, options| {
+        mnasnet::build(graph, options, 0.5)
+    })
+    .with_width(),
+    Model::new("mnasnet1_0", |graph, options| {
+        mnasnet::build(graph, options, 1.0)
+    })
+    .with_width(),
+    Model::new("mobilenet_v3_small", mobilenet_v3::small).with_width(),
+    Model::new("mobilenet_v3_large", mobilenet_v3::large).with_width(),
+    Model::new("efficientnet_b0", efficientnet::b0),
+    Model::new("regnet_x_400mf", regnet::x_400mf),
+    Model::new("regnet_y_400mf", regnet::y_400mf),
+    Model::new("resnet18", |graph, options| {
+        resnet::build(graph, options, Block::Basic, [2, 2, 2, 2])
+    })
+    .with_cifar_stem(),
+    Model::new("resnet34", |graph, options| {
+        resnet::build(graph, options, Block::Basic, [3, 4, 6, 3])
+    })
+    .with_cifar_stem(),
+    Model::new("resnet50", |graph, options| {
+        resnet::build(graph, options, BOTTLENECK, [3, 4, 6, 3])
+    })
+    .with_cifar_stem(),
+    Model::new("resnext50_32x4d", |graph, options| {
+        resnet::build(graph, options, RESNEXT, [3, 4, 6, 3])
+    })
+    .with_cifar_stem(),
+    Model::cifar("resnet20", |graph, options| {
+        cifar_resnet::build(graph, options, 3)
+    }),
+    Model::cifar("resnet32", |graph, options| {
+        cifar_resnet::build(graph, options, 5)
+    }),
+    Model::cifar("resnet44", |graph, options| {
+        cifar_resnet::build(graph, options, 7)
+    }),
+    Model::cifar("resnet56", |graph, options| {
+        cifar_resnet::build(graph, options, 9)
+    }),
+    Model::cifar("resnet110", |graph, options| {
+        cifar_resnet::build(graph, options, 18)
+    }),
+];
+
+/// All networks, families together.
+pub fn models() -> &'static [Model] {
+    &MODELS
+}
+
+/// The names of all networks.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    MODELS.iter().map(|model| model.name)
+}
+
+/// What a network was made for: 1000 classes at 224 × 224, and for the CIFAR ResNets 10 classes at
+/// 32 × 32; the native stem, width 1.
+///
+/// # Errors
+/// There is no network of this name; the message suggests others.
+pub fn defaults(name: &str) -> Result<Options> {
+    let (classes, resolution) = match find(name)?.data {
+        Data::ImageNet => (1000, 224),
+        Data::Cifar => (10, 32),
+    };
+    Ok(Options {
+        classes,
+        resolution,
+        stem: Stem::Native,
+        width: 1.0,
+    })
+}
+
+/// Builds a network.
+///
+/// # Errors
+/// There is no network of this name; it has no such stem or width; or the numbers make no network,
+/// as with a resolution that is too small, in which case the message names the node.
+pub fn build(name: &str, options: &Options) -> Result<Graph> {
+    let model = find(name)?;
+    let refuse = |reason: String| Err(Error::Options(format!("{name}: {reason}")));
+    let &Options {
+        classes,
+        resolution,
+        stem,
+        width,
+    } = options;
+    if classes == 0 {
+        return refuse("0 classes: a network needs at least one".to_owned());
+    }
+    if stem == Stem::Cifar && !model.cifar_stem {
+        return refuse(match model.data {
+            Data::Cifar => "its own stem is for CIFAR already".to_owned(),
+            Data::ImageNet => "there is no CIFAR stem for it".to_owned(),
+        });
+    }
+    if width != 1.0 && !model.width {
+        return refuse(format!(
+            "width {width}: there is no width multiplier for it"
+        ));
+    }
+    // Far above any use, and far below where counts would overflow.
+    if !(width > 0.0 && width <= 100.0) {
+        return refuse(format!("width {width}: it must be above 0 and at most 100"));
+    }
+    let mut graph = Graph::new(name, Shape::new(3, resolution, resolution));
+    // The graph depends on nothing but the options.
+    (model.build)(&mut graph, options).map_err(|err| Error::Options(err.to_string()))?;
+    Ok(graph)
+}
+
+fn find(name: &str) -> Result<&'static Model> {
+    let found = MODELS.iter().find(|model| model.name == name);
+    found.ok_or_else(|| Error::Options(unknown(name)))
+}
+
+/// The names, at most three, that are most like what was typed.
+fn near(typed: &str) -> Vec<&'static str> {
+    let likeness = |name| strsim::normalized_damerau_levenshtein(&typed.to_lowercase(), name);
+    let all = names().map(|name| (likeness(name), name));
+    let mut near: Vec<(f64, &str)> = all.filter(|(likeness, _)| *likeness >= 0.6).collect();
+    near.sort_by(|a, b| b.0.total_cmp(&a.0));
+    near.into_iter().take(3).map(|(_, name)| name).collect()
+}
+
+fn unknown(name: &str) -> String {
+    let near = near(name);
+    match near.is_empty() {
+        true => {
+            let all: Vec<&str> = names().collect();
+            format!(
+                "no network is called {name:?}; there are {}",
+                all.join(", ")
+            )
+        }
+        false => format!(
+            "no network is called {name:?}; did you mean {}?",
+            near.join(" or ")
+        ),
+    }
+}
