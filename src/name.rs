@@ -47,9 +47,51 @@ pub(crate) fn module(layer: &str) -> &str {
     components.find(|c| !is_wrapper(c)).unwrap_or(last)
 }
 
+/// What all of several names begin with, up to and with a separator; something is left of each.
+pub(crate) fn shared_beginning<'n>(mut names: impl Iterator<Item = &'n str>) -> &'n str {
+    let Some(first) = names.next() else {
+        return "";
+    };
+    let first_bytes = first.as_bytes();
+    let rest = |name: &str| name.len().saturating_sub(1);
+    let shared = names.fold(None, |shared: Option<usize>, name| {
+        let shared = shared.unwrap_or_else(|| rest(first)).min(rest(name));
+        let pairs = first_bytes.iter().zip(name.as_bytes()).take(shared);
+        Some(pairs.take_while(|(a, b)| a == b).count())
+    });
+    let shared = &first_bytes[..shared.unwrap_or(0)];
+    let is_separator = |byte: &u8| SEPARATORS.contains(&char::from(*byte));
+    let end = shared.iter().rposition(is_separator);
+    &first[..end.map_or(0, |end| end + 1)]
+}
+
+/// A name without what it shares with others.
+pub(crate) fn without<'n>(name: &'n str, beginning: &str) -> &'n str {
+    name.strip_prefix(beginning).unwrap_or(name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_share_whole_components_and_keep_something_of_their_own() {
+        for (names, wanted) in [
+            (&["net.stem.bn", "net.stem.bn2"][..], "net.stem."),
+            (&["net/stem1", "net/stem2"], "net/"),
+            (&["net.bn", "net.bn.1"], "net."),
+            (&["net.", "net.bn"], ""),
+            (&["é.a", "è.a"], ""),
+            (&["stem1", "stem2"], ""),
+            (&["net.stem.bn"], ""),
+            (&["", "net.bn"], ""),
+            (&[], ""),
+        ] {
+            let found = shared_beginning(names.iter().copied());
+            assert_eq!(found, wanted, "{names:?}");
+        }
+        assert_eq!(without("net.bn", "net."), "bn");
+    }
 
     #[test]
     fn a_component_is_cut_at_underscores_hyphens_and_capitals() {

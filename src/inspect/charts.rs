@@ -6,7 +6,7 @@ use super::{LayerReport, NetworkReport};
 use crate::batchnorm::Role;
 use crate::regen::INHIBITED;
 use crate::render::canvas::Figure;
-use crate::render::chart::{Axis, Histogram, Mark, Ridge, Row};
+use crate::render::chart::{Axis, Bars, Histogram, Mark, Ridge, Row};
 use crate::render::{ALARM, INK, MUTED, grouped, plain, share, typeset};
 
 pub(super) const HISTOGRAM_HEIGHT: f64 = 246.0;
@@ -14,8 +14,23 @@ pub(super) const HISTOGRAM_HEIGHT: f64 = 246.0;
 /// The γ of a network at one time.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Side<'r> {
-    pub(super) counts: &'r [u64],
+    pub(super) bars: Bars<'r>,
+    pub(super) min: Option<f64>,
     pub(super) median: Option<f64>,
+    pub(super) max: Option<f64>,
+}
+
+/// What is said of `count` γ at one end beyond the axis.
+fn beyond(
+    (side, reach): (&str, &str),
+    (count, before): (u64, Option<u64>),
+    farthest: Option<f64>,
+) -> Option<String> {
+    let before = before.filter(|before| *before != count);
+    let was = before.map_or_else(String::new, |n| format!(" (before: {})", grouped(n)));
+    let farthest = farthest.filter(|_| count > 0);
+    let reach = farthest.map_or_else(String::new, |value| format!(", {reach} {}", typeset(value)));
+    (count > 0 || before.is_some()).then(|| format!("{} {side}{reach}{was}", grouped(count)))
 }
 
 /// How many channels have which γ, over what they had before, with the medians and the edge of the
@@ -36,8 +51,8 @@ pub(super) fn histogram<'r>(
     let old = before
         .and_then(|before| before.median)
         .filter(|old| Some(*old) != now.median);
-    let edge = [INHIBITED, -INHIBITED].into_iter();
-    let edge = edge.into_iter().find(|edge| axis.place(*edge).is_some());
+    let mut edges = [INHIBITED, -INHIBITED].into_iter();
+    let edge = edges.find(|edge| axis.place(*edge).is_some());
     let marks = [
         now.median.map(|value| median(value, "median", INK, true)),
         old.map(|value| median(value, "median before", MUTED, false)),
@@ -53,8 +68,20 @@ pub(super) fn histogram<'r>(
         axis,
         x_name: "γ, all layers",
         y_name: "channels",
-        counts: now.counts,
-        before: before.map(|before| before.counts),
+        beyond: [
+            beyond(
+                ("below", "down to"),
+                (now.bars.below, before.map(|before| before.bars.below)),
+                now.min,
+            ),
+            beyond(
+                ("above", "up to"),
+                (now.bars.above, before.map(|before| before.bars.above)),
+                now.max,
+            ),
+        ],
+        now: now.bars,
+        before: before.map(|before| before.bars),
         marks: marks.into_iter().flatten().collect(),
         dashed: &[INHIBITED, -INHIBITED],
     }
@@ -75,6 +102,7 @@ pub(super) fn ridge<'r>(
         headings,
         median,
         dashed: &[-INHIBITED, INHIBITED],
+        note: None,
     }
 }
 
@@ -98,12 +126,20 @@ pub(super) fn network_histogram<'r>(
     network: &'r NetworkReport,
     past: Option<Past<'r>>,
 ) -> Histogram<'r> {
-    let side = |network: &'r NetworkReport| Side {
-        counts: network.fine_counts(),
-        median: network.median(),
-    };
-    let past = past.map(|past| side(past.network));
-    histogram(network.fine_edges(), side(network), past)
+    let past = past.map(|past| Side::of(past.network));
+    histogram(&network.shown().edges, Side::of(network), past)
+}
+
+impl<'r> Side<'r> {
+    fn of(network: &'r NetworkReport) -> Side<'r> {
+        let range = network.total.range;
+        Side {
+            bars: Bars::from(&network.shown().total),
+            min: range.map(|range| range.min),
+            median: range.map(|range| range.median),
+            max: range.map(|range| range.max),
+        }
+    }
 }
 
 /// The histograms of its layers, over what they were, which have the same order. Where there is
@@ -120,12 +156,12 @@ pub(super) fn network_ridge<'r>(
             None => (share(s.inhibited, s.channels), s.inhibited > 0),
         };
         let channels = (grouped(s.channels as u64), false);
+        let bars = |network: &'r NetworkReport| network.shown().layer(layer).map(Bars::from);
         Row {
-            name: &layer.name,
-            counts: network.fine_counts_in(layer),
+            name: network.short_name(layer),
+            now: bars(network).unwrap_or_default(),
+            before: past.and_then(|past| bars(past.network)),
             median: s.range.map(|range| range.median),
-            before: past
-                .and_then(|past| Some(past.network.fine_counts_in(past.network.layers.get(i)?))),
             numbers: if narrow {
                 vec![last]
             } else {
@@ -144,7 +180,7 @@ pub(super) fn network_ridge<'r>(
         vec!["channels", last]
     };
     let rows = network.layers.iter().enumerate().map(row).collect();
-    ridge(network.fine_edges(), rows, headings, network.median())
+    ridge(&network.shown().edges, rows, headings, network.median())
 }
 
 /// The histogram of a network as a figure of its own.

@@ -5,8 +5,9 @@ use super::{LayerReport, NetworkReport, Range, Report, Statistics, finite};
 use crate::batchnorm::{self, Layer, Network, Schema};
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
+use crate::name::shared_beginning;
 use crate::regen::is_inhibited;
-use crate::render::Bins;
+use crate::render::{Axes, Binned};
 use crate::storage::pending;
 
 /// Inspects every network of a checkpoint.
@@ -20,8 +21,8 @@ pub fn inspect(checkpoint: &Checkpoint, schema: &Schema) -> Result<Report> {
     }
     let networks = networks.iter().map(|network| {
         let values = read(checkpoint, network)?;
-        let axis = axis(&[&values]);
-        Ok(network_report(checkpoint, network, values, axis))
+        let axes = axes(&[&values]);
+        Ok(network_report(checkpoint, network, values, axes))
     });
     Ok(report(checkpoint, networks.collect::<Result<_>>()?))
 }
@@ -51,10 +52,10 @@ pub(super) fn read(checkpoint: &Checkpoint, network: &Network) -> Result<Vec<Vec
     network.layers.iter().map(read).collect()
 }
 
-/// One axis for all of these γ.
-pub(super) fn axis(values: &[&[Vec<f64>]]) -> Bins {
+/// The axes of all of these γ.
+pub(super) fn axes(values: &[&[Vec<f64>]]) -> Axes {
     let all = values.iter().copied().flatten().flatten();
-    Bins::over(Range::of(&mut finite(all)).map(Range::ends))
+    Axes::over(&mut finite(all))
 }
 
 /// The report on a network whose layers have these γ.
@@ -62,9 +63,12 @@ pub(super) fn network_report(
     checkpoint: &Checkpoint,
     network: &Network,
     values: Vec<Vec<f64>>,
-    axis: Bins,
+    axes: Axes,
 ) -> NetworkReport {
-    let edges = axis.edges();
+    let edges = Edges {
+        whole: axes.whole.edges(),
+        drawn: axes.drawn.map(|drawn| drawn.edges()),
+    };
     let all = Range::of(&mut finite(values.iter().flatten()));
     let median = all.map(|range| range.median);
     let layers = network.layers.iter().zip(&values).enumerate();
@@ -83,19 +87,28 @@ pub(super) fn network_report(
         fixed: layer.fixed.clone(),
         values,
     });
+    let names = || network.layers.iter().map(|layer| &layer.name[..]);
     NetworkReport {
         root: network.root.clone(),
         role: network.role,
         layer_count: network.layers.len(),
-        one_median: batchnorm::one_median(network.layers.iter().map(|layer| &layer.name[..])),
-        details: Details::new(axis, gammas.collect()),
+        one_median: batchnorm::one_median(names()),
+        details: Details::new(axes, gammas.collect()),
         layers,
         total,
-        edges,
+        names_begin_with: shared_beginning(names()).to_owned(),
+        edges: edges.whole,
+        drawn_edges: edges.drawn,
     }
 }
 
-fn statistics(values: &[f64], channels: usize, median: Option<f64>, edges: &[f64]) -> Statistics {
+/// Between which γ are counted.
+struct Edges {
+    whole: Vec<f64>,
+    drawn: Option<Vec<f64>>,
+}
+
+fn statistics(values: &[f64], channels: usize, median: Option<f64>, edges: &Edges) -> Statistics {
     let mut finite = finite(values);
     let count = |test: &dyn Fn(f64) -> bool| finite.iter().filter(|v| test(**v)).count();
     Statistics {
@@ -104,7 +117,8 @@ fn statistics(values: &[f64], channels: usize, median: Option<f64>, edges: &[f64
         at_or_below_median: count(&|v| median.is_some_and(|median| v <= median)),
         negative: count(&|v| v < 0.0),
         non_finite: values.len() - finite.len(),
-        counts: Bins::count(edges, &finite),
+        counts: Binned::new(&edges.whole, &finite).counts,
+        drawn: (edges.drawn.as_ref()).map(|edges| Binned::new(edges, &finite)),
         range: Range::of(&mut finite),
     }
 }

@@ -7,12 +7,12 @@ use std::sync::OnceLock;
 use super::preview::{self, Effect, Preview};
 use super::{LayerReport, NetworkReport, finite};
 use crate::dtype::Dtype;
-use crate::render::Bins;
+use crate::render::{Axes, Binned, Bins};
 
 /// All γ of a network, and what has been worked out from them.
 #[derive(Debug, Clone)]
 pub(super) struct Details {
-    axis: Bins,
+    axes: Axes,
     layers: Vec<LayerGamma>,
     found: OnceLock<Found>,
 }
@@ -28,41 +28,55 @@ pub(super) struct LayerGamma {
 
 #[derive(Debug, Clone)]
 struct Found {
-    fine_edges: Vec<f64>,
-    /// By layer.
-    fine_counts: Vec<Vec<u64>>,
-    fine_total: Vec<u64>,
+    whole: Fine,
+    /// Where it is not the whole that is drawn.
+    drawn: Option<Fine>,
     /// For the network, and for each layer.
     rules: Result<([Preview; 3], Vec<[Effect; 3]>), String>,
 }
 
+/// Fine bins on one axis.
+#[derive(Debug, Clone)]
+pub(super) struct Fine {
+    pub(super) edges: Vec<f64>,
+    pub(super) total: Binned,
+    layers: Vec<Binned>,
+}
+
+impl Fine {
+    fn new(axis: Bins, layers: &[LayerGamma]) -> Fine {
+        let edges = axis.fine_edges();
+        let count = |layer: &LayerGamma| Binned::new(&edges, &finite(&layer.values));
+        let layers: Vec<Binned> = layers.iter().map(count).collect();
+        let mut total = Binned::new(&edges, &[]);
+        layers.iter().for_each(|layer| total.add(layer));
+        Fine {
+            edges,
+            total,
+            layers,
+        }
+    }
+
+    /// Those of one layer; `None` where it is none of this network.
+    pub(super) fn layer(&self, layer: &LayerReport) -> Option<&Binned> {
+        self.layers.get(layer.index)
+    }
+}
+
 impl Details {
-    pub(super) fn new(axis: Bins, layers: Vec<LayerGamma>) -> Details {
+    pub(super) fn new(axes: Axes, layers: Vec<LayerGamma>) -> Details {
         Details {
-            axis,
+            axes,
             layers,
             found: OnceLock::new(),
         }
     }
 
     fn found(&self) -> &Found {
-        self.found.get_or_init(|| {
-            let fine_edges = self.axis.fine_edges();
-            let count = |layer: &LayerGamma| Bins::count(&fine_edges, &finite(&layer.values));
-            let fine_counts: Vec<Vec<u64>> = self.layers.iter().map(count).collect();
-            let mut fine_total = vec![0; fine_edges.len() - 1];
-            for counts in &fine_counts {
-                fine_total
-                    .iter_mut()
-                    .zip(counts)
-                    .for_each(|(sum, n)| *sum += n);
-            }
-            Found {
-                fine_counts,
-                fine_total,
-                rules: preview::of(&self.layers),
-                fine_edges,
-            }
+        self.found.get_or_init(|| Found {
+            whole: Fine::new(self.axes.whole, &self.layers),
+            drawn: (self.axes.drawn).map(|axis| Fine::new(axis, &self.layers)),
+            rules: preview::of(&self.layers),
         })
     }
 }
@@ -86,18 +100,28 @@ impl NetworkReport {
 
     /// The edges of the fine bins; every one of its edges is one of them.
     pub fn fine_edges(&self) -> &[f64] {
-        &self.details.found().fine_edges
+        &self.details.found().whole.edges
     }
 
     /// How many of all γ fall into each fine bin.
     pub fn fine_counts(&self) -> &[u64] {
-        &self.details.found().fine_total
+        &self.details.found().whole.total.counts
     }
 
     /// How many γ of one of its layers fall into each fine bin.
     pub fn fine_counts_in(&self, layer: &LayerReport) -> &[u64] {
-        let counts = self.details.found().fine_counts.get(layer.index);
-        counts.map_or(&[], Vec::as_slice)
+        let counts = self.details.found().whole.layer(layer);
+        counts.map_or(&[], |binned| &binned.counts)
+    }
+
+    /// The fine bins between the [`drawn_edges`](Self::drawn_edges).
+    pub(super) fn drawn(&self) -> Option<&Fine> {
+        self.details.found().drawn.as_ref()
+    }
+
+    /// The fine bins to be drawn.
+    pub(super) fn shown(&self) -> &Fine {
+        self.drawn().unwrap_or(&self.details.found().whole)
     }
 }
 

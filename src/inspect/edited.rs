@@ -85,9 +85,9 @@ impl Edited {
             return Err(Error::refused(checkpoint.path(), reason));
         }
         let (before, after) = if done { (there, here) } else { (here, there) };
-        let axis = collect::axis(&[&before, &after]);
+        let axes = collect::axes(&[&before, &after]);
         let report = |values: Vec<Vec<f64>>| {
-            let network = collect::network_report(checkpoint, network, values, axis);
+            let network = collect::network_report(checkpoint, network, values, axes);
             collect::report(checkpoint, vec![network])
         };
         Ok(Edited {

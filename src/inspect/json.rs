@@ -3,7 +3,7 @@
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
-use super::{Effect, LayerReport, NetworkReport, Preview, Report, Statistics};
+use super::{Binned, Effect, LayerReport, NetworkReport, Preview, Report, Statistics};
 use crate::regen::Rule;
 
 impl Serialize for Report {
@@ -40,6 +40,7 @@ fn network(network: &NetworkReport) -> Value {
             "counts": network.total.counts,
             "fine_edges": network.fine_edges(),
             "fine_counts": network.fine_counts(),
+            "drawn": network_drawn(network),
         }),
     );
     let rules = network.rules();
@@ -75,6 +76,7 @@ fn layer(network: &NetworkReport, layer: &LayerReport) -> Value {
         json!({
             "counts": layer.statistics.counts,
             "fine_counts": network.fine_counts_in(layer),
+            "drawn": layer_drawn(network, layer),
         }),
     );
     let rules = network.rules_in(layer).map(|effects| {
@@ -84,6 +86,29 @@ fn layer(network: &NetworkReport, layer: &LayerReport) -> Value {
     });
     object.insert("rules".into(), json!(rules));
     object.into()
+}
+
+/// The histogram as it is drawn, where that is not the whole.
+fn network_drawn(network: &NetworkReport) -> Option<Value> {
+    let fine = network.drawn()?;
+    let mut object = drawn(network.total.drawn.as_ref()?, &fine.total);
+    object.insert("edges".into(), json!(network.drawn_edges));
+    object.insert("fine_edges".into(), json!(fine.edges));
+    Some(object.into())
+}
+
+fn layer_drawn(network: &NetworkReport, layer: &LayerReport) -> Option<Value> {
+    let fine = network.drawn()?.layer(layer)?;
+    Some(drawn(layer.statistics.drawn.as_ref()?, fine).into())
+}
+
+fn drawn(coarse: &Binned, fine: &Binned) -> Map<String, Value> {
+    Map::from_iter([
+        ("counts".to_owned(), json!(coarse.counts)),
+        ("fine_counts".to_owned(), json!(fine.counts)),
+        ("below".to_owned(), json!(coarse.below)),
+        ("above".to_owned(), json!(coarse.above)),
+    ])
 }
 
 fn effect_json(effect: Effect) -> Map<String, Value> {

@@ -17,7 +17,7 @@ pub mod track;
 pub use crate::regen::INHIBITED;
 #[cfg(feature = "png")]
 pub use crate::render::Png;
-pub use crate::render::{Html, Json, Render, Svg, Terminal};
+pub use crate::render::{Binned, Html, Json, Render, Svg, Terminal};
 pub use collect::inspect;
 pub use edited::Edited;
 pub use preview::{Effect, Preview};
@@ -28,6 +28,7 @@ use std::path::PathBuf;
 use crate::batchnorm::Role;
 use crate::checkpoint::{Epochs, FormatName};
 use crate::dtype::Dtype;
+use crate::name::without;
 use crate::regen::lower_median;
 
 /// What there is to see in a checkpoint.
@@ -61,8 +62,14 @@ pub struct NetworkReport {
     pub one_median: Option<String>,
     /// Each of them, but for those that [`Report::keep_layers`] took out.
     pub layers: Vec<LayerReport>,
-    /// The edges of all histograms, one more than there are bins.
+    /// The edges of all histograms, one more than there are bins; from the smallest to the largest γ,
+    /// with 0 between them.
     pub edges: Vec<f64>,
+    /// The edges between which histograms are drawn, where a few γ far from all others would squeeze
+    /// these: some lie beyond them. `None` where all are drawn, between [`Self::edges`].
+    pub drawn_edges: Option<Vec<f64>>,
+    /// What the names of all its layers begin with, up to and with a dot or slash.
+    pub names_begin_with: String,
     details: details::Details,
 }
 
@@ -98,6 +105,8 @@ pub struct Statistics {
     pub non_finite: usize,
     /// How many fall into each bin of the network's edges.
     pub counts: Vec<u64>,
+    /// How many fall into each bin of those between which the network is drawn, and beyond them.
+    pub drawn: Option<Binned>,
 }
 
 /// Where γ lie.
@@ -143,6 +152,16 @@ impl NetworkReport {
     pub(crate) fn median(&self) -> Option<f64> {
         self.total.range.map(|range| range.median)
     }
+
+    /// The names of its layers as a table has them, without what all begin with.
+    fn short_names(&self) -> impl Iterator<Item = &str> {
+        self.layers.iter().map(|layer| self.short_name(layer))
+    }
+
+    /// The same of one of them.
+    fn short_name<'l>(&self, layer: &'l LayerReport) -> &'l str {
+        without(&layer.name, &self.names_begin_with)
+    }
 }
 
 fn finite<'v>(values: impl IntoIterator<Item = &'v f64>) -> Vec<f64> {
@@ -159,9 +178,5 @@ impl Range {
             median,
             max: values().max_by(f64::total_cmp)?,
         })
-    }
-
-    fn ends(self) -> (f64, f64) {
-        (self.min, self.max)
     }
 }

@@ -19,7 +19,10 @@ impl Render<Report> for Svg {
         let ridges: Vec<Ridge<'_>> = report
             .networks
             .iter()
-            .map(|n| network_ridge(n, None, false))
+            .map(|network| Ridge {
+                note: names_begin_with(&network.names_begin_with),
+                ..network_ridge(network, None, false)
+            })
             .collect();
         let part = |ridge: &Ridge<'_>| TITLE + HISTOGRAM_HEIGHT + ridge.height();
         let height = MARGIN + ridges.iter().map(|r| part(r) + MARGIN).sum::<f64>();
@@ -55,6 +58,10 @@ impl Render<Report> for Svg {
         let (svg, ()) = canvas::draw((WIDTH, height), &label, paint)?;
         out.write_all(svg.as_bytes())
     }
+}
+
+fn names_begin_with(beginning: &str) -> Option<String> {
+    (!beginning.is_empty()).then(|| format!("names begin with {beginning}"))
 }
 
 fn title(canvas: &Canvas<'_>, report: &Report, network: &NetworkReport, top: f64) -> Drawn {

@@ -9,7 +9,7 @@ use unicode_width::UnicodeWidthStr;
 use super::{NetworkReport, Range, Render, Report, Statistics, Terminal};
 use crate::batchnorm::Role;
 use crate::render::terminal::{ALARM, BAR, BOLD, DIM, MIN_WIDTH, PLAIN, WIDE, number_or_dash};
-use crate::render::{bars, fit, percent, plain};
+use crate::render::{bars, fit_all, percent, plain};
 use crate::text::printable;
 
 /// Columns of numbers behind name and channels: min, median, max, three shares, each with a space.
@@ -33,20 +33,50 @@ fn table(report: &Report, width: usize) -> String {
     out
 }
 
+/// Widths of the columns.
+struct Columns {
+    name: usize,
+    channels: usize,
+    /// Of the bars.
+    cells: usize,
+    /// Of the counts before the bars, where γ lie below the axis.
+    below: usize,
+}
+
+impl Columns {
+    fn of(network: &NetworkReport, width: usize) -> Columns {
+        let channels = network.total.channels.to_string().len().max(4);
+        // Two bins a character where the line is short.
+        let cells = if width >= WIDE { 32 } else { 16 };
+        let drawn = network.total.drawn.as_ref();
+        let side = |count: u64| match count {
+            0 => 0,
+            count => count.to_string().len() + 1,
+        };
+        let below = drawn.map_or(0, |drawn| side(drawn.below));
+        let above = drawn.map_or(0, |drawn| side(drawn.above));
+        let room = width
+            .saturating_sub(channels + NUMBERS + below + cells + above + 2)
+            .max("network".len());
+        let longest = network.short_names().map(UnicodeWidthStr::width).max();
+        Columns {
+            name: longest.unwrap_or(0).clamp("network".len(), room),
+            channels,
+            cells,
+            below,
+        }
+    }
+}
+
 fn render_network(out: &mut String, report: &Report, network: &NetworkReport, width: usize) {
-    let channels = network.total.channels.to_string().len().max(4);
-    // Two bins a character where the line is short.
-    let cells = if width >= WIDE { 32 } else { 16 };
-    let room = width
-        .saturating_sub(channels + NUMBERS + cells + 2)
-        .max("network".len());
-    let longest = network
-        .layers
-        .iter()
-        .map(|layer| layer.name.width())
-        .max()
-        .unwrap_or(0);
-    let name = longest.clamp("network".len(), room);
+    let columns = Columns::of(network, width);
+    let Columns {
+        name,
+        channels,
+        cells,
+        below,
+        ..
+    } = columns;
     let title = match &network.root[..] {
         "" => String::new(),
         root => format!(", {}", printable(root)),
@@ -63,17 +93,19 @@ fn render_network(out: &mut String, report: &Report, network: &NetworkReport, wi
         network.layer_count,
         network.total.channels
     );
-    let (low, high) = (network.edges[0], network.edges[network.edges.len() - 1]);
-    let (low, high) = (plain(low), plain(high));
+    names_begin_with(out, &network.names_begin_with);
+    let edges = network.drawn_edges.as_ref().unwrap_or(&network.edges);
+    let (low, high) = (plain(edges[0]), plain(edges[edges.len() - 1]));
     let axis = format!("{low}{:>1$}", high, cells - low.len().min(cells));
     let _ = writeln!(
         out,
-        "{DIM}{:<name$} {:>channels$}    min median    max inh. ≤med neg. {axis}{DIM:#}",
-        "layer", "ch"
+        "{DIM}{:<name$} {:>channels$}    min median    max inh. ≤med neg. {:below$}{axis}{DIM:#}",
+        "layer", "ch", ""
     );
-    for layer in &network.layers {
-        let _ = write!(out, "{} ", fit(&layer.name, name));
-        line(out, &layer.statistics, channels, cells);
+    let names = fit_all(network.short_names(), name);
+    for (layer, name) in network.layers.iter().zip(names) {
+        let _ = write!(out, "{name} ");
+        line(out, &layer.statistics, &columns);
         if let Some(reason) = &layer.fixed {
             let reason = printable(reason);
             let _ = writeln!(out, "  {ALARM}not editable: {reason}{ALARM:#}");
@@ -87,36 +119,67 @@ fn render_network(out: &mut String, report: &Report, network: &NetworkReport, wi
         }
     }
     let _ = write!(out, "{BOLD}{:<name$}{BOLD:#} ", "network");
-    line(out, &network.total, channels, cells);
+    line(out, &network.total, &columns);
+    if let Some(drawn) = &network.total.drawn {
+        let sides = [(drawn.below, "below (◂)"), (drawn.above, "above (▸)")];
+        let sides = sides.into_iter().filter(|(count, _)| *count > 0);
+        let sides: Vec<String> = sides.map(|(n, side)| format!("{n} {side}")).collect();
+        let _ = writeln!(out, "{DIM}γ beyond the axis: {}{DIM:#}", sides.join(", "));
+    }
     if let Some(line) = &network.one_median {
         let _ = writeln!(out, "{}", printable(line));
     }
 }
 
+/// Says what the names in the table below lack, where they lack something.
+pub(super) fn names_begin_with(out: &mut String, beginning: &str) {
+    if !beginning.is_empty() {
+        let beginning = printable(beginning);
+        let _ = writeln!(out, "{DIM}names begin with {beginning}{DIM:#}");
+    }
+}
+
 /// Everything behind the name.
-fn line(out: &mut String, s: &Statistics, channels: usize, cells: usize) {
+fn line(out: &mut String, s: &Statistics, columns: &Columns) {
     let value = |of: fn(&Range) -> f64| number_or_dash(s.range.as_ref().map(of));
     let share = |count: usize| percent(count as u64, s.channels as u64);
     let inhibited = if s.inhibited > 0 { ALARM } else { PLAIN };
-    let _ = writeln!(
+    let _ = write!(
         out,
-        "{:>channels$} {} {} {} {inhibited}{}{inhibited:#} {} {} {BAR}{}{BAR:#}",
+        "{:>1$} {2} {3} {4} {inhibited}{5}{inhibited:#} {6} {7} ",
         s.channels,
+        columns.channels,
         value(|range| range.min),
         value(|range| range.median),
         value(|range| range.max),
         share(s.inhibited),
         share(s.at_or_below_median),
         share(s.negative),
-        bars(&s.counts, cells),
     );
+    let (counts, below, above) = match &s.drawn {
+        Some(drawn) => (&drawn.counts, drawn.below, drawn.above),
+        None => (&s.counts, 0, 0),
+    };
+    let mark = |count: u64, text: String| if count > 0 { text } else { String::new() };
+    let bars = bars(counts, columns.cells);
+    let _ = write!(
+        out,
+        "{:>1$}{BAR}{bars}{BAR:#}",
+        mark(below, format!("{below}◂")),
+        columns.below
+    );
+    if above > 0 {
+        let room = columns.cells - bars.chars().count();
+        let _ = write!(out, "{:room$}▸{above}", "");
+    }
+    out.push('\n');
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::inspect::details::Details;
-    use crate::render::Bins;
+    use crate::render::Axes;
 
     #[test]
     fn a_narrow_terminal_and_many_channels_do_not_panic() {
@@ -128,6 +191,7 @@ mod tests {
             negative: 0,
             non_finite: 0,
             counts: vec![0; 32],
+            drawn: None,
         };
         let report = Report {
             path: "m".into(),
@@ -148,7 +212,9 @@ mod tests {
                 layer_count: 1,
                 one_median: None,
                 edges: vec![0.0, 1.0],
-                details: Details::new(Bins::over(None), Vec::new()),
+                drawn_edges: None,
+                names_begin_with: String::new(),
+                details: Details::new(Axes::over(&mut []), Vec::new()),
             }],
         };
         for width in [0, 1, 60, 64, 80, 200] {

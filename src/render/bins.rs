@@ -12,6 +12,17 @@ pub(crate) struct Bins {
     high: f64,
 }
 
+/// How many values fall into each bin, and how many beyond the ends of the axis.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Binned {
+    /// By bin. A value on an edge belongs to the bin above it, on the last edge to the last bin.
+    pub counts: Vec<u64>,
+    /// How many are below the first edge.
+    pub below: u64,
+    /// How many are above the last.
+    pub above: u64,
+}
+
 impl Bins {
     /// The axis from the smallest to the largest value, with 0 on it.
     pub(crate) fn over(ends: Option<(f64, f64)>) -> Bins {
@@ -44,17 +55,33 @@ impl Bins {
             .map(|i| self.low * (1.0 - at(i)) + self.high * at(i))
             .collect()
     }
+}
 
-    /// How many of the finite `values`, none of them beyond the `edges`, fall into each bin between
-    /// those. A value on an edge belongs to the bin above it.
-    pub(crate) fn count(edges: &[f64], values: &[f64]) -> Vec<u64> {
+impl Binned {
+    /// The finite `values` between these edges, of which there are at least two.
+    pub(crate) fn new(edges: &[f64], values: &[f64]) -> Binned {
         let bins = edges.len() - 1;
-        let mut counts = vec![0; bins];
+        let mut binned = Binned {
+            counts: vec![0; bins],
+            ..Binned::default()
+        };
         for value in values {
-            let above = edges.partition_point(|edge| edge <= value);
-            counts[above.saturating_sub(1).min(bins - 1)] += 1;
+            match edges.partition_point(|edge| edge <= value) {
+                0 => binned.below += 1,
+                above if above <= bins => binned.counts[above - 1] += 1,
+                _ if *value == edges[bins] => binned.counts[bins - 1] += 1,
+                _ => binned.above += 1,
+            }
         }
-        counts
+        binned
+    }
+
+    /// Adds those of another one with the same edges.
+    pub(crate) fn add(&mut self, other: &Binned) {
+        let counts = self.counts.iter_mut().zip(&other.counts);
+        counts.for_each(|(sum, count)| *sum += count);
+        self.below += other.below;
+        self.above += other.above;
     }
 }
 
@@ -69,31 +96,45 @@ mod tests {
     #[test]
     fn every_value_is_counted_once_and_the_ends_are_inside() {
         let values: Vec<f64> = (-30..=170).map(|n| f64::from(n) / 100.0).collect();
-        let histogram = over(-0.3, 1.7);
-        let (edges, fine) = (histogram.edges(), histogram.fine_edges());
-        let fine_counts = Bins::count(&fine, &values);
+        let bins = over(-0.3, 1.7);
+        let (edges, fine) = (bins.edges(), bins.fine_edges());
+        let fine_counts = Binned::new(&fine, &values).counts;
         assert_eq!(fine_counts.iter().sum::<u64>(), 201);
-        let bins = fine_counts.chunks(FINE_BINS / BINS);
-        let sums: Vec<u64> = bins.map(|counts| counts.iter().sum()).collect();
-        assert_eq!(Bins::count(&edges, &values), sums);
+        let chunks = fine_counts.chunks(FINE_BINS / BINS);
+        let sums: Vec<u64> = chunks.map(|counts| counts.iter().sum()).collect();
+        assert_eq!(Binned::new(&edges, &values).counts, sums);
         assert_eq!((edges[0], edges[BINS]), (-0.3, 1.7));
-        assert_eq!(Bins::count(&fine, &[-0.3])[0], 1);
-        assert_eq!(Bins::count(&fine, &[1.7])[FINE_BINS - 1], 1);
+        assert_eq!(Binned::new(&fine, &[-0.3]).counts[0], 1);
+        assert_eq!(Binned::new(&fine, &[1.7]).counts[FINE_BINS - 1], 1);
+    }
+
+    #[test]
+    fn what_lies_beyond_the_axis_is_counted_at_its_ends() {
+        let mut found = Binned::new(&[0.0, 1.0, 2.0], &[-0.1, 0.0, 1.5, 2.0, 2.1, 9.0]);
+        let expected = Binned {
+            counts: vec![1, 2],
+            below: 1,
+            above: 2,
+        };
+        assert_eq!(found, expected);
+        found.add(&expected);
+        assert_eq!((found.counts, found.below, found.above), (vec![2, 4], 2, 4));
     }
 
     #[test]
     fn zero_is_on_the_axis_and_all_zeros_have_one() {
         assert_eq!(over(0.5, 1.0).edges()[0], 0.0);
         assert_eq!(over(-2.0, -1.0).edges()[BINS], 0.0);
-        assert_eq!(Bins::count(&over(0.0, 0.0).edges(), &[0.0, 0.0])[0], 2);
+        let zeros = Binned::new(&over(0.0, 0.0).edges(), &[0.0, 0.0]);
+        assert_eq!(zeros.counts[0], 2);
     }
 
     #[test]
     fn an_edge_of_the_bins_is_one_of_the_fine_bins_too() {
-        let histogram = over(-0.022, 1.168);
-        let fine = histogram.fine_edges();
+        let bins = over(-0.022, 1.168);
+        let fine = bins.fine_edges();
         let edges: Vec<f64> = fine.into_iter().step_by(FINE_BINS / BINS).collect();
-        assert_eq!(edges, histogram.edges());
+        assert_eq!(edges, bins.edges());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! It knows no checkpoint: what there is to see of one is said by the views, which `inspect` and
 //! `study` have.
 
+mod axes;
 mod bars;
 mod bins;
 pub(crate) mod canvas;
@@ -17,7 +18,9 @@ mod renderers;
 mod shorten;
 pub(crate) mod terminal;
 
+pub(crate) use axes::Axes;
 pub(crate) use bars::{bars, sparkline};
+pub use bins::Binned;
 pub(crate) use bins::Bins;
 pub use json::Json;
 pub(crate) use markup::escaped;
@@ -28,4 +31,4 @@ pub(crate) use palette::*;
 #[cfg(feature = "png")]
 pub use png::Png;
 pub use renderers::{Html, Render, Svg, Terminal};
-pub(crate) use shorten::{fit, shortened};
+pub(crate) use shorten::{fit_all, shortened, shortened_all};

@@ -643,7 +643,7 @@ fn a_table_fits_80_columns_and_shows_colour_only_on_a_terminal() {
         .output()
         .unwrap();
     let shown = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(shown.lines().count(), 163);
+    assert_eq!(shown.lines().count(), 164);
     assert!(!shown.contains('\u{1b}'));
     for line in shown.lines() {
         assert!(line.chars().count() <= 80, "{line}");

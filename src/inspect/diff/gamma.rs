@@ -4,14 +4,14 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use super::super::Range;
-use super::{NetworkDiff, Regeneration, Summary, regeneration};
+use super::super::finite;
+use super::{Edges, NetworkDiff, Regeneration, Sided, regeneration};
 use crate::batchnorm::{Layer, Network};
 use crate::checkpoint::{Checkpoint, Tensor};
 use crate::dtype::Dtype;
 use crate::error::Result;
+use crate::name::shared_beginning;
 use crate::regen::{Gamma, Options, is_inhibited};
-use crate::render::Bins;
 
 /// One layer in both checkpoints.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -29,30 +29,6 @@ pub struct LayerDiff {
     /// What changed.
     #[serde(flatten)]
     pub gamma: GammaDiff,
-}
-
-/// The γ of a layer or network on one side.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Sided {
-    /// Where they lie.
-    #[serde(flatten)]
-    pub summary: Summary,
-    /// How many of them are in each bin.
-    pub histogram: Counts,
-}
-
-/// How many finite γ fall into each bin of a network's edges.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Counts {
-    /// By bin, fine enough for a picture.
-    pub fine_counts: Vec<u64>,
-}
-
-/// The bins of a network: both sides and all layers have the same.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Edges {
-    /// One more than there are bins.
-    pub fine_edges: Vec<f64>,
 }
 
 /// How many γ of a layer or network changed, and how.
@@ -159,17 +135,13 @@ pub(super) fn compare<'c>(
             .collect()
     };
     let (all_a, all_b) = (all(|(a, _)| a), all(|(_, b)| b));
-    let mut both_sides: Vec<f64> = all_a.iter().chain(&all_b).copied().collect();
-    both_sides.retain(|value| value.is_finite());
-    let fine_edges = Bins::over(Range::of(&mut both_sides).map(Range::ends)).fine_edges();
-    let (side_a, side_b) = (
-        Sided::of(&all_a, &fine_edges),
-        Sided::of(&all_b, &fine_edges),
-    );
+    let mut both_sides = finite(all_a.iter().chain(&all_b));
+    let edges = Edges::over(&mut both_sides);
+    let (side_a, side_b) = (Sided::of(&all_a, &edges), Sided::of(&all_b, &edges));
     let median = side_a.summary.median;
     let mut layers: Vec<LayerDiff> = both
         .iter()
-        .map(|(name, (in_a, in_b))| layer_diff(name, in_a, in_b, median, &fine_edges))
+        .map(|(name, (in_a, in_b))| layer_diff(name, in_a, in_b, median, &edges))
         .collect();
     let only = |network: &Network, other: &HashMap<&str, &Layer>| -> Vec<OneSided> {
         let missing = network
@@ -197,13 +169,16 @@ pub(super) fn compare<'c>(
     let mut total = GammaDiff::default();
     layers.iter().for_each(|layer| total.add(&layer.gamma));
     let differing = layers.iter().filter(|layer| layer.differs()).count();
+    let all_names = of_a.layers.iter().chain(&of_b.layers);
+    let all_names = all_names.map(|layer| &layer.name[..]);
     let network = NetworkDiff {
         root_a: of_a.root.clone(),
         root_b: of_b.root.clone(),
         role: of_a.role.name(),
         a: side_a,
         b: side_b,
-        histogram: Edges { fine_edges },
+        histogram: edges,
+        names_begin_with: shared_beginning(all_names).to_owned(),
         regeneration,
         total,
         layer_count: layers.len(),
@@ -250,7 +225,7 @@ fn layer_diff(
     in_a: &Stored,
     in_b: &Stored,
     median: Option<f64>,
-    fine_edges: &[f64],
+    edges: &Edges,
 ) -> LayerDiff {
     let mut gamma = GammaDiff {
         channels: in_a.values.len(),
@@ -292,8 +267,8 @@ fn layer_diff(
         name: name.to_owned(),
         dtype_a: in_a.dtype.to_string(),
         dtype_b: in_b.dtype.to_string(),
-        a: Sided::of(&in_a.values, fine_edges),
-        b: Sided::of(&in_b.values, fine_edges),
+        a: Sided::of(&in_a.values, edges),
+        b: Sided::of(&in_b.values, edges),
         gamma,
     }
 }
@@ -323,17 +298,6 @@ impl LayerDiff {
     /// Whether its γ are others, or of another type.
     pub fn differs(&self) -> bool {
         self.gamma.moved > 0 || self.dtype_a != self.dtype_b
-    }
-}
-
-impl Sided {
-    fn of(values: &[f64], fine_edges: &[f64]) -> Sided {
-        let finite: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
-        let fine_counts = Bins::count(fine_edges, &finite);
-        Sided {
-            summary: Summary::of(values),
-            histogram: Counts { fine_counts },
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod gamma;
 mod pairs;
 mod regeneration;
+mod sided;
 mod tensors;
 mod terminal;
 
@@ -10,14 +11,16 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-pub use gamma::{Counts, Edges, GammaDiff, Incompatible, LayerDiff, Move, OneSided, Sided};
+pub use gamma::{GammaDiff, Incompatible, LayerDiff, Move, OneSided};
 pub use regeneration::Regeneration;
+pub use sided::{Counts, DrawnCounts, DrawnEdges, Edges, Sided};
 pub use tensors::{Mismatch, TensorName, Tensors, Uncompared};
 
 use super::Summary;
 use crate::batchnorm::{self, Network, Schema};
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
+use crate::name::without;
 use crate::record;
 use crate::storage::Progress;
 
@@ -78,6 +81,9 @@ pub struct NetworkDiff {
     pub b: Sided,
     /// The bins of all histograms.
     pub histogram: Edges,
+    /// What the names of all layers of both begin with, up to and with a dot or slash.
+    #[serde(skip)]
+    pub names_begin_with: String,
     /// The regeneration that makes the γ of the second out of those of the first, bit for bit.
     pub regeneration: Option<Regeneration>,
     /// Over the layers of both.
@@ -166,6 +172,13 @@ impl Diff {
             network.only_in_b.retain(|layer| shown(&layer.name));
             network.incompatible.retain(|layer| shown(&layer.name));
         }
+    }
+}
+
+impl NetworkDiff {
+    /// The name of a layer as a table has it, without what all begin with.
+    pub(super) fn short_name<'l>(&self, layer: &'l LayerDiff) -> &'l str {
+        without(&layer.name, &self.names_begin_with)
     }
 }
 

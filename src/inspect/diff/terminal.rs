@@ -8,9 +8,10 @@ use std::io;
 use unicode_width::UnicodeWidthStr;
 
 use super::{Diff, GammaDiff, LayerDiff, NetworkDiff, Side, Summary, TensorName, Tensors};
+use crate::inspect::terminal::names_begin_with;
 use crate::inspect::{Render, Terminal};
 use crate::render::terminal::{ALARM, BOLD, DIM, MIN_WIDTH, PLAIN, WIDE, number_or_dash};
-use crate::render::{fit, plain};
+use crate::render::{fit_all, plain};
 use crate::text::printable;
 
 /// Columns behind name and channels: seven counts and the farthest move, each with a space.
@@ -140,12 +141,10 @@ fn table(out: &mut String, network: &NetworkDiff, width: usize) {
     let room = width
         .saturating_sub(digits + 1 + numbers)
         .max("network".len());
-    let longest = changed
-        .iter()
-        .map(|layer| layer.name.width())
-        .max()
-        .unwrap_or(0);
-    let name = longest.clamp("network".len(), room);
+    let names = || changed.iter().map(|layer| network.short_name(layer));
+    let longest = names().map(UnicodeWidthStr::width).max();
+    let name = longest.unwrap_or(0).clamp("network".len(), room);
+    names_begin_with(out, &network.names_begin_with);
     let _ = write!(
         out,
         "{DIM}{:<name$} {:>digits$}  moved  rose  fell   max Δ  died  back regen.",
@@ -160,8 +159,8 @@ fn table(out: &mut String, network: &NetworkDiff, width: usize) {
             ""
         }
     );
-    for layer in changed {
-        let _ = write!(out, "{} ", fit(&layer.name, name));
+    for (layer, name) in changed.iter().zip(fit_all(names(), name)) {
+        let _ = write!(out, "{name} ");
         line(
             out,
             &layer.gamma,

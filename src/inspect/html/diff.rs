@@ -2,12 +2,12 @@
 
 use std::io;
 
-use super::HISTOGRAM;
+use super::{drawn, ends, names_begin_with};
 use crate::inspect::charts::{self, HISTOGRAM_HEIGHT, ridge_drawn};
 use crate::inspect::diff::{Diff, LayerDiff, NetworkDiff, Side, Sided, TensorName, Tensors};
 use crate::inspect::{Html, Render};
 use crate::render::canvas::Figure;
-use crate::render::chart::{Histogram, Ridge, Row};
+use crate::render::chart::{Bars, Histogram, Ridge, Row};
 use crate::render::page::{
     Column, Page, alarming, breakable, count_and_share, facts, figure, or_dash, table,
 };
@@ -89,9 +89,13 @@ fn section(i: usize, network: &NetworkDiff) -> io::Result<String> {
     }
     out += &network_facts(network);
     out += &missing(network);
+    out += &names_begin_with(&network.names_begin_with);
+    let is_apart = network.histogram.drawn.is_some();
+    let part = drawn(is_apart);
+    let edges = format!("{at}/{part}");
     let attributes = format!(
-        "{HISTOGRAM} data-edges=\"{at}/histogram/fine_edges\" \
-         data-counts=\"{at}/b/histogram/fine_counts\" data-before=\"{at}/a/histogram/fine_counts\""
+        "{} data-before=\"{at}/a/{part}\"",
+        super::histogram(&edges, &format!("{at}/b/{part}"))
     );
     let caption = "<h3>All channels</h3><p>Filled: B; outline: A.</p>";
     out += &figure(&attributes, caption, |width| {
@@ -102,34 +106,58 @@ fn section(i: usize, network: &NetworkDiff) -> io::Result<String> {
         })
     })?;
     let attributes = format!(
-        "{} data-edges=\"{at}/histogram/fine_edges\" \
-         data-rows=\"{at}/layers\" data-part=\"b\" data-before=\"{at}/layers\" data-before-part=\"a\"",
-        super::ridge()
+        "{} data-part=\"b\" data-before=\"{at}/layers\" data-before-part=\"a\"",
+        super::ridge(&edges, &format!("{at}/layers"), part)
     );
-    let caption = "<h3>Layer by layer</h3><p>On one axis; each layer has its own height. Filled: B; \
-                   outline: A. The short stroke is the layer’s median in B, the long line the \
-                   network’s; the dashed ones are |γ| = 0.01.</p>";
-    out += &figure(&attributes, caption, |width| {
+    let caption = format!(
+        "<h3>Layer by layer</h3><p>On one axis; each layer has its own height. Filled: B; outline: A. \
+         The short stroke is the layer’s median in B, the long line the network’s; the dashed ones are \
+         |γ| = 0.01.{}</p>",
+        ends(is_apart)
+    );
+    out += &figure(&attributes, &caption, |width| {
         ridge_drawn(&ridge(network, width < 500.0), width)
     })?;
     out += "<h3>Numbers</h3>\n";
     out += &table(
         "Layers",
         &columns(&at, network),
-        network.layers.iter().map(cells),
+        network.layers.iter().map(|layer| cells(network, layer)),
     );
     Ok(out + "</section>\n")
 }
 
 fn histogram(network: &NetworkDiff) -> Histogram<'_> {
     let (a, b) = (side(&network.a), side(&network.b));
-    charts::histogram(&network.histogram.fine_edges, b, Some(a))
+    charts::histogram(edges(network), b, Some(a))
+}
+
+fn edges(network: &NetworkDiff) -> &[f64] {
+    let drawn = network.histogram.drawn.as_ref();
+    drawn.map_or(&network.histogram.fine_edges, |drawn| &drawn.fine_edges)
 }
 
 fn side(side: &Sided) -> charts::Side<'_> {
     charts::Side {
-        counts: &side.histogram.fine_counts,
+        bars: bars(side),
+        min: side.summary.min,
         median: side.summary.median,
+        max: side.summary.max,
+    }
+}
+
+fn bars(side: &Sided) -> Bars<'_> {
+    match &side.histogram.drawn {
+        Some(drawn) => Bars {
+            counts: &drawn.fine_counts,
+            below: drawn.below,
+            above: drawn.above,
+        },
+        None => Bars {
+            counts: &side.histogram.fine_counts,
+            below: 0,
+            above: 0,
+        },
     }
 }
 
@@ -144,10 +172,10 @@ fn ridge(network: &NetworkDiff, narrow: bool) -> Ridge<'_> {
         }
     };
     let rows = network.layers.iter().map(|layer| Row {
-        name: &layer.name,
-        counts: &layer.b.histogram.fine_counts,
+        name: network.short_name(layer),
+        now: bars(&layer.b),
+        before: Some(bars(&layer.a)),
         median: layer.b.summary.median,
-        before: Some(&layer.a.histogram.fine_counts),
         numbers: row(layer),
     });
     let headings = if narrow {
@@ -155,8 +183,8 @@ fn ridge(network: &NetworkDiff, narrow: bool) -> Ridge<'_> {
     } else {
         vec!["channels", "moved"]
     };
-    let edges = &network.histogram.fine_edges;
-    charts::ridge(edges, rows.collect(), headings, network.b.summary.median)
+    let median = network.b.summary.median;
+    charts::ridge(edges(network), rows.collect(), headings, median)
 }
 
 fn network_facts(network: &NetworkDiff) -> String {
@@ -225,11 +253,11 @@ fn columns(at: &str, network: &NetworkDiff) -> Vec<Column> {
     ]
 }
 
-fn cells(layer: &LayerDiff) -> Vec<String> {
+fn cells(network: &NetworkDiff, layer: &LayerDiff) -> Vec<String> {
     let count = |count: usize| grouped(count as u64);
     let g = &layer.gamma;
     vec![
-        breakable(&layer.name),
+        breakable(network.short_name(layer)),
         count(g.channels),
         count(g.moved),
         count(g.rose),

@@ -3,9 +3,9 @@
 use std::io;
 
 use super::report::{header, heading, layer_name};
-use super::{HISTOGRAM, ridge};
+use super::{drawn, ends, histogram, names_begin_with, ridge};
 use crate::inspect::charts::{Past, histogram_figure, ridge_figure};
-use crate::inspect::{Edited, Html, LayerReport, Render};
+use crate::inspect::{Edited, Html, LayerReport, NetworkReport, Render};
 use crate::render::page::{Column, Page, alarming, count_and_share, facts, figure, or_dash, table};
 use crate::render::{escaped, grouped};
 use crate::text::file_name;
@@ -21,29 +21,34 @@ impl Render<Edited> for Html {
         body += "<section>\n";
         body += &heading(&edited.after, after);
         body += &edit_facts(edited);
+        body += &names_begin_with(&after.names_begin_with);
+        let is_apart = after.drawn_edges.is_some();
+        let part = drawn(is_apart);
+        let bins = format!("/after/networks/0/{part}");
         let attributes = format!(
-            "{HISTOGRAM} data-edges=\"/after/networks/0/histogram/fine_edges\" \
-             data-counts=\"/after/networks/0/histogram/fine_counts\" \
-             data-before=\"/before/networks/0/histogram/fine_counts\""
+            "{} data-before=\"/before/networks/0/{part}\"",
+            histogram(&bins, &bins)
         );
         let caption = "<h3>All channels</h3><p>Filled: after; outline: before.</p>";
         body += &figure(&attributes, caption, |w| histogram_figure(after, past, w))?;
         let attributes = format!(
-            "{} data-edges=\"/after/networks/0/histogram/fine_edges\" \
-             data-rows=\"/after/networks/0/layers\" data-before=\"/before/networks/0/layers\"",
-            ridge()
+            "{} data-before=\"/before/networks/0/layers\"",
+            ridge(&bins, "/after/networks/0/layers", part)
         );
-        let caption = "<h3>Layer by layer</h3><p>On one axis; each layer has its own height, \
-             at which a bin that towers over the others is cut. Filled: after; outline: before. The short stroke is the layer's median after, the long \
-             line the network's; the dashed ones are |γ| = 0.01.</p>";
-        body += &figure(&attributes, caption, |w| ridge_figure(after, past, w))?;
+        let caption = format!(
+            "<h3>Layer by layer</h3><p>On one axis; each layer has its own height, at which a bin that \
+             towers over the others is cut. Filled: after; outline: before. The short stroke is the \
+             layer's median after, the long line the network's; the dashed ones are |γ| = 0.01.{}</p>",
+            ends(is_apart)
+        );
+        body += &figure(&attributes, &caption, |w| ridge_figure(after, past, w))?;
         body += "<h3>Numbers</h3>\n";
         let layers = before.layers.iter().zip(&after.layers);
         let rows = layers.zip(&edited.regenerated);
         body += &table(
             "Layers",
             &columns(),
-            rows.map(|((b, a), n)| cells(b, a, *n)),
+            rows.map(|((b, a), n)| cells(after, (b, a), *n)),
         );
         body += "</section>\n";
         Page {
@@ -114,10 +119,14 @@ fn columns() -> Vec<Column> {
     ]
 }
 
-fn cells(before: &LayerReport, after: &LayerReport, regenerated: usize) -> Vec<String> {
+fn cells(
+    network: &NetworkReport,
+    (before, after): (&LayerReport, &LayerReport),
+    regenerated: usize,
+) -> Vec<String> {
     let (b, a) = (&before.statistics, &after.statistics);
     vec![
-        layer_name(after),
+        layer_name(network, after),
         grouped(a.channels as u64),
         grouped(regenerated as u64),
         or_dash(b.range.map(|range| range.min)),

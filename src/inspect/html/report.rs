@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{HISTOGRAM, ridge};
+use super::{drawn, ends, histogram, names_begin_with, ridge};
 use crate::batchnorm::Role;
 use crate::inspect::charts::{histogram_figure, ridge_figure};
 use crate::inspect::json::to_json;
@@ -62,21 +62,20 @@ fn section(report: &Report, i: usize, network: &NetworkReport) -> io::Result<Str
             escaped(reason)
         ),
     };
-    let attributes = format!(
-        "{HISTOGRAM} data-edges=\"{at}/histogram/fine_edges\" \
-         data-counts=\"{at}/histogram/fine_counts\""
-    );
+    out += &names_begin_with(&network.names_begin_with);
+    let is_apart = network.drawn_edges.is_some();
+    let bins = format!("{at}/{}", drawn(is_apart));
+    let attributes = histogram(&bins, &bins);
     out += &figure(&attributes, "<h3>All channels</h3>", |width| {
         histogram_figure(network, None, width)
     })?;
-    let attributes = format!(
-        "{} data-edges=\"{at}/histogram/fine_edges\" data-rows=\"{at}/layers\"",
-        ridge()
+    let attributes = ridge(&bins, &format!("{at}/layers"), drawn(is_apart));
+    let caption = format!(
+        "<h3>Layer by layer</h3><p>On one axis; each layer has its own height. The short stroke is its \
+         median, the long line the network's; the dashed ones are |γ| = 0.01.{}</p>",
+        ends(is_apart)
     );
-    let caption = "<h3>Layer by layer</h3><p>On one axis; each layer has its own height. \
-                   The short stroke is its median, \
-                   the long line the network's; the dashed ones are |γ| = 0.01.</p>";
-    out += &figure(&attributes, caption, |width| {
+    out += &figure(&attributes, &caption, |width| {
         ridge_figure(network, None, width)
     })?;
     out += "<h3>Numbers</h3>\n";
@@ -174,8 +173,8 @@ fn columns(at: &str) -> Vec<Column> {
 }
 
 /// The name of a layer, with what is wrong with it.
-pub(super) fn layer_name(layer: &LayerReport) -> String {
-    let mut name = breakable(&layer.name);
+pub(super) fn layer_name(network: &NetworkReport, layer: &LayerReport) -> String {
+    let mut name = breakable(network.short_name(layer));
     if let Some(reason) = &layer.fixed {
         name += &format!("<em>not editable: {}</em>", escaped(reason));
     }
@@ -193,7 +192,7 @@ fn cells(network: &NetworkReport, layer: &LayerReport) -> Vec<String> {
         None => "–".to_owned(),
     };
     vec![
-        layer_name(layer),
+        layer_name(network, layer),
         count(s.channels),
         or_dash(s.range.map(|range| range.min)),
         or_dash(s.range.map(|range| range.median)),

@@ -21,6 +21,7 @@ pub use trajectory::{Channel, Chosen, Trajectory};
 
 use crate::batchnorm::Schema;
 use crate::error::Result;
+use crate::name::{shared_beginning, without};
 
 /// Below this share of channels, the masks of two successive saves are taken as the same: the
 /// network has settled (You et al., *Drawing Early-Bird Tickets*, ICLR 2020, section 3).
@@ -50,6 +51,9 @@ pub struct Series {
     pub survival: Vec<Survival>,
     /// Single channels over time, as in Figure 4 of the paper.
     pub trajectories: Vec<Trajectory>,
+    /// What the names of all layers begin with, up to and with a dot or slash.
+    #[serde(skip)]
+    pub names_begin_with: String,
     /// What a user should know, in sentences.
     #[serde(skip)]
     pub warnings: Vec<String>,
@@ -116,6 +120,7 @@ pub fn track(paths: &[PathBuf], options: &TrackOptions) -> Result<Series> {
         order,
         root,
         layer_count: layers.len(),
+        names_begin_with: shared_beginning(layers.iter().map(|layer| &layer.name[..])).to_owned(),
         settled: mask::settled(&network.hamming),
         network,
         layers,
@@ -132,5 +137,10 @@ impl Series {
     /// layers.
     pub fn keep_layers(&mut self, shown: impl Fn(&str) -> bool) {
         self.layers.retain(|layer| shown(&layer.name));
+    }
+
+    /// The name of a layer as a table has it, without what all begin with.
+    pub(super) fn short_name<'n>(&self, layer: &'n str) -> &'n str {
+        without(layer, &self.names_begin_with)
     }
 }

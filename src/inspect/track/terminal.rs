@@ -8,9 +8,10 @@ use unicode_width::UnicodeWidthStr;
 
 use super::trajectory::Chosen;
 use super::{LayerSeries, Order, SETTLED, Series, Source};
+use crate::inspect::terminal::names_begin_with;
 use crate::inspect::{Render, Terminal};
 use crate::render::terminal::{ALARM, BAR, BOLD, DIM, MIN_WIDTH, PLAIN, WIDE, number_or_dash};
-use crate::render::{fit, percent, percent_of, plain, sparkline};
+use crate::render::{fit_all, percent, percent_of, plain, sparkline};
 use crate::text::printable;
 
 /// Regenerations listed, the last ones.
@@ -22,6 +23,7 @@ impl Render<Series> for Terminal {
     fn render(&self, series: &Series, out: &mut dyn io::Write) -> io::Result<()> {
         let mut text = String::new();
         title(&mut text, series);
+        names_begin_with(&mut text, &series.names_begin_with);
         table(&mut text, series, self.width.max(MIN_WIDTH));
         regenerations(&mut text, series);
         masks(&mut text, series);
@@ -74,19 +76,19 @@ impl Columns {
         let numbers = channels + 1 + cells + 1 + 5 + 15 + 5;
         let numbers = numbers + if medians { cells + 1 } else { 0 };
         let room = width.saturating_sub(numbers).max("network".len());
-        let longest = series
-            .layers
-            .iter()
-            .map(|layer| layer.name.width())
-            .max()
-            .unwrap_or(0);
+        let longest = names(series).map(UnicodeWidthStr::width).max();
         Columns {
-            name: longest.clamp("network".len(), room),
+            name: longest.unwrap_or(0).clamp("network".len(), room),
             channels,
             cells,
             medians,
         }
     }
+}
+
+fn names(series: &Series) -> impl Iterator<Item = &str> {
+    let layers = series.layers.iter();
+    layers.map(|layer| series.short_name(&layer.name))
 }
 
 /// What the tallest bar stands for.
@@ -113,13 +115,13 @@ fn table(out: &mut String, series: &Series, width: usize) {
     } = columns;
     let _ = write!(
         out,
-        "{DIM}{:<name$} {:>channels$} {:<cells$} last  median γ       mask",
+        "{DIM}{:<name$} {:>channels$} {:<cells$} last  median γ     mask",
         "layer", "ch", "inhibited"
     );
     let median = if medians { " median γ" } else { "" };
     let _ = writeln!(out, "{median}{DIM:#}");
-    for layer in &series.layers {
-        let _ = write!(out, "{} ", fit(&layer.name, name));
+    for (layer, name) in series.layers.iter().zip(fit_all(names(series), name)) {
+        let _ = write!(out, "{name} ");
         line(out, layer, &columns, &tops);
     }
     let _ = write!(out, "{BOLD}{:<name$}{BOLD:#} ", "network");
@@ -250,7 +252,7 @@ fn trajectories(out: &mut String, series: &Series, width: usize) {
     let followed = &series.trajectories;
     let names: Vec<String> = followed
         .iter()
-        .map(|t| format!("{}:{}", printable(&t.layer), t.channel))
+        .map(|t| format!("{}:{}", printable(series.short_name(&t.layer)), t.channel))
         .collect();
     let cells = series
         .saves
@@ -267,7 +269,8 @@ fn trajectories(out: &mut String, series: &Series, width: usize) {
         t.gamma.iter().map(|gamma| gamma.map(f64::abs)).collect()
     };
     let top = followed.iter().flat_map(size).flatten().fold(0.0, f64::max);
-    for (trajectory, label) in followed.iter().zip(&names) {
+    let names = fit_all(names.iter().map(|name| &name[..]), name);
+    for (trajectory, name) in followed.iter().zip(names) {
         let why = match trajectory.chosen {
             Chosen::Asked => "channel",
             Chosen::Weakest => "weakest",
@@ -276,8 +279,7 @@ fn trajectories(out: &mut String, series: &Series, width: usize) {
         let value = |gamma: Option<&Option<f64>>| number_or_dash(gamma.copied().flatten());
         let _ = writeln!(
             out,
-            "{why:<9} {} |γ| {BAR}{}{BAR:#} γ {} → {}",
-            fit(label, name),
+            "{why:<9} {name} |γ| {BAR}{}{BAR:#} γ {} → {}",
             sparkline(&size(trajectory), top, cells),
             value(trajectory.gamma.first()).trim(),
             value(trajectory.gamma.last()).trim(),

@@ -1,7 +1,9 @@
 //! Shares by row and column, the darker the larger.
 
+use unicode_width::UnicodeWidthStr as _;
+
 use super::super::canvas::{Anchor, Canvas, Drawn, Frame, Type};
-use super::super::{GRID, INK, MUTED, RGBColor, shortened};
+use super::super::{GRID, INK, MUTED, RGBColor, shortened_all};
 
 /// Room above the rows: headings and the scale.
 const HEAD: f64 = 34.0;
@@ -39,9 +41,11 @@ impl Heat<'_> {
         let pitch = self.pitch();
         let size = if pitch < 16.0 { 9.5 } else { 10.5 };
         let letter = 0.6 * size;
-        let longest = self.rows.iter().map(|(name, _)| name.chars().count()).max();
+        let shown: Vec<&str> = self.rows.iter().map(|(name, _)| *name).collect();
+        let longest = shown.iter().map(|name| name.width()).max();
         let names = letter * longest.unwrap_or(0) as f64 + 10.0;
         let names = names.clamp(40.0, frame.width * 0.42);
+        let shown = shortened_all(&shown, ((names - 10.0) / letter) as usize);
         let plot = Frame {
             left: frame.left + names,
             top: frame.top + HEAD,
@@ -50,11 +54,10 @@ impl Heat<'_> {
         };
         let step = plot.width / self.columns.len().max(1) as f64;
         let name = Type::new(size, INK);
-        for (i, (label, shares)) in self.rows.iter().enumerate() {
+        for (i, (_, shares)) in self.rows.iter().enumerate() {
             let top = plot.top + pitch * i as f64;
-            let shown = shortened(label, ((names - 10.0) / letter) as usize);
             let at = (plot.left - 8.0, top + 0.5 * pitch);
-            canvas.text(&shown, at, Anchor::End, name)?;
+            canvas.text(&shown[i], at, Anchor::End, name)?;
             // Neighbours of one shade are one rectangle.
             let shades: Vec<u32> = shares.iter().map(|share| self.shade(*share)).collect();
             let mut begin = 0;

@@ -4,7 +4,7 @@ use super::super::canvas::{Anchor, Canvas, Drawn, Frame, Type};
 use super::super::{ALARM, FILL, GRID, INK, LINE, MUTED, RGBColor, grouped};
 use super::Axis;
 use super::axis::count_ticks;
-use super::outline::{ceiling, steps};
+use super::outline::{Bars, ceiling, steps};
 
 /// Height of a line of labels above the plot.
 const LABEL: f64 = 16.0;
@@ -17,8 +17,10 @@ pub(crate) struct Histogram<'r> {
     pub(crate) axis: Axis<'r>,
     pub(crate) x_name: &'r str,
     pub(crate) y_name: &'r str,
-    pub(crate) counts: &'r [u64],
-    pub(crate) before: Option<&'r [u64]>,
+    pub(crate) now: Bars<'r>,
+    pub(crate) before: Option<Bars<'r>>,
+    /// What is written of those below the axis, and above it.
+    pub(crate) beyond: [Option<String>; 2],
     /// Those that are not on the axis are not drawn.
     pub(crate) marks: Vec<Mark>,
     /// Values with a dashed line through the plot.
@@ -39,10 +41,7 @@ pub(crate) struct Mark {
 impl Histogram<'_> {
     /// Draws it and returns where the plot itself lies.
     pub(crate) fn draw(&self, canvas: &Canvas<'_>, frame: Frame) -> Drawn<Frame> {
-        let series: Vec<&[u64]> = [Some(self.counts), self.before]
-            .into_iter()
-            .flatten()
-            .collect();
+        let series: Vec<&[u64]> = self.series().collect();
         let (top, cut) = ceiling(&series);
         let narrow = frame.width < 500.0;
         let ticks = count_ticks(top, 5);
@@ -50,7 +49,9 @@ impl Histogram<'_> {
             .last()
             .map_or(1, |tick| grouped(*tick as u64).chars().count());
         let marks = self.places();
-        let lines = marks.len() + usize::from(cut);
+        // First, where no mark's stem crosses it.
+        let beyond = usize::from(self.beyond.iter().any(Option::is_some));
+        let lines = beyond + marks.len() + usize::from(cut);
         let head = LABEL * (lines + 1) as f64 + 4.0;
         let left = 10.0 + 6.6 * widest as f64;
         let plot = Frame {
@@ -69,11 +70,11 @@ impl Histogram<'_> {
         }
         let height = |count: u64| (count as f64).min(top);
         let mut chart = canvas.plot(plot, self.axis.bins(), top)?;
-        let outline = steps(self.counts, 0.0, height);
+        let outline = steps(self.now.counts, 0.0, height);
         if !outline.is_empty() {
             chart.area(outline, FILL)?;
         }
-        if let Some(before) = self.before.map(|before| steps(before, 0.0, height))
+        if let Some(before) = self.before.map(|before| steps(before.counts, 0.0, height))
             && !before.is_empty()
         {
             chart.path(before, INK, 1.2)?;
@@ -105,7 +106,7 @@ impl Histogram<'_> {
         // Lines of labels, below that of the axis' name.
         let line = |index: usize| frame.top + LABEL * (index as f64 + 1.5);
         for (index, (place, mark)) in marks.iter().enumerate() {
-            let (x, y) = (x(*place), line(index));
+            let (x, y) = (x(*place), line(beyond + index));
             let end = if mark.through { bottom } else { plot.top };
             canvas.line((x, y - 5.0), (x, end), mark.color, 1.0)?;
             let (at, anchor) = beside(x, plot, y);
@@ -117,9 +118,21 @@ impl Histogram<'_> {
             canvas.text(&mark.text, at, anchor, font)?;
         }
         if let Some((bin, count)) = cut.then(|| self.tallest()).flatten() {
-            let (at, anchor) = beside(x(bin as f64 + 0.5), plot, line(marks.len()));
+            let y = line(beyond + marks.len());
+            let (at, anchor) = beside(x(bin as f64 + 0.5), plot, y);
             let text = format!("↑ {}", grouped(count));
             canvas.text(&text, at, anchor, Type::new(11.0, LINE))?;
+        }
+        let (font, y) = (Type::new(11.0, LINE), line(0));
+        let [below, above] = &self.beyond;
+        if let Some(text) = below {
+            let text = format!("◂ {text}");
+            canvas.text(&text, (plot.left, y), Anchor::Start, font)?;
+        }
+        if let Some(text) = above {
+            let right = plot.left + plot.width;
+            let text = format!("{text} ▸");
+            canvas.text(&text, (right, y), Anchor::End, font)?;
         }
         Ok(plot)
     }
@@ -136,9 +149,15 @@ impl Histogram<'_> {
 
     /// The bin that holds most, and how much.
     fn tallest(&self) -> Option<(usize, u64)> {
-        let series = [Some(self.counts), self.before].into_iter().flatten();
-        let bins = series.flat_map(|counts| counts.iter().copied().enumerate());
+        let bins = self
+            .series()
+            .flat_map(|counts| counts.iter().copied().enumerate());
         bins.max_by_key(|(_, count)| *count)
+    }
+
+    fn series(&self) -> impl Iterator<Item = &[u64]> {
+        let series = [Some(self.now), self.before].into_iter().flatten();
+        series.map(|bars| bars.counts)
     }
 }
 

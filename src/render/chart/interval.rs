@@ -1,7 +1,9 @@
 //! Samples in rows on one axis, each row with its mean and the interval that it lies in.
 
+use unicode_width::UnicodeWidthStr as _;
+
 use super::super::canvas::{Anchor, Canvas, Drawn, Frame, Type};
-use super::super::{GRID, INK, MUTED, RGBColor, shortened};
+use super::super::{GRID, INK, MUTED, RGBColor, shortened_all};
 use super::Axis;
 
 /// Room above the rows.
@@ -40,9 +42,11 @@ impl Intervals<'_> {
     /// Draws it and returns where the rows lie.
     pub(crate) fn draw(&self, canvas: &Canvas<'_>, frame: Frame) -> Drawn<Frame> {
         let letter = 0.6 * 12.0;
-        let longest = self.rows.iter().map(|row| row.name.chars().count()).max();
+        let shown: Vec<&str> = self.rows.iter().map(|row| row.name).collect();
+        let longest = shown.iter().map(|name| name.width()).max();
         let names = letter * longest.unwrap_or(0) as f64 + 14.0;
         let names = names.clamp(40.0, frame.width * 0.36);
+        let shown = shortened_all(&shown, ((names - 14.0) / letter) as usize);
         let plot = Frame {
             left: frame.left + names,
             top: frame.top + HEAD,
@@ -68,9 +72,8 @@ impl Intervals<'_> {
         }
         for (i, row) in self.rows.iter().enumerate() {
             let y = plot.top + PITCH * (i as f64 + 0.5);
-            let name = shortened(row.name, ((names - 14.0) / letter) as usize);
             canvas.text(
-                &name,
+                &shown[i],
                 (plot.left - 10.0, y),
                 Anchor::End,
                 Type::new(12.0, INK),

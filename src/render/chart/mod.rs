@@ -20,6 +20,7 @@ pub(crate) use interval::{Interval, Intervals};
 #[cfg(feature = "train")]
 pub(crate) use lines::Marks;
 pub(crate) use lines::{Line, Lines};
+pub(crate) use outline::Bars;
 #[cfg(feature = "train")]
 pub(crate) use raster::Raster;
 pub(crate) use ridge::{Ridge, Row};

@@ -1,4 +1,32 @@
-//! Outlines of histograms.
+//! Bars and their outlines.
+
+use super::super::{Binned, grouped};
+
+/// Counts by bin, and how many lie beyond the ends of the axis.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Bars<'r> {
+    pub(crate) counts: &'r [u64],
+    pub(crate) below: u64,
+    pub(crate) above: u64,
+}
+
+impl<'r> From<&'r Binned> for Bars<'r> {
+    fn from(binned: &'r Binned) -> Bars<'r> {
+        Bars {
+            counts: &binned.counts,
+            below: binned.below,
+            above: binned.above,
+        }
+    }
+}
+
+/// A count beyond the axis, after what it was `before`; `None` where there is none and was none.
+pub(super) fn beyond(count: u64, before: Option<u64>) -> Option<String> {
+    match before {
+        Some(before) if before != count => Some(format!("{}→{}", grouped(before), grouped(count))),
+        _ => (count > 0).then(|| grouped(count)),
+    }
+}
 
 /// The outline of bars side by side from `base` up, each `scale` high a count; corners only.
 pub(super) fn steps(counts: &[u64], base: f64, height: impl Fn(u64) -> f64) -> Vec<(f64, f64)> {
@@ -48,6 +76,14 @@ mod tests {
             "closed at the end"
         );
         assert_eq!(steps(&[0, 0], 0.0, height), []);
+    }
+
+    #[test]
+    fn a_count_beyond_the_axis_is_told_where_there_is_or_was_one() {
+        assert_eq!(beyond(0, None), None);
+        assert_eq!(beyond(0, Some(0)), None);
+        assert_eq!(beyond(3, Some(3)).as_deref(), Some("3"));
+        assert_eq!(beyond(0, Some(20_000)).as_deref(), Some("20\u{2009}000→0"));
     }
 
     #[test]

@@ -2,10 +2,11 @@
 //
 // table.sort    th[data-at]: JSON pointer of the column's values, * being the row's data-i
 // input.filter  above it: shows the rows whose first column contains the text
-// figure.chart  data-chart="histogram": data-edges, data-symbol (of a value), data-counts, data-thing
-//                                       (what is counted), and data-before if there is one
-//               data-chart="ridge":     data-edges, data-symbol, data-rows (each with a name),
-//                                       data-counts (a key in a row), data-terms, data-before;
+// figure.chart  data-chart="histogram": data-edges, data-symbol (of a value), data-thing (what is counted),
+//                                       data-now (an object with the counts under data-key, and below and
+//                                       above where some lie beyond the edges), and data-before if there is one
+//               data-chart="ridge":     data-edges, data-symbol, data-rows (each with a name), data-now (the
+//                                       key of such an object in a row), data-key, data-terms, data-before;
 //                                       data-part, data-before-part: where in a row its side stands
 //               data-chart="lines":     data-x (saves), data-unit, data-lines (JSON: name and pointer;
 //                                       key where it points to objects)
@@ -53,21 +54,30 @@
     tip.style.transform = `translate(${Math.round(left)}px, ${Math.round(top)}px)`;
   }
 
+  // What lies beyond the axis, told in its first and last bin.
+  const beyond = (sides, bin, bins) => [['below', 0], ['above', bins - 1]]
+    .filter(([end, there]) => bin === there && sides.some(side => side[end]))
+    .map(([end]) => [`${end} the axis`, sides.map(side => side[end]).join(' → ')]);
+
   const charts = {
     histogram(figure) {
-      const { symbol, thing } = figure.dataset;
-      const counts = at(figure.dataset.counts);
-      const before = figure.dataset.before && at(figure.dataset.before);
+      const { symbol, thing, key } = figure.dataset;
+      const now = at(figure.dataset.now), before = figure.dataset.before && at(figure.dataset.before);
+      const count = (side, bin) => plural(side[key][bin], thing);
+      const all = [...now[key], now.below ?? 0, now.above ?? 0].reduce((a, b) => a + b);
       return {
         rows: 1,
-        tell: (_, bin, range) => [`${symbol} ${range(bin)}`, before
-          ? [['before', plural(before[bin], thing)], ['after', plural(counts[bin], thing)]]
-          : [[plural(counts[bin], thing), share(counts[bin], counts.reduce((a, b) => a + b, 0)).trim()]]],
+        tell: (_, bin, range) => [`${symbol} ${range(bin)}`, [
+          ...(before
+            ? [['before', count(before, bin)], ['after', count(now, bin)]]
+            : [[count(now, bin), share(now[key][bin], all).trim()]]),
+          ...beyond(before ? [before, now] : [now], bin, now[key].length),
+        ]],
       };
     },
     ridge(figure) {
       // Both sides of a row may stand in one object.
-      const { part, beforePart, counts, symbol } = figure.dataset;
+      const { part, beforePart, now, key, symbol } = figure.dataset;
       const side = (list, key) => key ? list.map(row => ({ ...row, ...row[key] })) : list;
       const rows = side(at(figure.dataset.rows), part);
       const before = figure.dataset.before && side(at(figure.dataset.before), beforePart);
@@ -79,7 +89,8 @@
           const both = (tell, once) => old && !once ? `${tell(old)} → ${tell(row)}` : tell(row);
           return [row.name, [
             ...said.map(term => [term.name, both(row => told(row, term), term.once)]),
-            [`${symbol} ${range(bin)}`, both(row => String(inside(row, counts)[bin]))],
+            [`${symbol} ${range(bin)}`, both(row => String(inside(row, now)[key][bin]))],
+            ...beyond((old ? [old, row] : [row]).map(row => inside(row, now)), bin, inside(row, now)[key].length),
           ]];
         },
       };

@@ -5,7 +5,7 @@ use std::io;
 use unicode_width::UnicodeWidthStr as _;
 
 use super::Ablation;
-use crate::render::{Render, Terminal, fit};
+use crate::render::{Render, Terminal, fit_all};
 use crate::text::printable;
 
 impl Render<Ablation> for Terminal {
@@ -20,10 +20,9 @@ impl Render<Ablation> for Terminal {
         let room = self.width.saturating_sub(8) / all.len().max(1);
         let longest = all.iter().map(|one| printable(&one.name).width()).max();
         let column = longest.unwrap_or(0).clamp(8, room.max(11) - 2);
-        let names: String = all
-            .iter()
-            .map(|one| {
-                let name = fit(&one.name, column);
+        let names = fit_all(all.iter().map(|one| &one.name[..]), column).into_iter();
+        let names: String = names
+            .map(|name| {
                 let name = name.trim_end();
                 format!("  {}{name}", " ".repeat(column - name.width().min(column)))
             })

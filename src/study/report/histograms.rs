@@ -1,7 +1,7 @@
 //! How many channels have which γ, epoch by epoch.
 
 use super::Recorded;
-use crate::render::Bins;
+use crate::render::{Axes, Binned};
 
 /// Bins on the common axis.
 const BINS: usize = 64;
@@ -29,7 +29,7 @@ pub(super) fn over_time(all: &[Recorded]) -> (Vec<f64>, Vec<Option<Counts>>) {
     if pooled.is_empty() {
         return (Vec::new(), all.iter().map(|_| None).collect());
     }
-    let edges = Bins::over(Some(ends(&mut pooled))).split(BINS);
+    let edges = edges(pooled);
     let counts = |run: &Recorded| {
         run.any()?;
         let mut counts = vec![vec![None; run.records.len()]; BINS];
@@ -37,7 +37,7 @@ pub(super) fn over_time(all: &[Recorded]) -> (Vec<f64>, Vec<Option<Counts>>) {
             let Some(gammas) = gammas(run, epoch) else {
                 continue;
             };
-            let here = Bins::count(&edges, &gammas);
+            let here = counted(&edges, &gammas);
             for (bin, count) in counts.iter_mut().zip(here) {
                 bin[epoch] = Some(count);
             }
@@ -46,6 +46,22 @@ pub(super) fn over_time(all: &[Recorded]) -> (Vec<f64>, Vec<Option<Counts>>) {
     };
     let counts = all.iter().map(counts).collect();
     (edges, counts)
+}
+
+/// The edges of the bins for these values: as of a network's histograms, but for a few.
+fn edges(mut values: Vec<f64>) -> Vec<f64> {
+    let (low, high) = ends(&mut values);
+    values.retain(|value| (low..=high).contains(value));
+    let axes = Axes::over(&mut values);
+    axes.drawn.unwrap_or(axes.whole).split(BINS)
+}
+
+/// How many values fall into each bin; into the outermost ones also what lies beyond them.
+fn counted(edges: &[f64], values: &[f64]) -> Vec<u64> {
+    let mut binned = Binned::new(edges, values);
+    binned.counts[0] += binned.below;
+    binned.counts[BINS - 1] += binned.above;
+    binned.counts
 }
 
 /// Between which all but a few values lie.
@@ -67,5 +83,16 @@ mod tests {
         values.extend([900.0, -900.0]);
         assert_eq!(ends(&mut values), (0.00025, 3998.0 / 4000.0));
         assert_eq!(ends(&mut [3.0, -1.0]), (-1.0, 3.0));
+    }
+
+    #[test]
+    fn a_channel_far_away_in_every_epoch_does_not_stretch_the_axis_and_is_counted() {
+        let bulk: Vec<f64> = (0..200).map(|i| f64::from(i) / 199.0).collect();
+        let epoch = [&bulk[..], &[15.0]].concat();
+        let edges = edges(epoch.repeat(10));
+        assert_eq!((edges[0], edges[BINS]), (0.0, 1.0));
+        let (with, without) = (counted(&edges, &epoch), counted(&edges, &bulk));
+        assert_eq!(with[BINS - 1], without[BINS - 1] + 1);
+        assert_eq!(with[..BINS - 1], without[..BINS - 1]);
     }
 }

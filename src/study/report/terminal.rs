@@ -5,7 +5,7 @@ use std::io;
 use unicode_width::UnicodeWidthStr as _;
 
 use super::{Report, Run};
-use crate::render::{Render, Terminal, fit, plain};
+use crate::render::{Render, Terminal, fit_all, plain};
 use crate::text::printable;
 
 /// Columns of numbers behind the name.
@@ -21,7 +21,8 @@ impl Render<Report> for Terminal {
             "{:name$}  epochs  test top-1  best (at)      loss  inhibited  median γ regenerations",
             "run"
         )?;
-        for run in &report.runs {
+        let shown = fit_all(report.runs.iter().map(|run| &run.name[..]), name);
+        for (run, name) in report.runs.iter().zip(shown) {
             let said = run.regeneration.as_deref();
             let regenerations = match (run.regenerations.len(), said) {
                 (_, None) => "-".to_owned(),
@@ -29,8 +30,7 @@ impl Render<Report> for Terminal {
             };
             writeln!(
                 out,
-                "{}  {:>6}  {:>10}  {:>13}  {:>6}  {:>9}  {:>8} {regenerations}",
-                fit(&run.name, name),
+                "{name}  {:>6}  {:>10}  {:>13}  {:>6}  {:>9}  {:>8} {regenerations}",
                 format!("{}/{}", run.finished, run.settings.epochs),
                 top1(Run::last(&run.test_top1)),
                 run.best.map_or_else(

@@ -152,6 +152,25 @@ const checks = {
     });
   },
 
+  async outlier(file) {
+    for (const options of [DESK, PHONE]) {
+      await open(file, options, async (page, data) => {
+        assert.ok(await fits(page));
+        const { drawn } = data.networks[0].histogram, { layers } = data.networks[0];
+        const last = drawn.fine_counts.length - 1;
+        const row = layers.findIndex(layer => layer.histogram.drawn.above > 0);
+        for (const [kind, line, rows] of [['histogram', 0, 1], ['ridge', row, layers.length]]) {
+          const at = await place(page, kind, last, line, rows);
+          await page.mouse.move(at.x, at.y);
+          const text = (await tip(page)).replace(/\s+/g, ' ');
+          assert.ok(text.includes(`… ${minus(drawn.fine_edges[last + 1])}`), text);
+          assert.ok(text.endsWith(`above the axis ${drawn.above}`), text);
+          await page.keyboard.press('Escape');
+        }
+      });
+    }
+  },
+
   async opens(...files) {
     for (const file of files) {
       for (const options of [DESK, DARK, PHONE]) {

@@ -52,6 +52,18 @@ fn a_page_sorts_filters_and_tells_exact_numbers() {
 }
 
 #[test]
+fn a_page_tells_what_lies_beyond_the_axis() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, page) = (dir.path().join("m.safetensors"), dir.path().join("r.html"));
+    let mut gamma: Vec<f32> = (0..100).map(|i| i as f32 / 100.0).collect();
+    let ordinary = gamma.clone();
+    gamma[5] = 15.0;
+    fs::write(&file, network(&[("a.bn", &ordinary), ("b.bn", &gamma)])).unwrap();
+    ok(&["inspect", text(&file), "--html", text(&page)]);
+    check("outlier", &[&page]);
+}
+
+#[test]
 fn a_page_of_several_networks_and_formats_opens_everywhere() {
     let dir = tempfile::tempdir().unwrap();
     let mut pages = Vec::new();

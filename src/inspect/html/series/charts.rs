@@ -89,7 +89,7 @@ pub(super) fn inhibited(series: &Series) -> io::Result<String> {
 
 pub(super) fn trajectories(series: &Series) -> io::Result<String> {
     let name = |t: &Trajectory| {
-        let channel = format!("{}:{}", t.layer, t.channel);
+        let channel = format!("{}:{}", series.short_name(&t.layer), t.channel);
         match t.chosen {
             Chosen::Asked => channel,
             Chosen::Weakest => format!("weakest {channel}"),
@@ -198,7 +198,7 @@ pub(super) fn heat(series: &Series) -> io::Result<String> {
     let rows: Vec<(&str, Vec<f64>)> = series
         .layers
         .iter()
-        .map(|layer| (&layer.name[..], shares(layer)))
+        .map(|layer| (series.short_name(&layer.name), shares(layer)))
         .collect();
     let top = rows
         .iter()

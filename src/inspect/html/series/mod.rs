@@ -4,6 +4,7 @@ mod charts;
 
 use std::io;
 
+use super::names_begin_with;
 use crate::inspect::track::{LayerSeries, Order, Save, Series, Source};
 use crate::inspect::{Html, Render};
 use crate::render::page::{
@@ -16,6 +17,7 @@ impl Render<Series> for Html {
         let mut body = header(series);
         body += "<section>\n";
         body += &run_facts(series);
+        body += &names_begin_with(&series.names_begin_with);
         body += &charts::inhibited(series)?;
         body += &charts::trajectories(series)?;
         body += &charts::heat(series)?;
@@ -25,7 +27,11 @@ impl Render<Series> for Html {
             body += &regenerations(series);
         }
         body += "<h3>Numbers</h3>\n";
-        body += &table("Layers", &columns(series), series.layers.iter().map(cells));
+        body += &table(
+            "Layers",
+            &columns(series),
+            series.layers.iter().map(|layer| cells(series, layer)),
+        );
         body += &saves(series);
         body += "</section>\n";
         Page {
@@ -155,10 +161,10 @@ fn columns(series: &Series) -> Vec<Column> {
     ]
 }
 
-fn cells(layer: &LayerSeries) -> Vec<String> {
+fn cells(series: &Series, layer: &LayerSeries) -> Vec<String> {
     let last = layer.inhibited.len() - 1;
     vec![
-        breakable(&layer.name),
+        breakable(series.short_name(&layer.name)),
         grouped(layer.channels as u64),
         alarming(layer.inhibited[0]),
         alarming(layer.inhibited[last]),
