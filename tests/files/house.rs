@@ -79,3 +79,29 @@ fn parts_are_found_in_use_lines_and_in_paths() {
     let expected = ["error", "storage"].map(str::to_owned);
     assert_eq!(used(text), BTreeSet::from(expected));
 }
+
+/// What a kernel, or a plan, must not name.
+const APART: [(&str, &[&str]); 2] = [
+    ("kernels", &["Graph", "Node", "plan", "run"]),
+    ("plan", &["pulp", "Simd", "Isa", "rayon", "run"]),
+];
+
+#[test]
+fn no_kernel_names_a_graph_and_no_plan_a_vector() {
+    for (folder, apart) in APART {
+        let mut all = Vec::new();
+        files(&repository("engine/src/cpu").join(folder), &mut all);
+        assert!(all.len() > 5, "{folder} has {} files", all.len());
+        for file in all {
+            let text = fs::read_to_string(&file).unwrap();
+            let code = text
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("//"));
+            for line in code.filter(|line| line.trim_start().starts_with("use ")) {
+                let mut words = line.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+                let named = words.find(|word| apart.contains(word));
+                assert!(named.is_none(), "{}: {line}", file.display());
+            }
+        }
+    }
+}

@@ -5,39 +5,14 @@
 //! size. Sums are cut into parts that depend on sizes alone, so that results have the same bits for
 //! any number of threads.
 
-mod activation;
-mod backward;
-mod caches;
-mod collect;
-mod convolution;
-mod elementwise;
-mod expand;
-mod finish;
-mod grouped;
-mod isa;
-mod layout;
-mod lines;
-mod max_pool;
-mod memory;
-mod mix;
-mod moves;
-mod multiply;
-mod norm;
-mod parameter;
+mod kernels;
 mod plan;
-mod program;
-mod report;
-mod shortcut;
-mod statistics;
-mod step;
-mod steps;
-mod task;
+mod run;
 #[cfg(test)]
 mod tests;
-mod update;
 
-pub use isa::Isa;
-pub use report::{Place, PlanReport, PlannedSegment, PlannedStep, PlannedValue};
+pub use kernels::isa::Isa;
+pub use run::report::{Place, PlanReport, PlannedSegment, PlannedStep, PlannedValue};
 
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -47,10 +22,11 @@ use super::optimizer::Rates;
 use super::{Batch, Engine, Outcome, Part, Training, Update, loss};
 use crate::error::Result;
 use crate::net::{Graph, TensorId};
-use caches::Caches;
-use lines::Lines;
-use parameter::Parameter;
-use plan::Plan;
+use kernels::lines::Lines;
+use kernels::update;
+use plan::target::Target;
+use run::parameter::Parameter;
+use run::plan::Plan;
 
 /// How long a step has taken.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -77,7 +53,7 @@ pub struct Cpu {
     last: Option<usize>,
     /// Of each gradient, squared.
     norms: Vec<f64>,
-    caches: Caches,
+    target: Target,
 }
 
 impl Cpu {
@@ -88,11 +64,11 @@ impl Cpu {
     /// The network's output is no vector of classes; a weight is shared by layers that differ in
     /// more than their place; the processor lacks the instructions; no threads can be had.
     pub fn new(graph: Graph, isa: Isa, threads: usize) -> Result<Cpu> {
-        Self::with_caches(graph, isa, threads, Caches::default())
+        Self::with_target(graph, isa, threads, Target::default())
     }
 
-    /// The same, with plans for other caches.
-    fn with_caches(graph: Graph, isa: Isa, threads: usize, caches: Caches) -> Result<Cpu> {
+    /// The same, with plans for other target.
+    fn with_target(graph: Graph, isa: Isa, threads: usize, target: Target) -> Result<Cpu> {
         check_output(&graph)?;
         if !isa.is_available() {
             let reason = format!("this processor has no {}", isa.name());
@@ -113,7 +89,7 @@ impl Cpu {
             plans: Vec::new(),
             last: None,
             norms: Vec::new(),
-            caches,
+            target,
         })
     }
 
@@ -136,7 +112,7 @@ impl Cpu {
         }
         let threads = self.threads();
         let plan =
-            Plan::new(&self.graph, images, training, threads, self.caches).map_err(|err| {
+            Plan::new(&self.graph, images, training, threads, self.target).map_err(|err| {
                 let reason = format!("no memory for a batch of {images} images: {err}");
                 self.graph.error("memory", reason)
             })?;

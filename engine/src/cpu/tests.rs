@@ -7,7 +7,7 @@ mod networks;
 mod shortcut;
 mod winograd;
 
-use super::{Caches, Cpu, Isa};
+use super::{Cpu, Isa, Target};
 use crate::error::Result;
 use crate::net::{Activation, Convolution, Graph, Init, Kind, Op, Shape, TensorId, Value, Window};
 use crate::plain::Plain;
@@ -16,7 +16,7 @@ use crate::{Batch, Engine, Optimizer, Part, Training, Update};
 
 /// The engine with plans for caches so small that the networks here are cut as large ones are.
 fn small(graph: Graph, isa: Isa, threads: usize) -> Result<Cpu> {
-    Cpu::with_caches(graph, isa, threads, Caches::TINY)
+    Cpu::with_target(graph, isa, threads, Target::TINY)
 }
 
 fn fill(engine: &mut dyn Engine) {

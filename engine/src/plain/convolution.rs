@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::net::{Shape, Window};
+use crate::net::{Graph, Node, Op, Shape, Window};
 use crate::real::{Real, dot};
 
 /// The sizes of a convolution.
@@ -12,6 +12,21 @@ pub(super) struct Geometry {
     pub(super) output: Shape,
     pub(super) window: Window,
     pub(super) groups: usize,
+}
+
+impl Geometry {
+    /// Those of a convolution node.
+    pub(super) fn of(graph: &Graph, node: &Node) -> Geometry {
+        let Op::Convolution { window, groups, .. } = node.op else {
+            unreachable!("asked of convolutions only");
+        };
+        Geometry {
+            input: graph.shape(node.inputs[0]),
+            output: node.shape,
+            window,
+            groups,
+        }
+    }
 }
 
 /// y = w ∗ x + b. `w` is [out, in / groups, kernel height, kernel width]; `sums` has room for one

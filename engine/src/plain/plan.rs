@@ -1,7 +1,7 @@
 //! The memory of a run: made once for a batch size, used by every step.
 
 use super::batch_norm::Statistics;
-use super::step::geometry;
+use super::convolution::Geometry;
 use crate::loss;
 use crate::net::{Graph, Op};
 use crate::real::Real;
@@ -42,7 +42,7 @@ impl<T: Real> Plan<T> {
         let sums = nodes
             .iter()
             .filter(|node| matches!(node.op, Op::Convolution { .. }))
-            .map(|node| geometry(graph, node).sums());
+            .map(|node| Geometry::of(graph, node).sums());
         Plan {
             images,
             values: zeros(),

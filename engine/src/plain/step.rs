@@ -28,7 +28,7 @@ pub(super) fn forward<T: Real>(
     match &node.op {
         Op::Input => {}
         Op::Convolution { weight, bias, .. } => {
-            let geometry = geometry(graph, node);
+            let geometry = Geometry::of(graph, node);
             let sums = &mut plan.sums;
             convolution::forward(&geometry, value(*weight), bias.map(value), x, y, sums);
         }
@@ -124,7 +124,7 @@ pub(super) fn backward<T: Real>(
     match &node.op {
         Op::Input => {}
         Op::Convolution { weight, bias, .. } => {
-            let geometry = geometry(graph, node);
+            let geometry = Geometry::of(graph, node);
             let Tensor {
                 value, gradient, ..
             } = &mut tensors[weight.index()];
@@ -211,19 +211,6 @@ pub(super) fn backward<T: Real>(
             noise::apply(*p, seed, run, dy, &mut before[first], |dx, dy| *dx += dy);
         }
         Op::Flatten => add_scaled(&mut before[first], T::one(), dy),
-    }
-}
-
-/// The sizes of a convolution node.
-pub(super) fn geometry(graph: &Graph, node: &Node) -> Geometry {
-    let Op::Convolution { window, groups, .. } = node.op else {
-        unreachable!("asked of convolutions only");
-    };
-    Geometry {
-        input: graph.shape(node.inputs[0]),
-        output: node.shape,
-        window,
-        groups,
     }
 }
 

@@ -1,0 +1,219 @@
+//! Sums, gates, copies and noise.
+
+use pulp::{Simd, WithSimd};
+
+use super::isa::Isa;
+use super::layout::{padded, stride};
+use crate::net::Shape;
+
+/// y = a + b.
+pub(in crate::cpu) fn sum(isa: Isa, a: &[f32], b: &[f32], y: &mut [f32]) {
+    isa.run_loops(
+        #[inline(always)]
+        || {
+            for (y, (a, b)) in y.iter_mut().zip(a.iter().zip(b)) {
+                *y = a + b;
+            }
+        },
+    );
+}
+
+/// y = x, or added to it.
+pub(in crate::cpu) fn copy(isa: Isa, x: &[f32], (y, add): (&mut [f32], bool)) {
+    if !add {
+        return y.copy_from_slice(x);
+    }
+    isa.run_loops(
+        #[inline(always)]
+        || y.iter_mut().zip(x).for_each(|(y, x)| *y += x),
+    );
+}
+
+/// y = 2 y.
+pub(in crate::cpu) fn double(isa: Isa, y: &mut [f32]) {
+    isa.run_loops(
+        #[inline(always)]
+        || y.iter_mut().for_each(|y| *y *= 2.0),
+    );
+}
+
+/// y = x · g, or added to it, with one g a channel of an image.
+pub(in crate::cpu) fn gate(
+    isa: Isa,
+    shape: Shape,
+    x: &[f32],
+    g: &[f32],
+    (y, add): (&mut [f32], bool),
+) {
+    let stride = stride(shape.channels);
+    let images = x.chunks_exact(padded(shape)).zip(g.chunks_exact(stride));
+    y.chunks_exact_mut(padded(shape))
+        .zip(images)
+        .for_each(|(y, (x, g))| {
+            let pixels = x.chunks_exact(stride).map(|x| (x, g));
+            isa.run(Products {
+                pixels: y.chunks_exact_mut(stride).zip(pixels),
+                add,
+            });
+        });
+}
+
+/// dg = Σ dy · x over the pixels of each channel, or added to it.
+pub(in crate::cpu) fn gate_gradient(
+    isa: Isa,
+    shape: Shape,
+    (x, dy): (&[f32], &[f32]),
+    (dg, add): (&mut [f32], bool),
+) {
+    let stride = stride(shape.channels);
+    let images = x
+        .chunks_exact(padded(shape))
+        .zip(dy.chunks_exact(padded(shape)));
+    dg.chunks_exact_mut(stride)
+        .zip(images)
+        .for_each(|(dg, (x, dy))| {
+            if !add {
+                dg.fill(0.0);
+            }
+            isa.run(SumOfProducts { x, dy, dg });
+        });
+}
+
+/// Of each pixel the products of two vectors of channels, written or added.
+struct Products<P> {
+    pixels: P,
+    add: bool,
+}
+
+impl<'a, P> WithSimd for Products<P>
+where
+    P: Iterator<Item = (&'a mut [f32], (&'a [f32], &'a [f32]))>,
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        for (y, (a, b)) in self.pixels {
+            let (y, _) = S::as_mut_simd_f32s(y);
+            let (a, b) = (S::as_simd_f32s(a).0, S::as_simd_f32s(b).0);
+            for (y, (a, b)) in y.iter_mut().zip(a.iter().zip(b)) {
+                let now = simd.mul_f32s(*a, *b);
+                *y = if self.add {
+                    simd.add_f32s(*y, now)
+                } else {
+                    now
+                };
+            }
+        }
+    }
+}
+
+/// dg += Σ x · dy over the pixels of an image.
+struct SumOfProducts<'a> {
+    x: &'a [f32],
+    dy: &'a [f32],
+    dg: &'a mut [f32],
+}
+
+impl WithSimd for SumOfProducts<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let stride = self.dg.len();
+        let (dg, _) = S::as_mut_simd_f32s(self.dg);
+        let pixels = self
+            .x
+            .chunks_exact(stride)
+            .zip(self.dy.chunks_exact(stride));
+        for (x, dy) in pixels {
+            let (x, dy) = (S::as_simd_f32s(x).0, S::as_simd_f32s(dy).0);
+            for (dg, (x, dy)) in dg.iter_mut().zip(x.iter().zip(dy)) {
+                *dg = simd.add_f32s(*dg, simd.mul_f32s(*x, *dy));
+            }
+        }
+    }
+}
+
+/// y = x · factor, or added to it: one factor for each image with `whole`, else for each number, by its
+/// place in the order channel, row, column.
+pub(in crate::cpu) fn noise(
+    shape: Shape,
+    factor: impl Fn(usize) -> f64,
+    whole: bool,
+    x: &[f32],
+    (y, add): (&mut [f32], bool),
+) {
+    let stride = stride(shape.channels);
+    let images = x.chunks_exact(padded(shape)).enumerate();
+    y.chunks_exact_mut(padded(shape))
+        .zip(images)
+        .for_each(|(y, (image, x))| {
+            if whole {
+                let factor = factor(image) as f32;
+                for (y, x) in y.iter_mut().zip(x) {
+                    *y = if add { *y + x * factor } else { x * factor };
+                }
+                return;
+            }
+            let pixels = y.chunks_exact_mut(stride).zip(x.chunks_exact(stride));
+            for (pixel, (y, x)) in pixels.enumerate() {
+                for (channel, (y, x)) in y.iter_mut().zip(x).enumerate().take(shape.channels) {
+                    let place = image * shape.len() + channel * shape.pixels() + pixel;
+                    let now = x * factor(place) as f32;
+                    *y = if add { *y + now } else { now };
+                }
+            }
+        });
+}
+
+/// y += b, channel by channel.
+pub(in crate::cpu) fn add_to_channels(isa: Isa, bias: &[f32], y: &mut [f32]) {
+    let stride = stride(bias.len());
+    isa.run_loops(
+        #[inline(always)]
+        || {
+            for y in y.chunks_exact_mut(stride) {
+                y.iter_mut().zip(bias).for_each(|(y, bias)| *y += bias);
+            }
+        },
+    );
+}
+
+/// sums += Σ y over all pixels, channel by channel.
+pub(in crate::cpu) fn sum_channels(stride: usize, y: &[f32], sums: &mut [f32]) {
+    for (channel, sum) in sums.iter_mut().enumerate() {
+        let all = y[channel..].iter().step_by(stride);
+        *sum += all.map(|y| f64::from(*y)).sum::<f64>() as f32;
+    }
+}
+
+/// Each image as one vector, channel by channel.
+pub(in crate::cpu) fn flatten(shape: Shape, x: &[f32], y: &mut [f32]) {
+    let (from, to) = (stride(shape.channels), stride(shape.len()));
+    for (y, x) in y.chunks_exact_mut(to).zip(x.chunks_exact(padded(shape))) {
+        for (channel, y) in y
+            .chunks_exact_mut(shape.pixels())
+            .enumerate()
+            .take(shape.channels)
+        {
+            let plane = x[channel..].iter().step_by(from);
+            y.iter_mut().zip(plane).for_each(|(y, x)| *y = *x);
+        }
+    }
+}
+
+/// dx += the gradient of [`flatten`].
+pub(in crate::cpu) fn unflatten(shape: Shape, dy: &[f32], dx: &mut [f32]) {
+    let (from, to) = (stride(shape.channels), stride(shape.len()));
+    for (dx, dy) in dx.chunks_exact_mut(padded(shape)).zip(dy.chunks_exact(to)) {
+        for (channel, dy) in dy
+            .chunks_exact(shape.pixels())
+            .enumerate()
+            .take(shape.channels)
+        {
+            let plane = dx[channel..].iter_mut().step_by(from);
+            plane.zip(dy).for_each(|(dx, dy)| *dx += dy);
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! What runs for one batch size, and its memory: made once.
+
+use std::collections::VecDeque;
+use std::io;
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use rayon::prelude::*;
+
+use crate::Batch;
+use crate::cpu::kernels::isa::Isa;
+use crate::cpu::kernels::layout::{self, Images, padded};
+use crate::cpu::kernels::lines::Lines;
+use crate::cpu::plan::liveness::{Extent, assign};
+use crate::cpu::plan::passes::{expand, finish, moves, shortcut};
+use crate::cpu::plan::program::{Program, Work};
+use crate::cpu::plan::step::{Kind, Norm, Step, frame, steps};
+use crate::cpu::plan::target::Target;
+use crate::cpu::run::collect::Collect;
+use crate::cpu::run::parameter::Parameter;
+use crate::cpu::run::prepare::prepare;
+use crate::cpu::run::step::Shared;
+use crate::cpu::run::task::{Task, Workspace, shares};
+use crate::net::{Graph, Op, Shape, TensorId};
+
+/// What runs for one batch size.
+#[derive(Debug)]
+pub(in crate::cpu) struct Plan {
+    pub(in crate::cpu) images: usize,
+    pub(in crate::cpu) training: bool,
+    /// How the first value, the images, lies in memory.
+    pub(in crate::cpu) layout: Images,
+    pub(in crate::cpu) steps: Vec<Step>,
+    pub(in crate::cpu) program: Program,
+    /// Memory of each task and thread.
+    pub(in crate::cpu) extent: Extent,
+    pub(in crate::cpu) tasks: Vec<Task>,
+    /// Where tasks wait for a thread while segments run, each with the number of its next.
+    waiting: VecDeque<(usize, Task)>,
+    /// Of each thread that has a task to run.
+    pub(in crate::cpu) workspaces: Vec<Workspace>,
+    /// Filters of a segment as it reads them.
+    prepared: Lines,
+    /// As many as the widest group has padded channels; never written.
+    zeros: Vec<f32>,
+    pub(in crate::cpu) logits: Vec<f32>,
+    pub(in crate::cpu) logits_gradient: Vec<f32>,
+    /// Seconds that each step has taken when all tasks waited for it, forward and backward.
+    pub(in crate::cpu) seconds: Vec<(f64, f64)>,
+}
+
+impl Plan {
+    pub(in crate::cpu) fn new(
+        graph: &Graph,
+        images: usize,
+        training: bool,
+        threads: usize,
+        target: Target,
+    ) -> io::Result<Plan> {
+        let mut steps = steps(graph, images);
+        let nodes = graph.nodes();
+        moves::fold(&mut steps, nodes.len());
+        let numbers: usize = steps.iter().map(|step| padded(step.shape)).sum();
+        let shares = || shares(images, numbers, target.task_numbers);
+        let share = shares().next().map_or(1, |share| share.len());
+        if training {
+            shortcut::fold(&mut steps, nodes.len());
+            expand::fold(&mut steps, nodes.len(), share, &target);
+        } else {
+            finish::fold(&mut steps, nodes.len(), target.lanes, |_, _, _| true);
+        }
+        let layout = frame(&mut steps, graph.input_shape(), target.lanes);
+        let shapes: Vec<Shape> = nodes.iter().map(|node| node.shape).collect();
+        let mut program = Program::new(&steps, layout, &shapes, share, training, target);
+        let extent = assign(&mut program.slots, &program.segments);
+        let tasks = shares().map(|share| Task::new(share, extent, &program.segments, steps.len()));
+        let tasks: Vec<Task> = tasks.collect::<io::Result<_>>()?;
+        let workspaces =
+            (0..threads.min(tasks.len())).map(|_| Workspace::new(extent, &steps, training));
+        let prepared = program.segments.iter().map(|segment| segment.prepared);
+        let zeros = steps.iter().map(|step| match &step.kind {
+            Kind::Convolution(layer) => {
+                let filters = layer.geometry.filters();
+                layout::stride(filters.from.max(filters.to))
+            }
+            _ => 0,
+        });
+        let logits = vec![0.0; images * graph.output_shape().len()];
+        Ok(Plan {
+            images,
+            training,
+            layout,
+            workspaces: workspaces.collect::<io::Result<_>>()?,
+            waiting: VecDeque::with_capacity(tasks.len()),
+            tasks,
+            extent,
+            prepared: Lines::new(prepared.max().unwrap_or(0)),
+            zeros: vec![0.0; zeros.max().unwrap_or(0)],
+            logits_gradient: logits.clone(),
+            logits,
+            seconds: vec![(0.0, 0.0); steps.len()],
+            steps,
+            program,
+        })
+    }
+
+    /// Bytes of what steps use while they run, and of the statistics of normalisations.
+    pub(in crate::cpu) fn scratch(&self) -> usize {
+        let norms = self.steps.iter().filter_map(Step::norm);
+        let norms = norms.map(|norm| norm.normal.bytes());
+        let expansions = self.steps.iter().filter_map(Step::expansion);
+        let expansions = expansions.map(|(_, expansion)| expansion.bytes());
+        let shared = [
+            &self.prepared[..],
+            &self.zeros,
+            &self.logits,
+            &self.logits_gradient,
+        ];
+        norms.sum::<usize>()
+            + expansions.sum::<usize>()
+            + shared.map(size_of_val).iter().sum::<usize>()
+            + self.tasks.iter().map(Task::scratch).sum::<usize>()
+            + self
+                .workspaces
+                .iter()
+                .map(Workspace::scratch)
+                .sum::<usize>()
+    }
+
+    /// Computes the logits.
+    pub(in crate::cpu) fn forward(
+        &mut self,
+        graph: &Graph,
+        isa: Isa,
+        parameters: &mut [Parameter],
+        batch: &Batch<'_>,
+        seed: Option<u64>,
+    ) {
+        let images = self.tasks.iter().map(|task| task.images.len());
+        assert_eq!(images.sum::<usize>(), self.images, "a task has panicked");
+        if !self.training {
+            self.take_statistics(parameters);
+        }
+        let (layout, shape) = (self.layout, graph.input_shape());
+        let slot = self.program.slots[0];
+        self.tasks.par_iter_mut().for_each(|task| {
+            let range = task.images.start * shape.len()..task.images.end * shape.len();
+            layout.take(shape, &batch.images[range], task.whole_mut(&slot));
+        });
+        let mut next = 0;
+        while next < self.program.forward {
+            let segments = next..self.together(next);
+            next = segments.end;
+            self.run(segments, isa, parameters, seed);
+        }
+        let output = graph.output_shape();
+        let slot = self.program.slots[graph.nodes().len() - 1];
+        for task in &self.tasks {
+            let range = task.images.start * output.len()..task.images.end * output.len();
+            let mut logits = self.logits[range].iter_mut();
+            layout::give(output, task.whole(&slot), |x| {
+                if let Some(logit) = logits.next() {
+                    *logit = x;
+                }
+            });
+        }
+    }
+
+    /// Adds to the gradients of all tensors, given that of the logits.
+    pub(in crate::cpu) fn backward(
+        &mut self,
+        graph: &Graph,
+        isa: Isa,
+        parameters: &mut [Parameter],
+        seed: u64,
+    ) {
+        let output = graph.output_shape();
+        let slot = self.program.gradients[graph.nodes().len() - 1];
+        let Some(slot) = slot.filter(|_| self.program.segments.len() > self.program.forward) else {
+            return;
+        };
+        let slot = self.program.slots[slot];
+        for task in &mut self.tasks {
+            let range = task.images.start * output.len()..task.images.end * output.len();
+            layout::take(output, &self.logits_gradient[range], task.whole_mut(&slot));
+        }
+        for number in self.program.forward..self.program.segments.len() {
+            self.run(number..number + 1, isa, parameters, Some(seed));
+        }
+    }
+
+    /// Running statistics, for evaluation.
+    fn take_statistics(&mut self, parameters: &[Parameter]) {
+        let value = |id: TensorId| &parameters[id.index()].value[..];
+        self.steps.par_iter_mut().for_each(|step| {
+            if let Some(Norm { op, normal, .. }) = step.norm_mut()
+                && let Op::BatchNorm {
+                    gamma,
+                    beta,
+                    mean,
+                    variance,
+                    epsilon,
+                    ..
+                } = op
+            {
+                let affine = (value(*gamma), value(*beta));
+                normal.take((value(*mean), value(*variance)), affine, *epsilon);
+            }
+        });
+    }
+
+    /// Where the segments end that a task goes through, from this one on, without waiting for the others: behind the first
+    /// that sums something up, or before one that needs filters prepared.
+    fn together(&self, first: usize) -> usize {
+        let segments = &self.program.segments[first..self.program.forward];
+        let pairs = segments.windows(2);
+        let free = pairs.take_while(|pair| pair[0].sums == 0 && pair[1].prepared == 0);
+        first + 1 + free.count()
+    }
+
+    /// Runs segments of which only the first has filters to prepare, and only the last sums something up: all tasks, and then
+    /// what needs all of them.
+    fn run(
+        &mut self,
+        numbers: Range<usize>,
+        isa: Isa,
+        parameters: &mut [Parameter],
+        seed: Option<u64>,
+    ) {
+        let backward = numbers.start >= self.program.forward;
+        let segments = &self.program.segments;
+        let (first, last) = (&segments[numbers.start], &segments[numbers.end - 1]);
+        let spend = |seconds: &mut (f64, f64), begin: Instant| {
+            let spent = begin.elapsed().as_secs_f64();
+            match backward {
+                true => seconds.1 += spent,
+                false => seconds.0 += spent,
+            }
+        };
+        for action in &first.actions {
+            let Kind::Convolution(layer) = &self.steps[action.step].kind else {
+                continue;
+            };
+            let (filters, backward) = match action.work {
+                Work::Forward { filters, .. } => (filters, false),
+                Work::Backward { filters, .. } => (filters, true),
+                _ => continue,
+            };
+            let begin = Instant::now();
+            let into = &mut self.prepared[filters..][..layer.prepared(backward)];
+            let weight = &parameters[layer.weight.index()].value;
+            prepare(layer, isa, weight, backward, into);
+            spend(&mut self.seconds[action.step], begin);
+        }
+        let shared = Shared {
+            isa,
+            steps: &self.steps,
+            slots: &self.program.slots,
+            parameters,
+            zeros: &self.zeros,
+            prepared: &self.prepared,
+            seed,
+        };
+        // A task that has been through a segment waits behind the others, so that a segment's filters are read by one
+        // after the other.
+        let tasks = self.tasks.drain(..).map(|task| (numbers.start, task));
+        self.waiting.extend(tasks);
+        let tasks = Mutex::new((&mut self.waiting, &mut self.tasks));
+        let tasks = || tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = || tasks().0.pop_front();
+        let workspaces = self.workspaces.par_iter_mut().with_max_len(1);
+        workspaces.for_each(|workspace| {
+            while let Some((number, mut task)) = next() {
+                task.run(&segments[number], &shared, workspace, backward);
+                let (waiting, done) = &mut *tasks();
+                if numbers.contains(&(number + 1)) {
+                    waiting.push_back((number + 1, task));
+                } else {
+                    done.push(task);
+                }
+            }
+        });
+        self.tasks.sort_unstable_by_key(|task| task.images.start);
+        let mut collect = Collect {
+            isa,
+            tasks: &self.tasks,
+            slots: &self.program.slots,
+            parameters,
+        };
+        for action in &last.actions {
+            let begin = Instant::now();
+            collect.take(&mut self.steps[action.step], &action.work);
+            spend(&mut self.seconds[action.step], begin);
+        }
+    }
+}
