@@ -7,7 +7,7 @@
 
 use ckpt_regen::Result;
 use ckpt_regen::engine::plain::Plain;
-use ckpt_regen::train::{self, Event, Precision, Request};
+use ckpt_regen::train::{self, Event, Request};
 
 fn main() -> Result<()> {
     let mut args = std::env::args().skip(1);
@@ -22,7 +22,7 @@ fn main() -> Result<()> {
     let engine = |graph: ckpt_regen::net::Graph| -> Result<_> {
         Ok(Box::new(Plain::<f64>::new(graph.without_noise())?) as _)
     };
-    let mut trainer = train::open(&request, &engine, Precision::F64)?;
+    let mut trainer = train::open(&request, &engine)?;
     trainer.run(None, &mut |event| {
         if let Event::Training(progress) = event {
             let (loss, images) = (progress.batch_loss, progress.indices);

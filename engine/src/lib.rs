@@ -8,6 +8,7 @@
 //! [`plain`] is the specification: every operation a few lines of loops, in f32 or f64. What is
 //! faster has to give the same numbers: [`cpu`] does, by vectors and threads.
 
+mod average;
 mod channels;
 mod check;
 pub mod cpu;
@@ -36,6 +37,15 @@ pub struct Batch<'a> {
     pub images: &'a [f32],
     /// The class of each image.
     pub labels: &'a [u32],
+}
+
+/// The type of an engine's numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    /// 32 bits.
+    F32,
+    /// 64 bits.
+    F64,
 }
 
 /// How a batch enters training.
@@ -82,12 +92,17 @@ pub enum Part {
     /// What the optimizer remembers: SGD's momentum is slot 0, AdamW's averages of the gradient and
     /// of its square are 0 and 1; of parameters only.
     Slot(usize),
+    /// The exponential moving average of the tensor; nothing before [`Engine::begin_average`].
+    Average,
 }
 
 /// One network, ready to run.
 pub trait Engine: Send {
     /// The network.
     fn graph(&self) -> &Graph;
+
+    /// The type of its numbers: what it reads out is exact in it.
+    fn precision(&self) -> Precision;
 
     /// Runs the network as it is in use: running statistics, no dropout. Changes no tensor.
     ///
@@ -111,6 +126,20 @@ pub trait Engine: Send {
     /// Updates the parameters by the gathered gradient, and clears it. Returns the norm of the
     /// gradient over all parameters, before any clipping.
     fn update(&mut self, update: &Update) -> f64;
+
+    /// Has the average of all tensors begin as the network is now.
+    fn begin_average(&mut self);
+
+    /// The average follows the network by one update: a ← decay · a + (1 − decay) · w, rounded to the
+    /// engine's precision; counts become the network's.
+    fn follow_average(&mut self, decay: f64);
+
+    /// Exchanges the network and its average, so that the average can be run.
+    fn exchange_average(&mut self);
+
+    /// The class that the network put first for each image of the last batch: the largest number, of
+    /// equals the first; NaN is larger than everything, as in [`Outcome::top1`].
+    fn predictions(&self, into: &mut Vec<usize>);
 
     /// What the network said of the last batch: one row of the output shape for each image.
     fn output(&self, into: &mut Vec<f64>);

@@ -45,6 +45,20 @@ pub(super) fn cross_entropy<T: Real>(
     outcome
 }
 
+/// The class that comes first in each row, as [`rank`] counts.
+pub(super) fn predictions<T: Real>(classes: usize, logits: &[T], into: &mut Vec<usize>) {
+    into.clear();
+    into.extend(logits.chunks_exact(classes).map(|row| {
+        let mut first = 0;
+        for (class, x) in row.iter().enumerate() {
+            if !row[first].is_nan() && (x.is_nan() || *x > row[first]) {
+                first = class;
+            }
+        }
+        first
+    }));
+}
+
 /// How many classes come before `label`: those that are larger, equal and earlier, or NaN. `None`: it
 /// is NaN itself.
 fn rank<T: Real>(row: &[T], label: usize) -> Option<usize> {

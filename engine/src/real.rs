@@ -1,9 +1,14 @@
 //! The two precisions.
 
+use crate::Precision;
+
 /// A floating-point number that the engine computes in.
 pub trait Real:
     num_traits::Float + num_traits::NumAssign + Default + Send + Sync + std::fmt::Debug + 'static
 {
+    /// Its name.
+    const PRECISION: Precision;
+
     /// The nearest number of this type.
     fn of(value: f64) -> Self;
 
@@ -12,6 +17,8 @@ pub trait Real:
 }
 
 impl Real for f32 {
+    const PRECISION: Precision = Precision::F32;
+
     fn of(value: f64) -> f32 {
         value as f32
     }
@@ -22,6 +29,8 @@ impl Real for f32 {
 }
 
 impl Real for f64 {
+    const PRECISION: Precision = Precision::F64;
+
     fn of(value: f64) -> f64 {
         value
     }

@@ -7,10 +7,10 @@ use super::paths;
 use super::pictures::{refuse_checkpoints, write};
 use super::progress::Images;
 use super::report::refuse_other_files;
-use super::train::engine;
 use crate::error::Result;
 use crate::inspect::{Html, Json, Render as _, Terminal};
 use crate::study::ablate::{AblateOptions, ablate};
+use crate::train::{Machine, open_engine};
 
 pub(super) fn run(args: &AblateArgs) -> Result<()> {
     let paths = paths::expand(&args.checkpoints)?;
@@ -19,8 +19,8 @@ pub(super) fn run(args: &AblateArgs) -> Result<()> {
         refuse_other_files(page)?;
     }
     let request = request(&args.examine);
-    let threads = args.examine.machine.threads.unwrap_or(0);
-    let new = |graph| engine(graph, threads);
+    let machine = Machine::from(&args.examine.machine);
+    let new = |graph| open_engine(graph, &machine);
     let options = AblateOptions {
         layer: args.layer.clone(),
         points: args.points.clone(),

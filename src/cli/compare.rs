@@ -5,11 +5,11 @@ use super::output;
 use super::pictures::write;
 use super::progress::Run;
 use super::report::refuse_other_files;
-use super::train::{changes, engine, recipe, workers};
+use super::train::{changes, recipe, workers};
 use crate::error::{Error, Result};
 use crate::inspect::{Html, Json, Render as _, Terminal};
 use crate::study::compare::{Planned, compare, plan};
-use crate::train::{Precision, Request};
+use crate::train::{Machine, Request, open_engine};
 
 pub(super) fn run(args: &CompareArgs) -> Result<()> {
     decided_by_arms(args)?;
@@ -24,7 +24,7 @@ pub(super) fn run(args: &CompareArgs) -> Result<()> {
         ..Request::default()
     };
     let plan = plan(&args.out, &args.arms, &args.seeds, &request)?;
-    let threads = args.machine.threads.unwrap_or(0);
+    let machine = Machine::from(&args.machine);
     for (number, planned) in plan.iter().enumerate() {
         let place = format!(
             "{} of {}: {}",
@@ -37,7 +37,7 @@ pub(super) fn run(args: &CompareArgs) -> Result<()> {
             continue;
         }
         output::talk_plainly(&place);
-        train(planned, threads).inspect_err(|_| {
+        train(planned, &machine).inspect_err(|_| {
             output::note("the same command goes on from the last finished epoch of every run");
         })?;
     }
@@ -54,8 +54,8 @@ pub(super) fn run(args: &CompareArgs) -> Result<()> {
     }
 }
 
-fn train(planned: &Planned, threads: usize) -> Result<()> {
-    let mut trainer = planned.open(&|graph| engine(graph, threads), Precision::F32)?;
+fn train(planned: &Planned, machine: &Machine) -> Result<()> {
+    let mut trainer = planned.open(&|graph| open_engine(graph, machine))?;
     let state = trainer.state();
     let mut progress = Run::talking(state.epoch, state.settings.epochs);
     trainer

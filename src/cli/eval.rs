@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 
 use super::args::{EvalArgs, ExamineArgs};
 use super::progress::Images;
-use super::train::{engine, network_flags, put, recipe, workers};
+use super::train::{network_flags, put, recipe, workers};
 use super::{BOLD, output};
 use crate::checkpoint::directory::run::AVERAGE;
 use crate::error::{Error, Result};
 use crate::storage::replace_file;
 use crate::text::printable;
-use crate::train::{self, Evaluation, Examination, Precision, Request};
+use crate::train::{self, Evaluation, Examination, Machine, Request, open_engine};
 use crate::weights::LoadOptions;
 
 /// What opens a checkpoint to measure it.
@@ -34,15 +34,15 @@ pub(super) fn request(args: &ExamineArgs) -> Request {
 
 pub(super) fn run(args: &EvalArgs) -> Result<()> {
     let request = request(&args.examine);
-    let threads = args.examine.machine.threads.unwrap_or(0);
-    let new = |graph| engine(graph, threads);
+    let machine = Machine::from(&args.examine.machine);
+    let new = |graph| open_engine(graph, &machine);
     let Examination {
         mut engine,
         mut test,
         weights,
         notes,
         ..
-    } = train::examine(&args.path, &request, &new, Precision::F32)?;
+    } = train::examine(&args.path, &request, &new)?;
     notes.iter().for_each(|note| output::note(note));
     if weights != args.path && weights.ends_with(AVERAGE) {
         output::note(&format!("{}: averaged weights", weights.display()));

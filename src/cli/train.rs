@@ -8,11 +8,8 @@ use toml::{Table, Value};
 use super::args::{MachineArgs, NetworkArgs, RuleArgs, SettingArgs, TrainArgs};
 use super::output;
 use super::progress::Run;
-use crate::engine::Engine;
-use crate::engine::cpu::{Cpu, Isa};
 use crate::error::Result;
-use crate::net::Graph;
-use crate::train::{self, End, Precision, Recipe, Request, Trainer, read_file};
+use crate::train::{self, End, Machine, Recipe, Request, Trainer, open_engine, read_file};
 use crate::weights::LoadOptions;
 
 pub(super) fn run(args: &TrainArgs) -> Result<()> {
@@ -29,10 +26,10 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
         tensorboard: args.tensorboard,
         workers: workers(&args.machine),
     };
-    let threads = args.machine.threads.unwrap_or(0);
-    let mut trainer = train::open(&request, &|graph| engine(graph, threads), Precision::F32)?;
+    let machine = Machine::from(&args.machine);
+    let mut trainer = train::open(&request, &|graph| open_engine(graph, &machine))?;
     trainer.notes().iter().for_each(|note| output::note(note));
-    output::talk_plainly(&about(&trainer, workers(&args.machine)));
+    output::talk_plainly(&about(&trainer, &machine, workers(&args.machine)));
     let mut progress = Run::new(trainer.state().epoch, trainer.state().settings.epochs);
     let end = trainer.run(args.stop_after, &mut |event| progress.on(event));
     drop(progress);
@@ -43,11 +40,6 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
         ));
     })?;
     output::data(|out| writeln!(out, "{}", summary(&trainer, end)))
-}
-
-/// The engine for a network.
-pub(super) fn engine(graph: Graph, threads: usize) -> Result<Box<dyn Engine>> {
-    Ok(Box::new(Cpu::new(graph, Isa::best(), threads)?))
 }
 
 /// As many threads prepare batches as compute: they wait most of the time.
@@ -124,7 +116,7 @@ fn setting_flags(args: &SettingArgs, table: &mut Table) {
 }
 
 /// What is trained on what.
-fn about(trainer: &Trainer, threads: usize) -> String {
+fn about(trainer: &Trainer, machine: &Machine, threads: usize) -> String {
     let (state, graph) = (trainer.state(), trainer.engine().graph());
     let parameters = graph.tensors().iter().filter(|spec| spec.is_parameter());
     let parameters: usize = parameters.map(|spec| spec.len()).sum();
@@ -136,7 +128,8 @@ fn about(trainer: &Trainer, threads: usize) -> String {
         epoch => format!("; {} finished", output::plural(epoch as usize, "epoch")),
     };
     format!(
-        "{}: {parameters} parameters; {train} + {test} images of {classes} classes; {threads}{begun}",
+        "{}: {parameters} parameters; {train} + {test} images of {classes} classes; {machine}, \
+         {threads}{begun}",
         graph.name()
     )
 }

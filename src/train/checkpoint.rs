@@ -5,12 +5,11 @@ use std::path::Path;
 
 use candle_core::DType;
 
-use super::average::Average;
 use super::state::State;
-use super::tensors::{self, Precision};
+use super::tensors;
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::directory::run::{AVERAGE, OPTIMIZER, STATE};
-use crate::engine::Engine;
+use crate::engine::{Engine, Part, Precision};
 use crate::error::{Error, Result};
 use crate::storage::pending;
 use crate::weights::{self, LoadOptions};
@@ -26,27 +25,13 @@ pub(super) struct Saved {
 
 impl Saved {
     /// Takes everything that a run needs to go on.
-    pub(super) fn new(
-        engine: &dyn Engine,
-        average: Option<&Average>,
-        state: &State,
-        precision: Precision,
-    ) -> Result<Saved> {
-        let specs = engine.graph().tensors();
-        let slots = slots(state);
+    pub(super) fn new(engine: &dyn Engine, state: &State) -> Result<Saved> {
         let mut files = vec![
-            (
-                MODEL,
-                tensors::model_file(specs, &tensors::values(engine), precision)?,
-            ),
-            (
-                OPTIMIZER,
-                tensors::optimizer_file(engine, slots, precision)?,
-            ),
+            (MODEL, tensors::model_file(engine, Part::Value)?),
+            (OPTIMIZER, tensors::optimizer_file(engine, slots(state))?),
         ];
-        if let Some(average) = average {
-            let bytes = tensors::model_file(specs, &average.values, precision)?;
-            files.push((AVERAGE, bytes));
+        if state.settings.ema > 0.0 {
+            files.push((AVERAGE, tensors::model_file(engine, Part::Average)?));
         }
         files.push((STATE, state.to_json()));
         Ok(Saved {
@@ -68,7 +53,6 @@ pub(super) fn read_weights(
     path: &Path,
     options: &LoadOptions,
     seed: u64,
-    precision: Precision,
     engine: &mut dyn Engine,
 ) -> Result<weights::Fit> {
     let checkpoint = Checkpoint::open(path)?;
@@ -77,48 +61,38 @@ pub(super) fn read_weights(
                       does it";
         return Err(Error::refused(path, reason));
     }
-    let dtype = match precision {
-        Precision::F32 => DType::F32,
-        Precision::F64 => DType::F64,
-    };
-    let vars = weights::initialize(engine.graph(), seed, dtype)?;
+    let vars = weights::initialize(engine.graph(), seed, dtype(engine))?;
     let fit = weights::load(engine.graph(), &checkpoint, options, &vars)?;
     weights::to_engine(&vars, engine)?;
     Ok(fit)
 }
 
 /// Gives an engine the weights that training begins with.
-pub(super) fn draw_weights(seed: u64, precision: Precision, engine: &mut dyn Engine) -> Result<()> {
-    let dtype = match precision {
-        Precision::F32 => DType::F32,
-        Precision::F64 => DType::F64,
-    };
-    let vars = weights::initialize(engine.graph(), seed, dtype)?;
+pub(super) fn draw_weights(seed: u64, engine: &mut dyn Engine) -> Result<()> {
+    let vars = weights::initialize(engine.graph(), seed, dtype(engine))?;
     weights::to_engine(&vars, engine)
 }
 
-/// Reads a run's checkpoint: weights and optimizer into the engine, and the average, if `state` says
-/// that there is one.
-pub(super) fn read(
-    directory: &Path,
-    state: &State,
-    precision: Precision,
-    engine: &mut dyn Engine,
-) -> Result<Option<Average>> {
+fn dtype(engine: &dyn Engine) -> DType {
+    match engine.precision() {
+        Precision::F32 => DType::F32,
+        Precision::F64 => DType::F64,
+    }
+}
+
+/// Reads a run's checkpoint into the engine: weights, optimizer, and the average, if the settings have
+/// one; it begins as the weights where the checkpoint has none.
+pub(super) fn read(directory: &Path, state: &State, engine: &mut dyn Engine) -> Result<()> {
     let strict = LoadOptions::default();
-    let settings = &state.settings;
-    let mut average = None;
     let file = directory.join(AVERAGE);
-    if settings.ema > 0.0 && file.is_file() {
-        read_weights(&file, &strict, state.seed, precision, engine)?;
-        let values = tensors::values(engine);
-        average = Some(Average::new(settings.ema, precision, values));
+    let averaged = state.settings.ema > 0.0 && file.is_file();
+    if averaged {
+        read_weights(&file, &strict, state.seed, engine)?;
+        engine.begin_average();
     }
-    read_weights(directory, &strict, state.seed, precision, engine)?;
-    tensors::read_optimizer(&directory.join(OPTIMIZER), slots(state), engine)?;
-    if settings.ema > 0.0 && average.is_none() {
-        let values = tensors::values(engine);
-        average = Some(Average::new(settings.ema, precision, values));
+    read_weights(directory, &strict, state.seed, engine)?;
+    if state.settings.ema > 0.0 && !averaged {
+        engine.begin_average();
     }
-    Ok(average)
+    tensors::read_optimizer(&directory.join(OPTIMIZER), slots(state), engine)
 }

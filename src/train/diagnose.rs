@@ -1,8 +1,7 @@
 //! Where numbers stopped being finite.
 
-use super::tensors;
 use crate::engine::plain::Plain;
-use crate::engine::{Batch, Engine};
+use crate::engine::{Batch, Engine, Part};
 use crate::error::{Error, Result};
 
 /// In which mode a batch came to a loss that is not finite.
@@ -23,13 +22,20 @@ pub(super) fn first_non_finite(
     mode: Mode,
 ) -> Result<Option<(String, String)>> {
     let mut plain = Plain::<f32>::new(engine.graph().clone())?;
-    let values = tensors::values(engine);
-    tensors::set_values(&mut plain, &values);
+    let graph = engine.graph();
+    let read = |id| {
+        let mut values = Vec::new();
+        engine.read(id, Part::Value, &mut values);
+        values
+    };
+    let values: Vec<Vec<f64>> = graph.tensor_ids().map(read).collect();
+    for (id, values) in graph.tensor_ids().zip(&values) {
+        plain.write(id, Part::Value, values);
+    }
     match mode {
         Mode::Training { seed } => plain.recalibrate(batch, seed)?,
         Mode::Evaluation => plain.evaluate(batch)?,
     };
-    let graph = engine.graph();
     for (number, node) in graph.nodes().iter().enumerate() {
         if plain.value(number).iter().all(|value| value.is_finite()) {
             continue;

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use super::average::Average;
 use super::data::{self, Loader};
 use super::diagnose::{self, Mode};
 use super::evaluate::percent;
@@ -73,7 +72,6 @@ impl Course {
 pub(super) struct Parts<'a> {
     pub(super) engine: &'a mut dyn Engine,
     pub(super) loader: &'a mut Loader,
-    pub(super) average: Option<&'a mut Average>,
     pub(super) recorder: Option<&'a mut Recorder>,
     pub(super) settings: &'a Settings,
     /// Updates so far in the run.
@@ -132,8 +130,8 @@ pub(super) fn train(mut parts: Parts<'_>, epoch: u64, events: Events<'_>) -> Res
             }
             *parts.step += 1;
             update += 1;
-            if let Some(average) = &mut parts.average {
-                average.follow(parts.engine);
+            if settings.ema > 0.0 {
+                parts.engine.follow_average(settings.ema);
             }
         }
         number += 1;

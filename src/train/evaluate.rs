@@ -40,7 +40,7 @@ pub fn evaluate(
         images: 0,
         confusion: vec![vec![0; classes]; classes],
     };
-    let mut output = Vec::new();
+    let mut predictions = Vec::new();
     let mut batches = loader.epoch(&order, 0, 0);
     while let Some(prepared) = batches.next() {
         let prepared = prepared?;
@@ -59,9 +59,9 @@ pub fn evaluate(
                 (&what, when),
             ));
         }
-        engine.output(&mut output);
-        for (row, label) in output.chunks_exact(classes).zip(prepared.labels) {
-            total.confusion[*label as usize][first(row)] += 1;
+        engine.predictions(&mut predictions);
+        for (class, label) in predictions.iter().zip(prepared.labels) {
+            total.confusion[*label as usize][*class] += 1;
         }
         total.loss += outcome.loss * outcome.images as f64;
         total.top1 += outcome.top1;
@@ -88,16 +88,4 @@ impl Evaluation {
 
 pub(super) fn percent(count: usize, of: usize) -> f64 {
     100.0 * count as f64 / of.max(1) as f64
-}
-
-/// The class that comes first: the largest, of equals the first; NaN is larger than everything, as
-/// in the count of [`Evaluation::top1`].
-fn first(row: &[f64]) -> usize {
-    let mut first = 0;
-    for (class, value) in row.iter().enumerate() {
-        if !row[first].is_nan() && (value.is_nan() || *value > row[first]) {
-            first = class;
-        }
-    }
-    first
 }

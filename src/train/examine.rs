@@ -7,7 +7,6 @@ use super::directory::{RunDirectory, is_checkpoint, is_run};
 use super::open::{Request, base, same_classes};
 use super::settings::Settings;
 use super::state::State;
-use super::tensors::Precision;
 use super::{NewEngine, checkpoint, network, pipeline};
 use crate::checkpoint::directory::run::AVERAGE;
 use crate::engine::Engine;
@@ -38,12 +37,7 @@ pub struct Examination {
 ///
 /// # Errors
 /// As of [`open`](super::open).
-pub fn examine(
-    path: &Path,
-    request: &Request,
-    engine: NewEngine<'_>,
-    precision: Precision,
-) -> Result<Examination> {
+pub fn examine(path: &Path, request: &Request, engine: NewEngine<'_>) -> Result<Examination> {
     let (path, state) = checkpoint_of(path)?;
     let base = match (&state, request.recipe) {
         (Some(state), None) => state.settings.clone(),
@@ -72,7 +66,7 @@ pub fn examine(
         Some(origin) => network::write_weights(&origin, &mut *engine)?,
         None => {
             let (seed, load) = (settings.seed, &request.load);
-            checkpoint::read_weights(&weights, load, seed, precision, &mut *engine)?;
+            checkpoint::read_weights(&weights, load, seed, &mut *engine)?;
         }
     }
     let workers = request.workers.max(1);

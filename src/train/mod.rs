@@ -6,8 +6,7 @@
 //!
 //! ```
 //! # fn main() -> Result<(), ckpt_regen::Error> {
-//! use ckpt_regen::engine::cpu::{Cpu, Isa};
-//! use ckpt_regen::train::{self, Precision, Request};
+//! use ckpt_regen::train::{self, Machine, Request, open_engine};
 //!
 //! # let dir = tempfile::tempdir().unwrap();
 //! let request = Request {
@@ -21,15 +20,14 @@
 //!     }],
 //!     ..Request::default()
 //! };
-//! let engine = |graph| Ok(Box::new(Cpu::new(graph, Isa::best(), 0)?) as _);
-//! let mut trainer = train::open(&request, &engine, Precision::F32)?;
+//! let machine = Machine::default();
+//! let mut trainer = train::open(&request, &|graph| open_engine(graph, &machine))?;
 //! trainer.run(Some(1), &mut |_| {})?;
 //! assert_eq!(trainer.state().epoch, 1);
 //! # Ok(())
 //! # }
 //! ```
 
-mod average;
 mod checkpoint;
 pub mod data;
 mod diagnose;
@@ -39,6 +37,7 @@ mod evaluate;
 mod examine;
 mod export;
 mod history;
+mod machine;
 mod metrics;
 mod network;
 mod open;
@@ -54,11 +53,13 @@ mod tensors;
 mod text;
 mod trainer;
 
+pub use crate::engine::Precision;
 pub use directory::is_run;
 pub use evaluate::{Evaluation, evaluate};
 pub use examine::{Examination, examine};
 pub use export::{Trained, trained};
 pub use history::History;
+pub use machine::{Device, EngineName, Machine, open_engine};
 pub use metrics::Metrics;
 pub use open::{NewEngine, Request, open};
 pub use recipe::Recipe;
@@ -66,7 +67,6 @@ pub use record::{Record, RecordedLayer, SAMPLE_EVERY, records};
 pub use schedule::{Shape, learning_rate};
 pub use settings::{OptimizerName, RegenState, Settings, Stem, read_file};
 pub use state::{Best, Order, State};
-pub use tensors::Precision;
 pub use trainer::{End, Trainer};
 
 /// What happens in a run.

@@ -11,9 +11,8 @@ use super::directory::{RunDirectory, is_checkpoint, is_run, run_of};
 use super::recipe::Recipe;
 use super::settings::Settings;
 use super::state::State;
-use super::tensors::Precision;
 use super::trainer::Trainer;
-use super::{average::Average, metrics, network, pipeline, record, regenerate, tensors};
+use super::{metrics, network, pipeline, record, regenerate};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::file::same_place;
@@ -64,7 +63,7 @@ enum Start {
 ///
 /// # Errors
 /// Settings, data, weights or directories that are not there, are wrong or do not fit each other.
-pub fn open(request: &Request, engine: NewEngine<'_>, precision: Precision) -> Result<Trainer> {
+pub fn open(request: &Request, engine: NewEngine<'_>) -> Result<Trainer> {
     let Places { out, run, start } = places(request)?;
     let base = match &start {
         Start::Checkpoint(_, state) => {
@@ -105,7 +104,8 @@ pub fn open(request: &Request, engine: NewEngine<'_>, precision: Precision) -> R
     let recorder = named.map(|named| record::Recorder::new(&graph, named));
     let recorder = recorder.transpose()?;
     let (classes, images) = (train.classes().to_vec(), train.len());
-    let mut state = State::new(settings, classes, images, precision);
+    let mut engine = engine(graph)?;
+    let mut state = State::new(settings, classes, images, engine.precision());
     state.network_sha256 = network_sha256;
     if let Start::Checkpoint(path, before) = &start {
         same_data(path, before, &state)?;
@@ -114,29 +114,26 @@ pub fn open(request: &Request, engine: NewEngine<'_>, precision: Precision) -> R
     let load =
         |set: Arc<dyn Dataset>, split| pipeline::loader(&state.settings, set, split, workers);
     let loaders = (load(train, Split::Train)?, load(test, Split::Test)?);
-    let mut engine = engine(graph)?;
     let begun = run.is_some();
-    let mut average = None;
     match &start {
         Start::New => match &origin {
             Some(origin) => network::write_weights(origin, &mut *engine)?,
-            None => checkpoint::draw_weights(state.seed, precision, &mut *engine)?,
+            None => checkpoint::draw_weights(state.seed, &mut *engine)?,
         },
         Start::Weights(path) => {
             let (seed, load) = (state.seed, &request.load);
-            checkpoint::read_weights(path, load, seed, precision, &mut *engine)?;
+            checkpoint::read_weights(path, load, seed, &mut *engine)?;
         }
         Start::Checkpoint(path, before) => {
             (state.epoch, state.step) = (before.epoch, before.step);
             state.order.next_epoch = before.epoch + 1;
             // The best checkpoint of another run stays there.
             state.best = before.best.filter(|_| begun);
-            average = checkpoint::read(path, &state, precision, &mut *engine)?;
+            checkpoint::read(path, &state, &mut *engine)?;
         }
     }
-    if average.is_none() && state.settings.ema > 0.0 {
-        let values = tensors::values(&*engine);
-        average = Some(Average::new(state.settings.ema, precision, values));
+    if !matches!(start, Start::Checkpoint(..)) && state.settings.ema > 0.0 {
+        engine.begin_average();
     }
     let run = match run {
         Some(run) => run,
@@ -148,8 +145,7 @@ pub fn open(request: &Request, engine: NewEngine<'_>, precision: Precision) -> R
     }
     metrics::keep(&run.metrics(), state.epoch)?;
     record::keep(run.path(), state.epoch)?;
-    let beside = (average, recorder);
-    let trainer = Trainer::new(engine, precision, state, beside, run, loaders, notes);
+    let trainer = Trainer::new(engine, state, recorder, run, loaders, notes);
     trainer.begin(!begun, request.tensorboard)
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::settings::{RegenState, Settings};
-use super::tensors::{self, Precision};
+use super::tensors;
 use crate::checkpoint::Slot;
 use crate::engine::{Engine, Part};
 use crate::error::{Error, Result};
@@ -21,14 +21,14 @@ pub(super) struct Gammas {
 
 impl Gammas {
     /// Reads them from an engine, in the type in which a checkpoint has them.
-    pub(super) fn read(engine: &dyn Engine, precision: Precision) -> Gammas {
+    pub(super) fn read(engine: &dyn Engine) -> Gammas {
         let norms = engine.graph().norms();
         let read = |norm: &Norm<'_>| {
             let mut values = Vec::new();
             engine.read(norm.gamma, Part::Value, &mut values);
             Gamma {
                 layer: norm.layer.to_owned(),
-                dtype: precision.dtype(),
+                dtype: tensors::dtype(engine.precision()),
                 values,
             }
         };

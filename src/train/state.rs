@@ -5,8 +5,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::settings::Settings;
-use super::tensors::Precision;
+use super::tensors;
 use crate::checkpoint::directory::run::{MAX_STATE, STATE};
+use crate::engine::Precision;
 use crate::error::{Error, Result};
 use crate::file::read_small_file;
 
@@ -73,7 +74,7 @@ impl State {
                 next_epoch: 1,
             },
             best: None,
-            dtype: precision.dtype().to_string(),
+            dtype: tensors::dtype(precision).to_string(),
             classes,
             network_sha256: None,
             settings,

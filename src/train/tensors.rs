@@ -7,55 +7,33 @@ use safetensors::tensor::TensorView;
 
 use crate::checkpoint::Checkpoint;
 use crate::dtype::Dtype;
-use crate::engine::{Engine, Part};
+use crate::engine::{Engine, Part, Precision};
 use crate::error::{Error, Result};
-use crate::net::{Kind, TensorSpec};
+use crate::net::Kind;
 
 use super::settings::OptimizerName;
 
-/// In which type an engine's numbers are written, so that each is exact.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Precision {
-    /// That of [`engine::cpu`](crate::engine::cpu).
-    F32,
-    /// That of `Plain<f64>`.
-    F64,
+/// The type in which an engine's numbers are written, so that each is exact.
+pub(super) fn dtype(precision: Precision) -> Dtype {
+    match precision {
+        Precision::F32 => Dtype::F32,
+        Precision::F64 => Dtype::F64,
+    }
 }
 
-impl Precision {
-    pub(super) fn dtype(self) -> Dtype {
-        match self {
-            Precision::F32 => Dtype::F32,
-            Precision::F64 => Dtype::F64,
-        }
-    }
+fn encode(precision: Precision, values: &[f64]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(8 * values.len());
+    let dtype = dtype(precision);
+    values
+        .iter()
+        .for_each(|value| dtype.encode(*value, &mut bytes));
+    bytes
+}
 
-    /// The nearest number of this precision.
-    pub(super) fn round(self, value: f64) -> f64 {
-        match self {
-            Precision::F32 => f64::from(value as f32),
-            Precision::F64 => value,
-        }
-    }
-
-    fn encode(self, values: &[f64]) -> Vec<u8> {
-        match self {
-            Precision::F32 => values
-                .iter()
-                .flat_map(|value| (*value as f32).to_le_bytes())
-                .collect(),
-            Precision::F64 => values
-                .iter()
-                .flat_map(|value| value.to_le_bytes())
-                .collect(),
-        }
-    }
-
-    fn safetensors(self) -> safetensors::Dtype {
-        match self {
-            Precision::F32 => safetensors::Dtype::F32,
-            Precision::F64 => safetensors::Dtype::F64,
-        }
+fn safetensors(precision: Precision) -> safetensors::Dtype {
+    match precision {
+        Precision::F32 => safetensors::Dtype::F32,
+        Precision::F64 => safetensors::Dtype::F64,
     }
 }
 
@@ -68,36 +46,19 @@ pub(super) fn slots(optimizer: OptimizerName, momentum: f64) -> &'static [&'stat
     }
 }
 
-/// The values of all tensors of a network, one list a tensor.
-pub(super) fn values(engine: &dyn Engine) -> Vec<Vec<f64>> {
-    let read = |id| {
-        let mut values = Vec::new();
-        engine.read(id, Part::Value, &mut values);
-        values
-    };
-    engine.graph().tensor_ids().map(read).collect()
-}
-
-/// Gives them to an engine.
-pub(super) fn set_values(engine: &mut dyn Engine, values: &[Vec<f64>]) {
-    for (id, values) in engine.graph().tensor_ids().zip(values) {
-        engine.write(id, Part::Value, values);
-    }
-}
-
-/// The file of a network's tensors.
-pub(super) fn model_file(
-    specs: &[TensorSpec],
-    values: &[Vec<f64>],
-    precision: Precision,
-) -> Result<Vec<u8>> {
-    let tensors = specs.iter().zip(values).map(|(spec, values)| {
+/// The file of a part of all tensors of an engine's network.
+pub(super) fn model_file(engine: &dyn Engine, part: Part) -> Result<Vec<u8>> {
+    let precision = engine.precision();
+    let graph = engine.graph();
+    let mut values = Vec::new();
+    let tensors = graph.tensor_ids().zip(graph.tensors()).map(|(id, spec)| {
+        engine.read(id, part, &mut values);
         let (dtype, bytes) = match spec.kind {
             Kind::BatchCount => {
                 let count = values.iter().flat_map(|n| (*n as i64).to_le_bytes());
                 (safetensors::Dtype::I64, count.collect())
             }
-            _ => (precision.safetensors(), precision.encode(values)),
+            _ => (safetensors(precision), encode(precision, &values)),
         };
         (spec.name.clone(), dtype, spec.shape.clone(), bytes)
     });
@@ -105,11 +66,8 @@ pub(super) fn model_file(
 }
 
 /// The file of what the optimizer keeps.
-pub(super) fn optimizer_file(
-    engine: &dyn Engine,
-    slots: &[&str],
-    precision: Precision,
-) -> Result<Vec<u8>> {
+pub(super) fn optimizer_file(engine: &dyn Engine, slots: &[&str]) -> Result<Vec<u8>> {
+    let precision = engine.precision();
     let mut tensors = Vec::new();
     let mut values = Vec::new();
     let graph = engine.graph();
@@ -121,8 +79,8 @@ pub(super) fn optimizer_file(
             // Nothing is kept before the first update.
             if spec.is_parameter() && values.len() == spec.len() {
                 let name = format!("{}.{slot}", spec.name);
-                let bytes = precision.encode(&values);
-                tensors.push((name, precision.safetensors(), spec.shape.clone(), bytes));
+                let bytes = encode(precision, &values);
+                tensors.push((name, safetensors(precision), spec.shape.clone(), bytes));
             }
         }
     }

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use super::average::Average;
 use super::checkpoint::Saved;
 use super::data::Loader;
 use super::directory::RunDirectory;
@@ -13,7 +12,6 @@ use super::record::Recorder;
 use super::regenerate::Gammas;
 use super::state::{Best, State};
 use super::tensorboard::TensorBoard;
-use super::tensors::Precision;
 use super::{Event, Events};
 use crate::engine::Engine;
 use crate::error::Result;
@@ -22,9 +20,7 @@ use crate::regen::Caution;
 /// A run that is ready to go on.
 pub struct Trainer {
     engine: Box<dyn Engine>,
-    precision: Precision,
     state: State,
-    average: Option<Average>,
     recorder: Option<Recorder>,
     run: RunDirectory,
     train: Loader,
@@ -47,18 +43,15 @@ pub enum End {
 impl Trainer {
     pub(super) fn new(
         engine: Box<dyn Engine>,
-        precision: Precision,
         state: State,
-        (average, recorder): (Option<Average>, Option<Recorder>),
+        recorder: Option<Recorder>,
         run: RunDirectory,
         (train, test): (Loader, Loader),
         notes: Vec<String>,
     ) -> Trainer {
         Trainer {
             engine,
-            precision,
             state,
-            average,
             recorder,
             run,
             train,
@@ -141,7 +134,6 @@ impl Trainer {
             Parts {
                 engine: &mut *self.engine,
                 loader: &mut self.train,
-                average: self.average.as_mut(),
                 recorder: self.recorder.as_mut(),
                 settings: &self.state.settings,
                 step: &mut self.state.step,
@@ -152,7 +144,7 @@ impl Trainer {
         let tested = self.test(number, events)?;
         self.state.epoch = number;
         self.state.order.next_epoch = number + 1;
-        let gammas = Gammas::read(&*self.engine, self.precision);
+        let gammas = Gammas::read(&*self.engine);
         let top1 = tested.percent(tested.top1);
         let is_best = self.state.best.is_none_or(|best| top1 > best.test_top1);
         if is_best {
@@ -227,10 +219,14 @@ impl Trainer {
                 });
             })
         };
-        match &mut self.average {
-            Some(average) => average.lend(&mut *self.engine, measure),
-            None => measure(&mut *self.engine),
+        if settings.ema == 0.0 {
+            return measure(&mut *self.engine);
         }
+        // Statistics that are estimated again stay in the average.
+        self.engine.exchange_average();
+        let tested = measure(&mut *self.engine);
+        self.engine.exchange_average();
+        tested
     }
 
     fn metrics(
@@ -255,12 +251,7 @@ impl Trainer {
     }
 
     fn saved(&self) -> Result<Saved> {
-        Saved::new(
-            &*self.engine,
-            self.average.as_ref(),
-            &self.state,
-            self.precision,
-        )
+        Saved::new(&*self.engine, &self.state)
     }
 
     fn save_last(&self) -> Result<()> {

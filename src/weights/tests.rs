@@ -412,6 +412,21 @@ impl Engine for Keeper {
     fn graph(&self) -> &Graph {
         &self.0
     }
+    fn precision(&self) -> engine::Precision {
+        engine::Precision::F64
+    }
+    fn begin_average(&mut self) {
+        unreachable!()
+    }
+    fn follow_average(&mut self, _: f64) {
+        unreachable!()
+    }
+    fn exchange_average(&mut self) {
+        unreachable!()
+    }
+    fn predictions(&self, _: &mut Vec<usize>) {
+        unreachable!()
+    }
     fn evaluate(&mut self, _: &Batch<'_>) -> engine::Result<Outcome> {
         unreachable!()
     }

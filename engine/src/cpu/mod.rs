@@ -19,7 +19,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::check::{check, check_output};
 use super::optimizer::Rates;
-use super::{Batch, Engine, Outcome, Part, Training, Update, loss};
+use super::{Batch, Engine, Outcome, Part, Precision, Training, Update, average, loss};
 use crate::error::Result;
 use crate::net::{Graph, TensorId};
 use kernels::lines::Lines;
@@ -176,6 +176,10 @@ impl Engine for Cpu {
         &self.graph
     }
 
+    fn precision(&self) -> Precision {
+        Precision::F32
+    }
+
     fn evaluate(&mut self, batch: &Batch<'_>) -> Result<Outcome> {
         let plan = self.forward(batch, None)?;
         Ok(self.outcome(plan, batch.labels))
@@ -239,6 +243,41 @@ impl Engine for Cpu {
         })
     }
 
+    fn begin_average(&mut self) {
+        for kept in &mut self.parameters {
+            kept.average.reset(kept.value.len());
+            kept.average.copy_from_slice(&kept.value);
+            kept.average_count = kept.count;
+        }
+    }
+
+    fn follow_average(&mut self, decay: f64) {
+        let (isa, parameters) = (self.isa, &mut self.parameters);
+        self.threads.install(|| {
+            parameters.par_iter_mut().for_each(|kept| {
+                let (average, value) = (&mut kept.average, &kept.value);
+                isa.run_loops(
+                    #[inline(always)]
+                    || average::follow(decay, average, value),
+                );
+                kept.average_count = kept.count;
+            });
+        });
+    }
+
+    fn exchange_average(&mut self) {
+        for kept in &mut self.parameters {
+            std::mem::swap(&mut kept.value, &mut kept.average);
+            std::mem::swap(&mut kept.count, &mut kept.average_count);
+        }
+    }
+
+    fn predictions(&self, into: &mut Vec<usize>) {
+        let classes = self.graph.output_shape().channels;
+        let last = self.last.map(|plan| &self.plans[plan].logits[..]);
+        loss::predictions(classes, last.unwrap_or_default(), into);
+    }
+
     fn output(&self, into: &mut Vec<f64>) {
         into.clear();
         let last = self.last.map(|plan| &self.plans[plan].logits[..]);
@@ -250,7 +289,9 @@ impl Engine for Cpu {
         into.clear();
         match part {
             Part::Value if kept.value.is_empty() => into.push(kept.count as f64),
+            Part::Average if kept.value.is_empty() => into.push(kept.average_count as f64),
             Part::Value => kept.give(&kept.value, into),
+            Part::Average => kept.give(&kept.average, into),
             Part::Gradient => kept.give(&kept.gradient, into),
             Part::Slot(slot) => kept.give(&kept.slots[slot], into),
         }
@@ -262,7 +303,9 @@ impl Engine for Cpu {
         let kept = &mut self.parameters[tensor.index()];
         match part {
             Part::Value if kept.value.is_empty() => kept.count = values[0] as u64,
+            Part::Average if kept.value.is_empty() => kept.average_count = values[0] as u64,
             Part::Value => kept.take(values, Parameter::value),
+            Part::Average => kept.take(values, |kept| &mut kept.average),
             Part::Gradient => kept.take(values, Parameter::gradient),
             Part::Slot(slot) => kept.take(values, |kept| &mut kept.slots[slot]),
         }

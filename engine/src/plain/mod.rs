@@ -17,7 +17,7 @@ mod tests;
 use super::check::{check, check_output};
 use super::optimizer::{self, Rates};
 use super::real::Real;
-use super::{Batch, Engine, Outcome, Part, Training, Update, loss};
+use super::{Batch, Engine, Outcome, Part, Precision, Training, Update, average, loss};
 use crate::error::Result;
 use crate::net::{Graph, Kind, Shape, TensorId};
 use plan::Plan;
@@ -40,7 +40,10 @@ struct Tensor<T> {
     /// Empty for what is not trained; so are the slots.
     gradient: Vec<T>,
     slots: [Vec<T>; 2],
+    /// Empty before there is one.
+    average: Vec<T>,
     count: u64,
+    average_count: u64,
 }
 
 /// How a plan is run.
@@ -125,6 +128,10 @@ impl<T: Real> Engine for Plain<T> {
         &self.graph
     }
 
+    fn precision(&self) -> Precision {
+        T::PRECISION
+    }
+
     fn evaluate(&mut self, batch: &Batch<'_>) -> Result<Outcome> {
         let plan = self.forward(batch, Mode::Evaluation)?;
         Ok(self.outcome(plan, batch.labels, 0.0))
@@ -174,6 +181,32 @@ impl<T: Real> Engine for Plain<T> {
         norm
     }
 
+    fn begin_average(&mut self) {
+        for tensor in &mut self.tensors {
+            tensor.average.clone_from(&tensor.value);
+            tensor.average_count = tensor.count;
+        }
+    }
+
+    fn follow_average(&mut self, decay: f64) {
+        for tensor in &mut self.tensors {
+            average::follow(decay, &mut tensor.average, &tensor.value);
+            tensor.average_count = tensor.count;
+        }
+    }
+
+    fn exchange_average(&mut self) {
+        for tensor in &mut self.tensors {
+            std::mem::swap(&mut tensor.value, &mut tensor.average);
+            std::mem::swap(&mut tensor.count, &mut tensor.average_count);
+        }
+    }
+
+    fn predictions(&self, into: &mut Vec<usize>) {
+        let last = self.last.map(|plan| self.plans[plan].output());
+        loss::predictions(self.classes(), last.unwrap_or_default(), into);
+    }
+
     fn output(&self, into: &mut Vec<f64>) {
         into.clear();
         let last = self.last.map(|plan| self.plans[plan].output());
@@ -185,7 +218,9 @@ impl<T: Real> Engine for Plain<T> {
         into.clear();
         let values = match part {
             Part::Value if kept.value.is_empty() => return into.push(kept.count as f64),
+            Part::Average if kept.value.is_empty() => return into.push(kept.average_count as f64),
             Part::Value => &kept.value,
+            Part::Average => &kept.average,
             Part::Gradient => &kept.gradient,
             Part::Slot(slot) => &kept.slots[slot],
         };
@@ -198,7 +233,11 @@ impl<T: Real> Engine for Plain<T> {
         let kept = &mut self.tensors[tensor.index()];
         let to = match part {
             Part::Value if kept.value.is_empty() => return kept.count = values[0] as u64,
+            Part::Average if kept.value.is_empty() => {
+                return kept.average_count = values[0] as u64;
+            }
             Part::Value => &mut kept.value,
+            Part::Average => &mut kept.average,
             Part::Gradient => &mut kept.gradient,
             Part::Slot(slot) => &mut kept.slots[slot],
         };

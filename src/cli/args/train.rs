@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::RuleArgs;
+use crate::train::{Device, EngineName, Machine, Precision};
 
 /// Train a network, with regeneration every E epochs; or go on with a run or an edited checkpoint
 ///
@@ -120,12 +121,80 @@ pub(crate) struct ExamineArgs {
 /// What computes. It decides the time and the memory, and no bit of what comes out.
 #[derive(Debug, Args)]
 pub(crate) struct MachineArgs {
-    /// What computes: auto, cpu
-    #[arg(long, value_name = "DEVICE", value_parser = ["auto", "cpu"], default_value = "auto")]
-    pub(crate) device: String,
+    /// Where: auto (the fastest that there is), or cpu
+    #[arg(
+        long,
+        value_enum,
+        value_name = "DEVICE",
+        default_value_t,
+        hide_possible_values = true
+    )]
+    pub(crate) device: DeviceArg,
+    /// In which numbers: f32, or f64, which the plain engine computes in
+    #[arg(
+        long,
+        value_enum,
+        value_name = "TYPE",
+        default_value_t,
+        hide_possible_values = true
+    )]
+    pub(crate) precision: PrecisionArg,
+    /// By which engine: auto (the fastest in this precision), fast, or plain (simple loops on one thread,
+    /// by which the fast one is checked)
+    #[arg(
+        long,
+        value_enum,
+        value_name = "ENGINE",
+        default_value_t,
+        hide_possible_values = true
+    )]
+    pub(crate) engine: EngineArg,
     /// Threads [default: one a processor]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub(crate) enum DeviceArg {
+    #[default]
+    Auto,
+    Cpu,
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub(crate) enum PrecisionArg {
+    #[default]
+    F32,
+    F64,
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub(crate) enum EngineArg {
+    #[default]
+    Auto,
+    Fast,
+    Plain,
+}
+
+impl From<&MachineArgs> for Machine {
+    fn from(args: &MachineArgs) -> Machine {
+        Machine {
+            device: match args.device {
+                DeviceArg::Auto => Device::Auto,
+                DeviceArg::Cpu => Device::Cpu,
+            },
+            precision: match args.precision {
+                PrecisionArg::F32 => Precision::F32,
+                PrecisionArg::F64 => Precision::F64,
+            },
+            engine: match args.engine {
+                EngineArg::Auto => EngineName::Auto,
+                EngineArg::Fast => EngineName::Fast,
+                EngineArg::Plain => EngineName::Plain,
+            },
+            threads: args.threads.unwrap_or(0),
+        }
+    }
 }
 
 /// A network, and images for it.

@@ -13,7 +13,7 @@ use crate::engine::{Engine, Part};
 use crate::error::{Error, Result};
 use crate::near::no_layer;
 use crate::net::{Graph, Norm};
-use crate::train::{self, Examination, NewEngine, Precision, Request};
+use crate::train::{self, Examination, NewEngine, Request};
 
 /// Steps from none of a layer's channels to all, where nothing else is asked for.
 const STEPS: usize = 16;
@@ -79,7 +79,7 @@ pub fn ablate(
     assert!(!paths.is_empty(), "there is at least one checkpoint");
     let opened = paths
         .iter()
-        .map(|path| train::examine(path, request, engine, Precision::F32));
+        .map(|path| train::examine(path, request, engine));
     let mut opened: Vec<Examination> = opened.collect::<Result<_>>()?;
     let layer = find(opened[0].engine.graph(), options.layer.as_deref())?;
     let (name, channels) = (layer.layer.to_owned(), layer.channels);

@@ -19,7 +19,7 @@ pub use arm::Arm;
 pub use statistics::{CONFIDENCE, Sample};
 
 use crate::error::{Error, Result};
-use crate::train::{self, History, NewEngine, Precision, Request, Trainer};
+use crate::train::{self, History, NewEngine, Request, Trainer};
 
 /// The run of an arm and a seed.
 #[derive(Debug, Clone)]
@@ -115,7 +115,7 @@ impl Planned {
     ///
     /// # Errors
     /// As of [`train::open`].
-    pub fn open(&self, engine: NewEngine<'_>, precision: Precision) -> Result<Trainer> {
+    pub fn open(&self, engine: NewEngine<'_>) -> Result<Trainer> {
         let request = match self.epochs {
             None => self.request.clone(),
             Some(_) => Request {
@@ -125,7 +125,7 @@ impl Planned {
                 ..self.request.clone()
             },
         };
-        train::open(&request, engine, precision)
+        train::open(&request, engine)
     }
 }
 

@@ -18,7 +18,10 @@ pub(in crate::cpu) struct Parameter {
     /// Empty for what is not trained; so are the slots.
     pub(in crate::cpu) gradient: Lines,
     pub(in crate::cpu) slots: [Lines; 2],
+    /// Empty before there is one.
+    pub(in crate::cpu) average: Lines,
     pub(in crate::cpu) count: u64,
+    pub(in crate::cpu) average_count: u64,
 }
 
 /// Where the number at [out][in][tap] of the state dict is kept.

@@ -1,0 +1,130 @@
+//! What computes: the one place that chooses an engine.
+
+use std::fmt;
+
+use crate::engine::cpu::{Cpu, Isa};
+use crate::engine::plain::Plain;
+use crate::engine::{Engine, Precision};
+use crate::error::{Error, Result};
+use crate::net::Graph;
+
+/// What shall compute, and in which numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Machine {
+    /// Where.
+    pub device: Device,
+    /// The type of the numbers.
+    pub precision: Precision,
+    /// By which engine.
+    pub engine: EngineName,
+    /// Threads; 0: one a processor.
+    pub threads: usize,
+}
+
+/// Where a network is computed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Device {
+    /// The fastest that there is.
+    #[default]
+    Auto,
+    /// The processor.
+    Cpu,
+}
+
+/// An engine for the processor.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum EngineName {
+    /// The fastest that computes in the precision asked for.
+    #[default]
+    Auto,
+    /// [`Cpu`]: f32.
+    Fast,
+    /// [`Plain`], the specification: f32 or f64, on one thread.
+    Plain,
+}
+
+impl Default for Machine {
+    fn default() -> Machine {
+        Machine {
+            device: Device::default(),
+            precision: Precision::F32,
+            engine: EngineName::default(),
+            threads: 0,
+        }
+    }
+}
+
+impl Machine {
+    /// The engine that this comes to.
+    ///
+    /// # Errors
+    /// The fast engine in f64.
+    pub fn resolved(&self) -> Result<EngineName> {
+        match (self.engine, self.precision) {
+            (EngineName::Fast, Precision::F64) => {
+                let reason = "it computes in f32; plain computes in f64 too";
+                Err(Error::argument("engine", "fast", reason))
+            }
+            (EngineName::Auto, Precision::F32) => Ok(EngineName::Fast),
+            (EngineName::Auto, Precision::F64) => Ok(EngineName::Plain),
+            (name, _) => Ok(name),
+        }
+    }
+}
+
+/// The engine for a network.
+///
+/// # Errors
+/// As of [`Machine::resolved`] and of the engine: an output that is no vector of classes, no threads.
+pub fn open_engine(graph: Graph, machine: &Machine) -> Result<Box<dyn Engine>> {
+    Ok(match (machine.resolved()?, machine.precision) {
+        (EngineName::Plain, Precision::F64) => Box::new(Plain::<f64>::new(graph)?),
+        (EngineName::Plain, Precision::F32) => Box::new(Plain::<f32>::new(graph)?),
+        (EngineName::Auto | EngineName::Fast, _) => {
+            Box::new(Cpu::new(graph, Isa::best(), machine.threads)?)
+        }
+    })
+}
+
+/// What computes, as `fast engine (avx512), f32`.
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let engine = match self.resolved() {
+            Ok(EngineName::Plain) => "plain engine".to_owned(),
+            _ => format!("fast engine ({})", Isa::best().name()),
+        };
+        let precision = match self.precision {
+            Precision::F32 => "f32",
+            Precision::F64 => "f64",
+        };
+        write!(f, "{engine}, {precision}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f64_is_computed_by_the_plain_engine_alone() {
+        let machine = |engine, precision| Machine {
+            engine,
+            precision,
+            ..Machine::default()
+        };
+        for (engine, precision, resolved) in [
+            (EngineName::Auto, Precision::F32, EngineName::Fast),
+            (EngineName::Auto, Precision::F64, EngineName::Plain),
+            (EngineName::Plain, Precision::F32, EngineName::Plain),
+            (EngineName::Fast, Precision::F32, EngineName::Fast),
+        ] {
+            assert_eq!(machine(engine, precision).resolved().unwrap(), resolved);
+        }
+        let refused = machine(EngineName::Fast, Precision::F64).resolved();
+        let message = refused.unwrap_err().to_string();
+        assert_eq!(
+            message,
+            "engine fast: it computes in f32; plain computes in f64 too"
+        );
+    }
+}
