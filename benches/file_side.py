@@ -279,7 +279,7 @@ def bench(binary, home, size, times):
 
 
 # Some 1 GB of weights.
-NETWORK, WIDTH = "mobilenet_v2", "8"
+NETWORK, WIDTH = "mobilenet_v2", "10.5"
 
 
 def sampled(command):

@@ -161,7 +161,7 @@ fn verify(checkpoint: &Checkpoint, files: &[PathBuf], patches: &Patches) -> Resu
         let mut shift = 0_i64;
         for patch in patches {
             let offset = patch.offset.wrapping_add_signed(shift);
-            if source.slice(offset, patch.new.len())? != patch.new {
+            if source.read_at(offset, patch.new.len())? != patch.new {
                 return differs(file, &format!("bytes at {offset}"));
             }
             shift += patch.new.len() as i64 - patch.old.len() as i64;
