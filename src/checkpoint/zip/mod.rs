@@ -246,7 +246,8 @@ impl<'a> Header<'a> {
         if name_end > limit {
             return Err(outside());
         }
-        let local = source.slice(self.local_at, (name_end - self.local_at) as usize)?;
+        // They lie far apart: by position, or the map would take in the pages around each.
+        let local = source.read_at(self.local_at, (name_end - self.local_at) as usize)?;
         let lens = u16_at(&local, 26).zip(u16_at(&local, 28));
         let fields = u16_at(&local, 6)
             .zip(u16_at(&local, 8))
@@ -285,7 +286,7 @@ impl<'a> Header<'a> {
         let mut span_end = end;
         if has_descriptor {
             let available = (limit - end).min(24) as usize;
-            let bytes = source.slice(end, available)?;
+            let bytes = source.read_at(end, available)?;
             let (at, len) = self
                 .descriptor(&bytes)
                 .ok_or_else(|| malformed("a data descriptor after the data", "other bytes"))?;
