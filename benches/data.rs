@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ckpt_regen::train::data::{
-    Dataset, Image, Loader, Normalisation, Split, Step, Transform, open, shuffled,
+    Dataset, Image, Loader, Normalisation, Split, Step, Target, Transform, open, shuffled,
 };
 
 /// As many images as CIFAR has.
@@ -26,8 +26,8 @@ impl Dataset for Cifar {
         &[]
     }
 
-    fn label(&self, _index: usize) -> u32 {
-        0
+    fn target(&self, _index: usize) -> Target {
+        Target::Class(0)
     }
 
     fn name(&self, index: usize) -> PathBuf {
@@ -52,12 +52,12 @@ fn main() {
     };
     let number = |name: &str| option(name).map(|text| text.parse().expect("a number"));
     let crop = Step::RandomCrop {
-        side: 32,
+        size: 32.into(),
         padding: 4,
     };
     let (set, steps): (Arc<dyn Dataset>, _) = match option("--data") {
         Some(dir) => {
-            let steps = number("--side").map(Step::RandomResizedCrop);
+            let steps = number("--side").map(|side: usize| Step::RandomResizedCrop(side.into()));
             let set = open(dir, Split::Train).expect("a data set");
             (set.into(), steps.into_iter().collect())
         }

@@ -38,7 +38,7 @@ fn main() {
     let images = number("--batch", 128);
     let options = zoo::Options {
         classes: number("--classes", 100),
-        resolution: number("--resolution", 32),
+        resolution: number("--resolution", 32).into(),
         stem: match &option("--stem", "native")[..] {
             "cifar" => zoo::Stem::Cifar,
             _ => zoo::Stem::Native,

@@ -19,8 +19,8 @@ fn main() -> Result<()> {
         recipe: Some(train::Recipe::Cifar),
         ..Request::default()
     };
-    let engine = |graph: ckpt_regen::net::Graph| -> Result<_> {
-        Ok(Box::new(Plain::<f64>::new(graph.without_noise())?) as _)
+    let engine = |graph: ckpt_regen::net::Graph, task| -> Result<_> {
+        Ok(Box::new(Plain::<f64>::with_task(graph.without_noise(), task)?) as _)
     };
     let mut trainer = train::open(&request, &engine)?;
     trainer.run(None, &mut |event| {

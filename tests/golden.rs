@@ -380,7 +380,7 @@ fn run(golden: &Golden, engine: impl Fn(Graph) -> Box<dyn Engine>, nudge: Option
 fn options(golden: &Golden, stem: zoo::Stem) -> zoo::Options {
     zoo::Options {
         classes: golden.classes,
-        resolution: golden.resolution,
+        resolution: golden.resolution.into(),
         stem,
         width: 1.0,
     }

@@ -1,4 +1,4 @@
-//! The exponential moving average of a tensor.
+//! The exponential moving average (EMA) of a tensor.
 
 use super::real::Real;
 

@@ -1,25 +1,32 @@
-//! What a batch and a network must be to be run at all.
+//! Whether a batch can be run.
 
-use super::Batch;
+use super::{Batch, Task};
 use crate::error::Result;
 use crate::net::{Graph, Node, Op};
 
-/// Whether a batch can be run.
-pub(super) fn check(graph: &Graph, batch: &Batch<'_>, training: bool) -> Result<()> {
+/// Checks a batch, and counts its images.
+///
+/// # Errors
+/// Images or labels that are too many or too few, a label that is no class; in training, a BatchNorm
+/// that would see a single value a channel.
+pub(super) fn check(graph: &Graph, task: Task, batch: &Batch<'_>, training: bool) -> Result<usize> {
     let error = |node: &Node, reason| Err(graph.error(&node.name, reason));
     let nodes = graph.nodes();
-    let (images, shape) = (batch.labels.len(), graph.input_shape());
+    let (shape, output) = (graph.input_shape(), graph.output_shape());
+    let (labels, each) = (batch.labels.len(), task.labels(output));
+    let images = labels / each;
+    if images * each != labels {
+        let reason = format!("{labels} labels are not {each} for each image");
+        return error(&nodes[nodes.len() - 1], reason);
+    }
     if images == 0 || batch.images.len() != images * shape.len() {
         let numbers = batch.images.len();
         let reason = format!("{images} images of {shape} are not {numbers} numbers");
         return error(&nodes[0], reason);
     }
-    let classes = graph.output_shape().channels;
-    if let Some(label) = batch
-        .labels
-        .iter()
-        .find(|label| **label as usize >= classes)
-    {
+    let classes = output.channels;
+    let mut counted = batch.labels.iter().filter(|label| task.counts(**label));
+    if let Some(label) = counted.find(|label| **label as usize >= classes) {
         let reason = format!("label {label} is none of {classes} classes");
         return error(&nodes[nodes.len() - 1], reason);
     }
@@ -34,17 +41,6 @@ pub(super) fn check(graph: &Graph, batch: &Batch<'_>, training: bool) -> Result<
                 node.shape.channels
             ),
         ),
-        _ => Ok(()),
+        _ => Ok(images),
     }
-}
-
-/// Whether a network's output is a vector of classes.
-pub(super) fn check_output(graph: &Graph) -> Result<()> {
-    let output = graph.output_shape();
-    if output.pixels() == 1 {
-        return Ok(());
-    }
-    let last = &graph.nodes()[graph.nodes().len() - 1];
-    let reason = format!("the network's output is {output}, not a vector of classes");
-    Err(graph.error(&last.name, reason))
 }

@@ -1,4 +1,4 @@
-//! What can be wrong with a network.
+//! Errors of this crate.
 
 /// Why a network cannot be built or computed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

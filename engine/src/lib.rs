@@ -2,8 +2,8 @@
 //!
 //! An [`Engine`] holds one network's tensors, gradients and optimizer state where it computes, in
 //! whatever layout suits it. It plans the graph once for each batch size, in training or evaluation,
-//! and from the second step of a kind on allocates nothing. What goes in are batches in host memory,
-//! what comes out are plain numbers.
+//! and from the second step of a kind on allocates nothing. Batches enter from host memory; losses,
+//! logits and tensors are read as plain numbers. A [`Task`] says what is learned.
 //!
 //! [`plain`] is the specification: every operation a few lines of loops, in f32 or f64. What is
 //! faster has to give the same numbers: [`cpu`] does, by vectors and threads.
@@ -20,22 +20,25 @@ mod optimizer;
 mod pixels;
 pub mod plain;
 mod real;
+mod task;
 #[cfg(test)]
 mod uniform;
 mod update;
 
 pub use error::{Error, Result};
 pub use real::Real;
+pub use task::Task;
 pub use update::{Optimizer, Update};
 
 use net::{Graph, TensorId};
 
-/// Images and what they show.
+/// A batch: images `[N, C, H, W]`, normalised, and their labels.
 #[derive(Debug, Clone, Copy)]
 pub struct Batch<'a> {
-    /// Each image channel by channel, row by row, as the network's input shape says.
+    /// In row-major order; C, H and W are those of the network's input.
     pub images: &'a [f32],
-    /// The class of each image.
+    /// As many for each image as the engine's [`Task`] has: `[N]` classes, or `[N, H, W]` for the
+    /// pixels of the network's output.
     pub labels: &'a [u32],
 }
 
@@ -48,14 +51,15 @@ pub enum Precision {
     F64,
 }
 
-/// How a batch enters training.
+/// Settings of one batch in training.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Training {
-    /// Share of each label that is spread equally over all classes (Szegedy et al. 2016), 0 to 1.
+    /// Label smoothing, 0 to 1: this share of each target is spread equally over all classes
+    /// (Szegedy et al. 2016).
     pub label_smoothing: f64,
     /// Factor of the batch's gradient: 1/k where k batches make up one update.
     pub weight: f64,
-    /// Decides which numbers dropout and stochastic depth take away; another one for each batch.
+    /// Seed of dropout and stochastic depth; another one for each batch.
     pub seed: u64,
 }
 
@@ -69,28 +73,30 @@ impl Default for Training {
     }
 }
 
-/// What a batch came to.
+/// Loss and hits of one batch.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Outcome {
-    /// Mean cross-entropy of the batch, label smoothing included.
+    /// Mean cross-entropy over the labels that count, label smoothing included.
     pub loss: f64,
-    /// Images whose class was put first.
+    /// Correct top-1 predictions.
     pub top1: usize,
-    /// Images whose class was among the first five.
+    /// Correct top-5 predictions.
     pub top5: usize,
     /// Images in the batch.
     pub images: usize,
+    /// Labels that count: one for each image, or the pixels that are not ignored.
+    pub labels: usize,
 }
 
-/// What an engine keeps of a tensor.
+/// One of the arrays that an engine keeps for a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Part {
     /// The tensor itself.
     Value,
-    /// The gradient gathered since the last update; of parameters only.
+    /// The gradient accumulated since the last update; of parameters only.
     Gradient,
-    /// What the optimizer remembers: SGD's momentum is slot 0, AdamW's averages of the gradient and
-    /// of its square are 0 and 1; of parameters only.
+    /// Optimizer state: SGD's momentum is slot 0, AdamW's averages of the gradient and of its square
+    /// are 0 and 1; of parameters only.
     Slot(usize),
     /// The exponential moving average of the tensor; nothing before [`Engine::begin_average`].
     Average,
@@ -101,17 +107,20 @@ pub trait Engine: Send {
     /// The network.
     fn graph(&self) -> &Graph;
 
+    /// What it learns.
+    fn task(&self) -> Task;
+
     /// The type of its numbers: what it reads out is exact in it.
     fn precision(&self) -> Precision;
 
-    /// Runs the network as it is in use: running statistics, no dropout. Changes no tensor.
+    /// Runs the network in evaluation mode: running statistics, no dropout. Changes no tensor.
     ///
     /// # Errors
     /// Sizes of the batch that do not fit the network, a label that is no class.
     fn evaluate(&mut self, batch: &Batch<'_>) -> Result<Outcome>;
 
-    /// Runs the network as it is in training, adds the gradient of the loss to what was gathered
-    /// since the last update, and moves the running statistics.
+    /// Runs the network in training mode, forward and backward: adds the gradient of the loss to what
+    /// was accumulated since the last update, and moves the running statistics.
     ///
     /// # Errors
     /// As [`Engine::evaluate`]; and a BatchNorm that would see one number a channel.
@@ -123,25 +132,25 @@ pub trait Engine: Send {
     /// As [`Engine::differentiate`].
     fn recalibrate(&mut self, batch: &Batch<'_>, seed: u64) -> Result<Outcome>;
 
-    /// Updates the parameters by the gathered gradient, and clears it. Returns the norm of the
+    /// Runs one optimizer step on the accumulated gradient, and clears it. Returns the norm of the
     /// gradient over all parameters, before any clipping.
     fn update(&mut self, update: &Update) -> f64;
 
-    /// Has the average of all tensors begin as the network is now.
+    /// Starts the exponential moving average (EMA) of all tensors at their present values.
     fn begin_average(&mut self);
 
-    /// The average follows the network by one update: a ← decay · a + (1 − decay) · w, rounded to the
-    /// engine's precision; counts become the network's.
+    /// Moves the EMA by one update: a ← decay · a + (1 − decay) · w, rounded to the engine's
+    /// precision; counts become the network's.
     fn follow_average(&mut self, decay: f64);
 
-    /// Exchanges the network and its average, so that the average can be run.
+    /// Swaps the network and its EMA, so that the EMA can be run; called again, swaps them back.
     fn exchange_average(&mut self);
 
-    /// The class that the network put first for each image of the last batch: the largest number, of
-    /// equals the first; NaN is larger than everything, as in [`Outcome::top1`].
+    /// The predicted class for each label of the last batch: that of the largest logit, of equals the
+    /// first; NaN is larger than everything, as in [`Outcome::top1`].
     fn predictions(&self, into: &mut Vec<usize>);
 
-    /// What the network said of the last batch: one row of the output shape for each image.
+    /// Logits of the last batch, `[N, classes, H, W]`.
     fn output(&self, into: &mut Vec<f64>);
 
     /// Reads a part of a tensor, in row-major order, in place of what is there.

@@ -1,10 +1,10 @@
-//! Dropout and stochastic depth. What is taken away follows from seed, node and place alone, so that
-//! forward and backward, one thread or many, and a resumed run agree.
+//! Dropout and stochastic depth. The mask follows from seed, node and position alone, so that forward
+//! and backward, one thread or many, and a resumed run agree.
 
 use super::real::Real;
 
-/// Forward: y = x · factor; backward the same with gradients, added. `run` numbers share one factor:
-/// 1 for dropout, all of an image for stochastic depth.
+/// Forward: y = x · factor; backward: the same with gradients, added by `put`. `run` numbers in a row
+/// share one factor: 1 for dropout, all of an image for stochastic depth.
 pub(super) fn apply<T: Real>(
     p: f64,
     seed: u64,
@@ -21,17 +21,17 @@ pub(super) fn apply<T: Real>(
     }
 }
 
-/// What the number at a place, or the image, is multiplied by: 0 with probability `p`, else
-/// 1 / (1 − p).
+/// The factor at a position: 0 with probability `p`, else 1 / (1 − p).
 #[inline]
 pub(super) fn factor(p: f64, seed: u64, place: usize) -> f64 {
-    match uniform(seed, place as u64) < p {
-        true => 0.0,
-        false => 1.0 / (1.0 - p),
+    if uniform(seed, place as u64) < p {
+        0.0
+    } else {
+        1.0 / (1.0 - p)
     }
 }
 
-/// A number in [0, 1): splitmix64 (Steele et al. 2014) at a place of a sequence.
+/// Number `place` of a sequence that is uniform in [0, 1): splitmix64 (Steele et al. 2014).
 fn uniform(seed: u64, place: u64) -> f64 {
     (mix(seed.wrapping_add((place + 1).wrapping_mul(GOLDEN))) >> 11) as f64 / (1_u64 << 53) as f64
 }

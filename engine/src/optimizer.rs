@@ -1,18 +1,18 @@
-//! The update of one tensor.
+//! The optimizer step of one tensor.
 
 use super::real::Real;
 use crate::Optimizer;
 
-/// What an update does to every tensor alike.
+/// Factors of one optimizer step, for one tensor.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rates {
     pub(super) learning: f64,
     pub(super) decay: f64,
-    /// Factor of the gradient.
+    /// Factor of the gradient (clipping).
     pub(super) scale: f64,
 }
 
-/// w follows its gradient g; `slots` are what the optimizer remembers.
+/// One optimizer step of `w` along `g`; `slots` hold the optimizer's state.
 #[inline(always)]
 pub(super) fn update<T: Real>(
     optimizer: &Optimizer,

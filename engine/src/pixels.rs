@@ -1,10 +1,10 @@
-//! Which pixels of a map an output pixel of pooling or resizing is made of.
+//! Input pixels of each output pixel of pooling and bilinear resizing.
 
 use std::ops::Range;
 
 use crate::net::{Shape, Window};
 
-/// The part of the map that an output pixel of adaptive pooling stands for.
+/// Rows and columns under output pixel `pixel` of adaptive pooling.
 pub(super) fn part(input: Shape, output: Shape, pixel: usize) -> (Range<usize>, Range<usize>) {
     let cut =
         |at: usize, parts: usize, size: usize| at * size / parts..((at + 1) * size).div_ceil(parts);
@@ -14,7 +14,7 @@ pub(super) fn part(input: Shape, output: Shape, pixel: usize) -> (Range<usize>, 
     )
 }
 
-/// The pixels of a plane under the window of an output pixel.
+/// Input pixels under the window of output pixel `pixel`, as indices into a plane.
 pub(super) fn taps(
     window: &Window,
     input: Shape,
@@ -36,7 +36,8 @@ pub(super) fn taps(
         })
 }
 
-/// How many an average is over: with padding, all taps that fall on the map or its padding.
+/// Divisor of average pooling at output pixel `pixel`: the taps on the map, with `count_padding` those on
+/// its padding too.
 pub(super) fn divisor(
     window: &Window,
     count_padding: bool,
@@ -59,7 +60,7 @@ pub(super) fn divisor(
     (rows * columns) as f64
 }
 
-/// The four pixels around an output pixel, and their shares in it.
+/// The four input pixels of output pixel `pixel` in bilinear interpolation, with their weights.
 pub(super) fn corners(
     align_corners: bool,
     input: Shape,

@@ -1,18 +1,18 @@
-//! The two precisions.
+//! Generic arithmetic in f32 or f64.
 
 use crate::Precision;
 
-/// A floating-point number that the engine computes in.
+/// A floating-point type that an engine computes in.
 pub trait Real:
     num_traits::Float + num_traits::NumAssign + Default + Send + Sync + std::fmt::Debug + 'static
 {
-    /// Its name.
+    /// Which type it is.
     const PRECISION: Precision;
 
     /// The nearest number of this type.
     fn of(value: f64) -> Self;
 
-    /// This number, exactly.
+    /// This number as f64, exactly.
     fn wide(self) -> f64;
 }
 
@@ -47,7 +47,7 @@ pub(super) fn add_scaled<T: Real>(y: &mut [T], a: T, x: &[T]) {
     }
 }
 
-/// Σ x · y, gathered in eight lanes that are merged in f64.
+/// Σ x · y, accumulated in eight lanes that are summed in f64.
 pub(super) fn dot<T: Real>(x: &[T], y: &[T]) -> f64 {
     let mut lanes = [T::zero(); 8];
     let (x8, y8) = (x.chunks_exact(8), y.chunks_exact(8));

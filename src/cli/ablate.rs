@@ -20,7 +20,7 @@ pub(super) fn run(args: &AblateArgs) -> Result<()> {
     }
     let request = request(&args.examine);
     let machine = Machine::from(&args.examine.machine);
-    let new = |graph| open_engine(graph, &machine);
+    let new = |graph, task| open_engine(graph, task, &machine);
     let options = AblateOptions {
         layer: args.layer.clone(),
         points: args.points.clone(),

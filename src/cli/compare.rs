@@ -55,7 +55,7 @@ pub(super) fn run(args: &CompareArgs) -> Result<()> {
 }
 
 fn train(planned: &Planned, machine: &Machine) -> Result<()> {
-    let mut trainer = planned.open(&|graph| open_engine(graph, machine))?;
+    let mut trainer = planned.open(&|graph, task| open_engine(graph, task, machine))?;
     let state = trainer.state();
     let mut progress = Run::talking(state.epoch, state.settings.epochs);
     trainer

@@ -35,7 +35,7 @@ pub(super) fn request(args: &ExamineArgs) -> Request {
 pub(super) fn run(args: &EvalArgs) -> Result<()> {
     let request = request(&args.examine);
     let machine = Machine::from(&args.examine.machine);
-    let new = |graph| open_engine(graph, &machine);
+    let new = |graph, task| open_engine(graph, task, &machine);
     let Examination {
         mut engine,
         mut test,

@@ -27,7 +27,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
         workers: workers(&args.machine),
     };
     let machine = Machine::from(&args.machine);
-    let mut trainer = train::open(&request, &|graph| open_engine(graph, &machine))?;
+    let mut trainer = train::open(&request, &|graph, task| open_engine(graph, task, &machine))?;
     trainer.notes().iter().for_each(|note| output::note(note));
     output::talk_plainly(&about(&trainer, &machine, workers(&args.machine)));
     let mut progress = Run::new(trainer.state().epoch, trainer.state().settings.epochs);

@@ -4,13 +4,13 @@ use std::path::Path;
 
 use crate::checkpoint::{Dim, Program, Type};
 use crate::error::{Error, Result};
-use crate::net::Shape;
+use crate::net::{Resolution, Shape};
 
 /// The size of the batch in the file (1 where it is dynamic), and the shape of an image.
 pub(super) fn size(
     path: &Path,
     program: &Program,
-    resolution: Option<usize>,
+    resolution: Option<Resolution>,
 ) -> Result<(usize, Shape)> {
     let (name, dims) = dims(path, program)?;
     let batch = match &dims[0] {
@@ -22,7 +22,7 @@ pub(super) fn size(
         // Images are red, green and blue.
         Dim::Dynamic(_) => 3,
     };
-    let side = |at: usize, what: &str| match (&dims[at], resolution) {
+    let side = |at: usize, what: &str, asked: Option<usize>| match (&dims[at], asked) {
         (Dim::Fixed(n), None) => Ok(whole(*n)),
         (Dim::Fixed(n), Some(side)) if whole(*n) == side => Ok(side),
         (Dim::Fixed(n), Some(side)) => Err(Error::argument(
@@ -51,7 +51,9 @@ pub(super) fn size(
             ))
         }
     };
-    let shape = Shape::new(channels, side(2, "height")?, side(3, "width")?);
+    let height = side(2, "height", resolution.map(|asked| asked.height))?;
+    let width = side(3, "width", resolution.map(|asked| asked.width))?;
+    let shape = Shape::new(channels, height, width);
     if batch == 0 || shape.is_empty() {
         let found = format!("{batch} images of {shape}");
         return Err(Error::malformed(
@@ -64,19 +66,17 @@ pub(super) fn size(
     Ok((batch, shape))
 }
 
-/// Height and width of the images, where the file fixes them.
-pub(super) fn resolution(path: &Path, program: &Program) -> Result<Option<usize>> {
-    let (name, dims) = dims(path, program)?;
-    match (&dims[2], &dims[3]) {
-        (Dim::Fixed(height), Dim::Fixed(width)) if height != width => {
-            let reason = format!(
-                "its input {name:?} is {height} × {width}; data sets are brought to squares here"
-            );
-            Err(Error::refused(path, reason))
-        }
-        (Dim::Fixed(side), _) | (_, Dim::Fixed(side)) => Ok(Some(whole(*side))),
-        _ => Ok(None),
-    }
+/// Height and width of the images, where the file fixes them; where it fixes one, a square.
+pub(super) fn resolution(path: &Path, program: &Program) -> Result<Option<Resolution>> {
+    let (_, dims) = dims(path, program)?;
+    let fixed = |at: usize| match &dims[at] {
+        Dim::Fixed(n) => Some(whole(*n)),
+        Dim::Dynamic(_) => None,
+    };
+    let (height, width) = (fixed(2).or(fixed(3)), fixed(3).or(fixed(2)));
+    Ok(height
+        .zip(width)
+        .map(|(height, width)| Resolution { height, width }))
 }
 
 /// The four dimensions of the first input.

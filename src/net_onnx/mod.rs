@@ -31,7 +31,7 @@ use std::path::{Path, PathBuf};
 
 use crate::checkpoint::{Checkpoint, Tensor};
 use crate::error::{Error, Result};
-use crate::net::{Graph, Node, Op};
+use crate::net::{Graph, Node, Op, Resolution};
 use import::Import;
 use node::Tensors;
 use parameters::Place;
@@ -68,7 +68,7 @@ pub struct Origin {
 /// # Errors
 /// The file is no ONNX model, or damaged, or its data files are not there; a size that stays open, or
 /// another than `resolution`; all that is not supported, in one message.
-pub fn open(path: &Path, resolution: Option<usize>) -> Result<Network> {
+pub fn open(path: &Path, resolution: Option<Resolution>) -> Result<Network> {
     let (checkpoint, program) = Checkpoint::open_program(path)?;
     let opset = opset(path, &program.opsets)?;
     let tensors = Tensors {
@@ -103,11 +103,12 @@ pub fn open(path: &Path, resolution: Option<usize>) -> Result<Network> {
     Ok(Network { graph, origin })
 }
 
-/// Height and width of the images of the ONNX file at `path`, where it fixes them.
+/// Height and width of the images of the ONNX file at `path`, where it fixes them; a square where it
+/// fixes one of them.
 ///
 /// # Errors
-/// As [`open`]; no images, or none that are squares.
-pub fn resolution(path: &Path) -> Result<Option<usize>> {
+/// As [`open`]; no images.
+pub fn resolution(path: &Path) -> Result<Option<Resolution>> {
     let (_, program) = Checkpoint::open_program(path)?;
     input::resolution(path, &program)
 }

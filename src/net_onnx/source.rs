@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{Network as OfFile, Origin};
 use crate::error::{Error, Result};
-use crate::net::{Graph, zoo};
+use crate::net::{Graph, Resolution, zoo};
 
 /// What is chosen about a network; what is not is as the network has it.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -12,7 +12,7 @@ pub struct Choice {
     /// Number of classes.
     pub classes: Option<usize>,
     /// Height and width of the images.
-    pub resolution: Option<usize>,
+    pub resolution: Option<Resolution>,
     /// How it takes the images in.
     pub stem: Option<zoo::Stem>,
     /// Factor of its channel counts.
@@ -51,7 +51,7 @@ pub fn open(name: &str, choice: &Choice) -> Result<Network> {
     let stem = choice.stem.unwrap_or(defaults.stem);
     let resolution = match stem {
         zoo::Stem::Native => defaults.resolution,
-        zoo::Stem::Cifar => 32,
+        zoo::Stem::Cifar => 32.into(),
     };
     let options = zoo::Options {
         classes: choice.classes.unwrap_or(defaults.classes),

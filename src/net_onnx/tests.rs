@@ -26,7 +26,7 @@ fn mutated(file: &str, resolution: Option<usize>, times: usize) -> (usize, usize
             };
         }
         std::fs::write(&copy, &bytes).unwrap();
-        match open(&copy, resolution) {
+        match open(&copy, resolution.map(Into::into)) {
             Ok(network) => {
                 networks += 1;
                 // Numbers may lie in a form that is found out only when they are read.

@@ -21,7 +21,7 @@ pub(super) fn first_non_finite(
     batch: &Batch<'_>,
     mode: Mode,
 ) -> Result<Option<(String, String)>> {
-    let mut plain = Plain::<f32>::new(engine.graph().clone())?;
+    let mut plain = Plain::<f32>::with_task(engine.graph().clone(), engine.task())?;
     let graph = engine.graph();
     let read = |id| {
         let mut values = Vec::new();

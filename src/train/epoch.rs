@@ -88,7 +88,7 @@ pub(super) fn train(mut parts: Parts<'_>, epoch: u64, events: Events<'_>) -> Res
     }
     let begin = Instant::now();
     let mut totals = Totals::default();
-    let (mut top1, mut update) = (0, 0);
+    let (mut labels, mut top1, mut update) = (0, 0, 0);
     let mut batches = parts.loader.epoch(&course.order, settings.seed, epoch);
     let mut number = 0;
     while let Some(prepared) = batches.next() {
@@ -100,7 +100,7 @@ pub(super) fn train(mut parts: Parts<'_>, epoch: u64, events: Events<'_>) -> Res
         let seed = seed_of_batch(settings.seed, epoch, number as u64);
         let training = Training {
             label_smoothing: settings.label_smoothing,
-            weight: batch.labels.len() as f64 / course.group_images(number) as f64,
+            weight: prepared.indices.len() as f64 / course.group_images(number) as f64,
             seed,
         };
         let outcome = parts.engine.differentiate(&batch, &training)?;
@@ -113,8 +113,9 @@ pub(super) fn train(mut parts: Parts<'_>, epoch: u64, events: Events<'_>) -> Res
             let what = format!("the loss became {}", outcome.loss);
             return Err(fail(parts.engine, &what));
         }
-        totals.loss += outcome.loss * outcome.images as f64;
+        totals.loss += outcome.loss * outcome.labels as f64;
         totals.images += outcome.images;
+        labels += outcome.labels;
         top1 += outcome.top1;
         if course.ends_group(number) {
             if let Some(recorder) = &mut parts.recorder {
@@ -139,15 +140,15 @@ pub(super) fn train(mut parts: Parts<'_>, epoch: u64, events: Events<'_>) -> Res
             epoch,
             done: totals.images,
             images: course.order.len(),
-            loss: totals.loss / totals.images as f64,
-            top1: percent(top1, totals.images),
+            loss: totals.loss / labels as f64,
+            top1: percent(top1, labels),
             batch_loss: outcome.loss,
             indices: prepared.indices,
         }));
     }
     totals.time = begin.elapsed();
-    totals.loss /= totals.images as f64;
-    totals.top1 = percent(top1, totals.images);
+    totals.loss /= labels as f64;
+    totals.top1 = percent(top1, labels);
     Ok(totals)
 }
 

@@ -5,22 +5,24 @@ use super::diagnose::{self, Mode};
 use crate::engine::{Batch, Engine};
 use crate::error::Result;
 
-/// What a network makes of a data set.
+/// Loss and hits of a network on a data set.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evaluation {
-    /// Mean cross-entropy.
+    /// Mean cross-entropy over all labels that count.
     pub loss: f64,
-    /// Images whose class was put first.
+    /// Correct top-1 predictions.
     pub top1: usize,
-    /// Images whose class was among the first five.
+    /// Correct top-5 predictions.
     pub top5: usize,
     /// All images.
     pub images: usize,
-    /// Of each class (rows), how often each class was put first.
+    /// All labels that count.
+    pub labels: usize,
+    /// The confusion matrix: labels by class (rows) and predicted class (columns).
     pub confusion: Vec<Vec<usize>>,
 }
 
-/// Runs the network as it is in use over every image of the loader's data set; `progress` is told
+/// Runs the network in evaluation mode over every image of the loader's data set; `progress` is told
 /// how many images are done.
 ///
 /// # Errors
@@ -38,6 +40,7 @@ pub fn evaluate(
         top1: 0,
         top5: 0,
         images: 0,
+        labels: 0,
         confusion: vec![vec![0; classes]; classes],
     };
     let mut predictions = Vec::new();
@@ -60,23 +63,26 @@ pub fn evaluate(
             ));
         }
         engine.predictions(&mut predictions);
-        for (class, label) in predictions.iter().zip(prepared.labels) {
+        let task = engine.task();
+        let pairs = prepared.labels.iter().zip(&predictions);
+        for (label, class) in pairs.filter(|(label, _)| task.counts(**label)) {
             total.confusion[*label as usize][*class] += 1;
         }
-        total.loss += outcome.loss * outcome.images as f64;
+        total.loss += outcome.loss * outcome.labels as f64;
         total.top1 += outcome.top1;
         total.top5 += outcome.top5;
         total.images += outcome.images;
+        total.labels += outcome.labels;
         progress(total.images);
     }
-    total.loss /= total.images as f64;
+    total.loss /= total.labels as f64;
     Ok(total)
 }
 
 impl Evaluation {
-    /// A count as percent of all images.
+    /// A count as percent of all labels.
     pub fn percent(&self, count: usize) -> f64 {
-        percent(count, self.images)
+        percent(count, self.labels)
     }
 
     /// Of each class, how many images there are and how many of them were put first.

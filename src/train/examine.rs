@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::data::{Loader, Split};
 use super::directory::{RunDirectory, is_checkpoint, is_run};
-use super::open::{Request, base, same_classes};
+use super::open::{Request, TASK, base, same_classes};
 use super::settings::Settings;
 use super::state::State;
 use super::{NewEngine, checkpoint, network, pipeline};
@@ -55,12 +55,14 @@ pub fn examine(path: &Path, request: &Request, engine: NewEngine<'_>) -> Result<
         let data = Path::new(&settings.data);
         same_classes(data, ("classes", expected), &state.classes, test.classes())?;
     }
-    pipeline::complete(&mut settings, &*test)?;
+    pipeline::complete_resolution(&mut settings, &*test)?;
     let Network { graph, origin } = network::open(&settings, test.classes().len())?;
+    let input = graph.input_shape();
+    pipeline::complete_normalisation(&mut settings, test.classes().len(), input.channels);
     let notes = origin
         .as_ref()
         .map_or(Vec::new(), |origin| origin.notes().to_vec());
-    let mut engine = engine(graph)?;
+    let mut engine = engine(graph, TASK)?;
     let weights = averaged(path);
     match origin.filter(|origin| same_file(origin.path(), &weights)) {
         Some(origin) => network::write_weights(&origin, &mut *engine)?,
@@ -70,7 +72,7 @@ pub fn examine(path: &Path, request: &Request, engine: NewEngine<'_>) -> Result<
         }
     }
     let workers = request.workers.max(1);
-    let test = pipeline::loader(&settings, test, Split::Test, workers)?;
+    let test = pipeline::loader(&settings, input, test, Split::Test, workers)?;
     Ok(Examination {
         engine,
         test,

@@ -51,7 +51,7 @@ pub fn trained(path: &Path, model: Option<&str>) -> Result<Trained> {
     }
     // Weights do not depend on the size of the images, which a run knows.
     let own = onnx::resolution(Path::new(&settings.model)).unwrap_or_default();
-    let resolution = settings.resolution.or(own.is_none().then_some(224));
+    let resolution = settings.resolution.or(own.is_none().then_some(224.into()));
     let choice = Choice {
         resolution: resolution.filter(|_| own.is_none()),
         ..Choice::default()

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::engine::cpu::{Cpu, Isa};
 use crate::engine::plain::Plain;
-use crate::engine::{Engine, Precision};
+use crate::engine::{Engine, Precision, Task};
 use crate::error::{Error, Result};
 use crate::net::Graph;
 
@@ -72,16 +72,16 @@ impl Machine {
     }
 }
 
-/// The engine for a network.
+/// The engine for a network and what it learns.
 ///
 /// # Errors
-/// As of [`Machine::resolved`] and of the engine: an output that is no vector of classes, no threads.
-pub fn open_engine(graph: Graph, machine: &Machine) -> Result<Box<dyn Engine>> {
+/// As of [`Machine::resolved`] and of the engine: an output that does not fit the task, no threads.
+pub fn open_engine(graph: Graph, task: Task, machine: &Machine) -> Result<Box<dyn Engine>> {
     Ok(match (machine.resolved()?, machine.precision) {
-        (EngineName::Plain, Precision::F64) => Box::new(Plain::<f64>::new(graph)?),
-        (EngineName::Plain, Precision::F32) => Box::new(Plain::<f32>::new(graph)?),
+        (EngineName::Plain, Precision::F64) => Box::new(Plain::<f64>::with_task(graph, task)?),
+        (EngineName::Plain, Precision::F32) => Box::new(Plain::<f32>::with_task(graph, task)?),
         (EngineName::Auto | EngineName::Fast, _) => {
-            Box::new(Cpu::new(graph, Isa::best(), machine.threads)?)
+            Box::new(Cpu::with_task(graph, task, Isa::best(), machine.threads)?)
         }
     })
 }

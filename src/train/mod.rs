@@ -21,7 +21,7 @@
 //!     ..Request::default()
 //! };
 //! let machine = Machine::default();
-//! let mut trainer = train::open(&request, &|graph| open_engine(graph, &machine))?;
+//! let mut trainer = train::open(&request, &|graph, task| open_engine(graph, task, &machine))?;
 //! trainer.run(Some(1), &mut |_| {})?;
 //! assert_eq!(trainer.state().epoch, 1);
 //! # Ok(())

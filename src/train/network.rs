@@ -55,7 +55,7 @@ pub(super) fn fix_resolution(settings: &mut Settings) -> Result<()> {
 /// The settings' network.
 ///
 /// # Errors
-/// None is named, it cannot be built, or it does not see colour images.
+/// None is named, it cannot be built, or its images are neither in colour nor grey.
 pub(super) fn open(settings: &Settings, classes: usize) -> Result<Network> {
     if settings.model.is_empty() {
         let names: Vec<&str> = zoo::names().collect();
@@ -73,10 +73,12 @@ pub(super) fn open(settings: &Settings, classes: usize) -> Result<Network> {
     };
     let network = net::open(&settings.model, &choice)?;
     match (network.graph.input_shape().channels, &network.origin) {
-        (3, _) | (_, None) => Ok(network),
+        (1 | 3, _) | (_, None) => Ok(network),
         (channels, Some(origin)) => {
-            let reason =
-                format!("takes images of {channels} channels, and those of data sets have 3");
+            let reason = format!(
+                "takes images of {channels} channels; those of data sets have 3 (red, green and \
+                 blue), or 1 (grey)"
+            );
             Err(Error::refused(origin.path(), reason))
         }
     }

@@ -13,7 +13,7 @@ use super::settings::Settings;
 use super::state::State;
 use super::trainer::Trainer;
 use super::{metrics, network, pipeline, record, regenerate};
-use crate::engine::Engine;
+use crate::engine::{Engine, Task};
 use crate::error::{Error, Result};
 use crate::file::same_place;
 use crate::net::{Graph, Network};
@@ -48,8 +48,11 @@ impl Request {
     }
 }
 
-/// Makes the engine that runs a network.
-pub type NewEngine<'a> = &'a dyn Fn(Graph) -> Result<Box<dyn Engine>>;
+/// Makes the engine that runs a network and learns a task.
+pub type NewEngine<'a> = &'a dyn Fn(Graph, Task) -> Result<Box<dyn Engine>>;
+
+/// What is learned from data sets that have a class for each image.
+pub(super) const TASK: Task = Task::Classification;
 
 /// Where a run begins.
 enum Start {
@@ -95,8 +98,10 @@ pub fn open(request: &Request, engine: NewEngine<'_>) -> Result<Trainer> {
     let data = Path::new(&settings.data);
     let place = ("test images", expected);
     same_classes(data, place, train.classes(), test.classes())?;
-    pipeline::complete(&mut settings, &*train)?;
+    pipeline::complete_resolution(&mut settings, &*train)?;
     let opened = network::open(&settings, train.classes().len())?;
+    let input = opened.graph.input_shape();
+    pipeline::complete_normalisation(&mut settings, train.classes().len(), input.channels);
     regenerate::check(&opened, &settings)?;
     let notes = network::notes(&opened);
     let Network { graph, origin } = opened;
@@ -104,15 +109,16 @@ pub fn open(request: &Request, engine: NewEngine<'_>) -> Result<Trainer> {
     let recorder = named.map(|named| record::Recorder::new(&graph, named));
     let recorder = recorder.transpose()?;
     let (classes, images) = (train.classes().to_vec(), train.len());
-    let mut engine = engine(graph)?;
+    let mut engine = engine(graph, TASK)?;
     let mut state = State::new(settings, classes, images, engine.precision());
     state.network_sha256 = network_sha256;
     if let Start::Checkpoint(path, before) = &start {
         same_data(path, before, &state)?;
     }
     let workers = request.workers.max(1);
-    let load =
-        |set: Arc<dyn Dataset>, split| pipeline::loader(&state.settings, set, split, workers);
+    let load = |set: Arc<dyn Dataset>, split| {
+        pipeline::loader(&state.settings, input, set, split, workers)
+    };
     let loaders = (load(train, Split::Train)?, load(test, Split::Test)?);
     let begun = run.is_some();
     match &start {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::data::{self, Dataset, Loader, Normalisation, Split, Step, Transform};
 use super::settings::Settings;
 use crate::error::{Error, Result};
+use crate::net::{Resolution, Shape};
 
 /// Opens one split of the settings' data set.
 pub(super) fn dataset(settings: &Settings, split: Split) -> Result<Arc<dyn Dataset>> {
@@ -15,64 +16,90 @@ pub(super) fn dataset(settings: &Settings, split: Split) -> Result<Arc<dyn Datas
     Ok(data::open(&settings.data, split)?.into())
 }
 
-/// Fills in what the data set decides: the resolution and how colours are normalised.
-pub(super) fn complete(settings: &mut Settings, train: &dyn Dataset) -> Result<()> {
+/// Fills in the resolution, where the images of the data set decide it.
+///
+/// # Errors
+/// They are of different sizes.
+pub(super) fn complete_resolution(settings: &mut Settings, train: &dyn Dataset) -> Result<()> {
     if settings.resolution.is_none() {
-        settings.resolution = match common_size(train) {
-            Some((width, height)) if width == height => Some(width),
-            _ => {
-                let reason = "the images of the data set are not squares of one size, so that it \
-                              must be said what the network shall see";
-                return Err(Error::argument("resolution", "", reason));
-            }
+        let Some(size) = common_size(train) else {
+            let reason = "the images of the data set are not of one size, so that it must be said \
+                          what the network shall see";
+            return Err(Error::argument("resolution", "", reason));
         };
+        settings.resolution = Some(size);
     }
-    let normalisation = settings.recipe.normalisation(train.classes().len());
-    settings.mean.get_or_insert(normalisation.mean.map(short));
-    settings
-        .std
-        .get_or_insert(normalisation.deviation.map(short));
     Ok(())
 }
 
-/// Batches of `dataset` for training or for tests, prepared by `workers` threads.
+/// Fills in the recipe's normalisation of images of so many channels.
+pub(super) fn complete_normalisation(settings: &mut Settings, classes: usize, channels: usize) {
+    let usual = settings.recipe.normalisation(classes);
+    let filled = |numbers: [f32; 3]| match channels {
+        1 => vec![short(grey(numbers))],
+        _ => numbers.map(short).to_vec(),
+    };
+    settings.mean.get_or_insert_with(|| filled(usual.mean));
+    settings.std.get_or_insert_with(|| filled(usual.deviation));
+}
+
+/// The mean of a grey image, given those of its red, green and blue; and its deviation, as far as the
+/// three rise and fall together.
+fn grey(numbers: [f32; 3]) -> f32 {
+    let shares = data::LUMA.iter().zip(numbers);
+    shares.map(|(share, number)| share * number).sum()
+}
+
+/// Batches of `dataset` for training or for tests, prepared by `workers` threads, as a network with
+/// this input takes them.
 pub(super) fn loader(
     settings: &Settings,
+    input: Shape,
     dataset: Arc<dyn Dataset>,
     split: Split,
     workers: usize,
 ) -> Result<Loader> {
-    let side = settings.resolution.unwrap_or_default();
-    let fits = common_size(&*dataset) == Some((side, side));
-    let steps = match split {
-        Split::Train => training_steps(settings, side, fits),
-        Split::Test => test_steps(settings, side, fits),
+    let size = Resolution {
+        height: input.height,
+        width: input.width,
     };
-    let single = |numbers: Option<[f64; 3]>| numbers.map(|all| all.map(|number| number as f32));
+    let fits = common_size(&*dataset) == Some(size);
+    let mut steps = match split {
+        Split::Train => training_steps(settings, size, fits),
+        Split::Test => test_steps(settings, size, fits),
+    };
+    if input.channels == 1 {
+        steps.insert(0, Step::Grayscale);
+    }
+    let colours = |numbers: &Option<Vec<f64>>| match numbers.as_deref() {
+        Some(&[red, green, blue]) => Some([red, green, blue].map(|number| number as f32)),
+        Some(&[one]) => Some([one as f32; 3]),
+        _ => None,
+    };
     let usual = settings.recipe.normalisation(dataset.classes().len());
     let transform = Transform {
         steps,
         normalisation: Normalisation {
-            mean: single(settings.mean).unwrap_or(usual.mean),
-            deviation: single(settings.std).unwrap_or(usual.deviation),
+            mean: colours(&settings.mean).unwrap_or(usual.mean),
+            deviation: colours(&settings.std).unwrap_or(usual.deviation),
         },
     };
     Loader::new(dataset, transform, settings.batch_size, workers)
 }
 
 /// Crops and scales come first: the other steps are cheaper on fewer pixels.
-fn training_steps(settings: &Settings, side: usize, fits: bool) -> Vec<Step> {
+fn training_steps(settings: &Settings, size: Resolution, fits: bool) -> Vec<Step> {
     let mut steps = Vec::new();
     if settings.random_resized_crop {
-        steps.push(Step::RandomResizedCrop(side));
+        steps.push(Step::RandomResizedCrop(size));
     } else if !fits {
-        steps.push(Step::Resize(side));
+        steps.push(Step::Resize(size));
     }
     if settings.crop_padding > 0 {
         let padding = settings.crop_padding;
-        steps.push(Step::RandomCrop { side, padding });
+        steps.push(Step::RandomCrop { size, padding });
     } else if !fits && !settings.random_resized_crop {
-        steps.push(Step::CenterCrop(side));
+        steps.push(Step::CenterCrop(size));
     }
     if settings.flip {
         steps.push(Step::RandomHorizontalFlip);
@@ -85,22 +112,28 @@ fn training_steps(settings: &Settings, side: usize, fits: bool) -> Vec<Step> {
 
 /// A network that was trained on crops is tested on the middle of a larger image: 256 pixels for
 /// 224 (torchvision's references).
-fn test_steps(settings: &Settings, side: usize, fits: bool) -> Vec<Step> {
-    let scaled = match settings.random_resized_crop {
-        true => (side * 256).div_ceil(224),
-        false => side,
-    };
-    match fits {
-        true => Vec::new(),
-        false => vec![Step::Resize(scaled), Step::CenterCrop(side)],
+fn test_steps(settings: &Settings, size: Resolution, fits: bool) -> Vec<Step> {
+    if fits {
+        return Vec::new();
     }
+    let larger = |side: usize| (side * 256).div_ceil(224);
+    let scaled = if settings.random_resized_crop {
+        Resolution {
+            height: larger(size.height),
+            width: larger(size.width),
+        }
+    } else {
+        size
+    };
+    vec![Step::Resize(scaled), Step::CenterCrop(size)]
 }
 
-/// Width and height of all images, where they are known to be the same.
-fn common_size(dataset: &dyn Dataset) -> Option<(usize, usize)> {
-    let first = dataset.size(0)?;
-    let same = |index| dataset.size(index) == Some(first);
-    (1..dataset.len()).all(same).then_some(first)
+/// Height and width of all images, where they are known to be the same.
+fn common_size(dataset: &dyn Dataset) -> Option<Resolution> {
+    let (width, height) = dataset.size(0)?;
+    let same = |index| dataset.size(index) == Some((width, height));
+    let size = Resolution { height, width };
+    (1..dataset.len()).all(same).then_some(size)
 }
 
 /// The shortest number that is this one in f32: 0.4914, where the nearest f64 has 16 digits.

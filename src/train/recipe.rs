@@ -107,7 +107,7 @@ impl Recipe {
             Recipe::Imagenet => Settings {
                 epochs: 150,
                 batch_size: 256,
-                resolution: Some(224),
+                resolution: Some(224.into()),
                 lr: 0.05,
                 nesterov: false,
                 weight_decay: 4e-5,

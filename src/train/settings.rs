@@ -11,6 +11,7 @@ use super::text;
 use crate::batchnorm::Filter;
 use crate::engine::{Optimizer, Update};
 use crate::error::{Error, Result};
+use crate::net::Resolution;
 use crate::regen::{Below, Options, Rule, Schedule, Scope, To};
 
 /// All that decides a run's result. As text it is TOML (`settings.toml`) or JSON (in `state.json`),
@@ -28,7 +29,7 @@ pub struct Settings {
     pub width: f64,
     /// Height and width of the images that it sees; none: those of the data set.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub resolution: Option<usize>,
+    pub resolution: Option<Resolution>,
     /// The data set (see [`data::open`](super::data::open)).
     pub data: String,
     /// Decides everything that is drawn: weights, order, augmentation, dropout.
@@ -88,12 +89,13 @@ pub struct Settings {
     pub rotation: f64,
     /// Whether crops of random size and shape are cut and resized.
     pub random_resized_crop: bool,
-    /// Mean of red, green and blue, where white is 1; none: those of the recipe.
+    /// Mean of red, green and blue, where white is 1, or one number for all of them; none: those of the
+    /// recipe.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub mean: Option<[f64; 3]>,
+    pub mean: Option<Vec<f64>>,
     /// Their standard deviation.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub std: Option<[f64; 3]>,
+    pub std: Option<Vec<f64>>,
 
     /// E_RG, the epochs between two regenerations; 0: never.
     pub regen_every: u64,
@@ -187,6 +189,8 @@ impl Settings {
     fn check(&self) -> Result<()> {
         let finite = |value: f64| value.is_finite() && value >= 0.0;
         let share = |value: f64| (0.0..1.0).contains(&value);
+        let uneven =
+            |all: &Option<Vec<f64>>| all.as_ref().is_some_and(|all| ![1, 3].contains(&all.len()));
         let problems = [
             (self.epochs == 0, "epochs: 0, expected at least 1"),
             (self.batch_size == 0, "batch-size: 0, expected at least 1"),
@@ -245,7 +249,15 @@ impl Settings {
                 "regen-start: 0, the first epoch is 1",
             ),
             (
-                self.std.is_some_and(|std| {
+                uneven(&self.mean),
+                "mean: expected one number, or three: of red, green and blue",
+            ),
+            (
+                uneven(&self.std),
+                "std: expected one number, or three: of red, green and blue",
+            ),
+            (
+                self.std.as_ref().is_some_and(|std| {
                     std.iter().any(|value| !(value.is_finite() && *value > 0.0))
                 }),
                 "std: expected numbers above 0",

@@ -412,6 +412,9 @@ impl Engine for Keeper {
     fn graph(&self) -> &Graph {
         &self.0
     }
+    fn task(&self) -> engine::Task {
+        engine::Task::Classification
+    }
     fn precision(&self) -> engine::Precision {
         engine::Precision::F64
     }

@@ -48,7 +48,7 @@ fn no_step_after_the_first_makes_memory() {
     ] {
         let options = zoo::Options {
             classes: 10,
-            resolution: 32,
+            resolution: 32.into(),
             ..zoo::defaults(name).unwrap()
         };
         let graph = zoo::build(name, &options).unwrap();
@@ -60,7 +60,7 @@ fn no_step_after_the_first_makes_memory() {
     // Maps so large that what its first layers compute is not kept.
     let options = zoo::Options {
         classes: 10,
-        resolution: 64,
+        resolution: 64.into(),
         stem: zoo::Stem::Cifar,
         width: 0.5,
     };

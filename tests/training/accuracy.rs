@@ -47,7 +47,7 @@ fn the_fixture_reaches_its_test_accuracy_on_cifar_100() {
 
     let options = zoo::Options {
         classes: 100,
-        resolution: 32,
+        resolution: 32.into(),
         stem: zoo::Stem::Native,
         width: 0.25,
     };

@@ -17,7 +17,7 @@ use serde_json::Value;
 
 /// An engine with the weights that the file has.
 fn imported(path: &Path, resolution: Option<usize>) -> Plain<f64> {
-    let onnx::Network { graph, origin } = onnx::open(path, resolution).unwrap();
+    let onnx::Network { graph, origin } = onnx::open(path, resolution.map(Into::into)).unwrap();
     let mut engine = Plain::new(graph.without_noise()).unwrap();
     let ids: Vec<_> = engine.graph().tensor_ids().collect();
     for (id, values) in ids.into_iter().zip(origin.weights().unwrap()) {
@@ -30,7 +30,7 @@ fn imported(path: &Path, resolution: Option<usize>) -> Plain<f64> {
 fn twin() -> Plain<f64> {
     let options = zoo::Options {
         classes: 100,
-        resolution: 32,
+        resolution: 32.into(),
         width: 0.25,
         ..zoo::defaults("mobilenet_v2").unwrap()
     };
@@ -181,7 +181,9 @@ fn activations_gates_and_layers_in_pieces_compute_what_onnx_runtime_computes() {
 #[test]
 fn layouts_and_sizes_of_a_dynamic_image_compute_what_onnx_runtime_computes() {
     assert_computes("layouts", Some(7), 1e-5);
-    let graph = onnx::open(&small("layouts.onnx"), Some(7)).unwrap().graph;
+    let graph = onnx::open(&small("layouts.onnx"), Some(7.into()))
+        .unwrap()
+        .graph;
     let names: Vec<&str> = graph.nodes().iter().map(|node| node.op.name()).collect();
     assert!(
         names.contains(&"channel shuffle") && names.contains(&"dropout"),
@@ -452,4 +454,34 @@ fn an_edit_of_the_last_checkpoint_is_an_edit_of_gamma() {
     a.sort();
     b.sort();
     assert_eq!(a, b);
+}
+
+#[test]
+fn a_network_for_grey_images_of_unequal_sides_is_trained_and_tested_on_any_data_set() {
+    let dir = tempfile::tempdir().unwrap();
+    let (model, run) = (small("grey.onnx"), dir.path().join("run"));
+    let model = text(&model);
+    let what = [
+        "train", "--model", model, "--data", "digits", "--epochs", "1",
+    ];
+    ok(&[&what[..], &["--out", text(&run)]].concat());
+    let settings = fs::read_to_string(run.join("settings.toml")).unwrap();
+    for line in ["resolution = \"12x8\"", "mean = [0.3054]", "std = [0.3758]"] {
+        assert!(settings.contains(line), "{line} is not in\n{settings}");
+    }
+    let of_run = ok_json(&["eval", text(&run.join("last")), "--json"]);
+    assert_eq!(of_run["images"], 449);
+    let of_file = ok_json(&["eval", model, "--data", "digits", "--json"]);
+    assert_eq!(of_file["images"], 449);
+
+    let model = small("deep.onnx");
+    let model = text(&model);
+    let what = [
+        "train", "--model", model, "--data", "digits", "--epochs", "1",
+    ];
+    let message = fails(
+        1,
+        &[&what[..], &["--out", text(&dir.path().join("deep"))]].concat(),
+    );
+    assert!(message.contains("takes images of 5 channels"), "{message}");
 }

@@ -72,7 +72,7 @@ fn every_reference_network_has_the_same_state_dict_in_the_same_order() {
         };
         let options = Options {
             classes: golden.classes,
-            resolution: golden.resolution,
+            resolution: golden.resolution.into(),
             stem,
             width: 1.0,
         };
@@ -184,7 +184,7 @@ fn the_cifar_stem_is_that_of_the_reference_script_and_others_have_none() {
     for model in zoo::models() {
         let options = Options {
             classes: 100,
-            resolution: 32,
+            resolution: 32.into(),
             stem: Stem::Cifar,
             width: 1.0,
         };
@@ -217,7 +217,7 @@ fn width_multipliers_scale_as_in_torchvision() {
     {
         let options = Options {
             classes: 100,
-            resolution: 64,
+            resolution: 64.into(),
             stem: Stem::Native,
             width,
         };
@@ -325,9 +325,9 @@ fn nodes_have_names_of_their_own() {
 #[test]
 fn every_network_takes_a_single_pixel_and_refuses_none_at_its_first_layer() {
     for name in zoo::names() {
-        let at = |resolution| {
+        let at = |side: usize| {
             let options = Options {
-                resolution,
+                resolution: side.into(),
                 ..zoo::defaults(name).unwrap()
             };
             zoo::build(name, &options)
@@ -355,8 +355,8 @@ fn absurd_numbers_are_refused_and_nothing_panics() {
             let built = change(&|options| options.classes = classes);
             assert_eq!(built.unwrap_err().exit_code(), 2, "{name} {classes}");
         }
-        for resolution in [1 << 31, usize::MAX / 2, usize::MAX] {
-            let built = change(&|options| options.resolution = resolution);
+        for resolution in [1_usize << 31, usize::MAX / 2, usize::MAX] {
+            let built = change(&|options| options.resolution = resolution.into());
             assert_eq!(built.unwrap_err().exit_code(), 2, "{name} {resolution}");
         }
         for width in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e300] {

@@ -17,9 +17,9 @@ pub use run::report::{Place, PlanReport, PlannedSegment, PlannedStep, PlannedVal
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::check::{check, check_output};
+use super::check::check;
 use super::optimizer::Rates;
-use super::{Batch, Engine, Outcome, Part, Precision, Training, Update, average, loss};
+use super::{Batch, Engine, Outcome, Part, Precision, Task, Training, Update, average, loss};
 use crate::error::Result;
 use crate::net::{Graph, TensorId};
 use kernels::lines::Lines;
@@ -28,7 +28,7 @@ use plan::target::Target;
 use run::parameter::Parameter;
 use run::plan::Plan;
 
-/// How long a step has taken.
+/// Time of one step of a plan.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StepTime {
     /// The node it computes, or begins with: an index into [`Graph::nodes`].
@@ -45,6 +45,7 @@ pub struct StepTime {
 #[derive(Debug)]
 pub struct Cpu {
     graph: Graph,
+    task: Task,
     isa: Isa,
     threads: ThreadPool,
     parameters: Vec<Parameter>,
@@ -57,19 +58,22 @@ pub struct Cpu {
 }
 
 impl Cpu {
-    /// The network with all its tensors 0, on this many threads (0: as many as there are
+    /// A classifier with all its tensors 0, on this many threads (0: as many as there are
     /// processors).
     ///
     /// # Errors
     /// The network's output is no vector of classes; a weight is shared by layers that differ in
     /// more than their place; the processor lacks the instructions; no threads can be had.
     pub fn new(graph: Graph, isa: Isa, threads: usize) -> Result<Cpu> {
-        Self::with_target(graph, isa, threads, Target::default())
+        Self::with_task(graph, Task::Classification, isa, threads)
     }
 
-    /// The same, with plans for other target.
-    fn with_target(graph: Graph, isa: Isa, threads: usize, target: Target) -> Result<Cpu> {
-        check_output(&graph)?;
+    /// As [`Cpu::new`], for any task.
+    ///
+    /// # Errors
+    /// The network's output does not fit the task; as [`Cpu::new`].
+    pub fn with_task(graph: Graph, task: Task, isa: Isa, threads: usize) -> Result<Cpu> {
+        task.check_output(&graph)?;
         if !isa.is_available() {
             let reason = format!("this processor has no {}", isa.name());
             return Err(graph.error("instructions", reason));
@@ -83,14 +87,22 @@ impl Cpu {
             .map_err(|err| graph.error("threads", err.to_string()))?;
         Ok(Cpu {
             graph,
+            task,
             isa,
             threads,
             parameters,
             plans: Vec::new(),
             last: None,
             norms: Vec::new(),
-            target,
+            target: Target::default(),
         })
+    }
+
+    /// As [`Cpu::new`], with plans for another target.
+    #[cfg(test)]
+    fn with_target(graph: Graph, isa: Isa, threads: usize, target: Target) -> Result<Cpu> {
+        let cpu = Cpu::new(graph, isa, threads)?;
+        Ok(Cpu { target, ..cpu })
     }
 
     /// The instructions it uses.
@@ -122,8 +134,8 @@ impl Cpu {
 
     /// Runs the batch forward.
     fn forward(&mut self, batch: &Batch<'_>, seed: Option<u64>) -> Result<usize> {
-        check(&self.graph, batch, seed.is_some())?;
-        let at = self.planned(batch.labels.len(), seed.is_some())?;
+        let images = check(&self.graph, self.task, batch, seed.is_some())?;
+        let at = self.planned(images, seed.is_some())?;
         self.last = Some(at);
         let (graph, isa, parameters) = (&self.graph, self.isa, &mut self.parameters);
         let plan = &mut self.plans[at];
@@ -132,8 +144,8 @@ impl Cpu {
         Ok(at)
     }
 
-    /// How long every step of the last batch's plan has taken so far: what all threads spent on it, divided
-    /// by their number.
+    /// Time of every step of the last batch's plan so far: what all threads spent on it, divided by
+    /// their number.
     pub fn times(&self) -> Vec<StepTime> {
         let Some(plan) = self.last.map(|plan| &self.plans[plan]) else {
             return Vec::new();
@@ -165,15 +177,18 @@ impl Cpu {
     }
 
     fn outcome(&self, plan: usize, labels: &[u32]) -> Outcome {
-        let classes = self.graph.output_shape().channels;
-        let logits = &self.plans[plan].logits;
-        loss::cross_entropy(classes, labels, logits, 0.0, None)
+        let (output, logits) = (self.graph.output_shape(), &self.plans[plan].logits);
+        loss::cross_entropy(self.task, output, labels, logits, 0.0, None)
     }
 }
 
 impl Engine for Cpu {
     fn graph(&self) -> &Graph {
         &self.graph
+    }
+
+    fn task(&self) -> Task {
+        self.task
     }
 
     fn precision(&self) -> Precision {
@@ -189,7 +204,8 @@ impl Engine for Cpu {
         let plan = self.forward(batch, Some(training.seed))?;
         let plan = &mut self.plans[plan];
         let outcome = loss::cross_entropy(
-            self.graph.output_shape().channels,
+            self.task,
+            self.graph.output_shape(),
             batch.labels,
             &plan.logits,
             training.label_smoothing,
@@ -273,9 +289,8 @@ impl Engine for Cpu {
     }
 
     fn predictions(&self, into: &mut Vec<usize>) {
-        let classes = self.graph.output_shape().channels;
         let last = self.last.map(|plan| &self.plans[plan].logits[..]);
-        loss::predictions(classes, last.unwrap_or_default(), into);
+        loss::predictions(self.graph.output_shape(), last.unwrap_or_default(), into);
     }
 
     fn output(&self, into: &mut Vec<f64>) {

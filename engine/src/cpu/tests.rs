@@ -1,5 +1,6 @@
 //! Every operation gives what the plain engine gives, with every set of instructions.
 
+mod dense;
 mod expand;
 mod finish;
 mod grouped;

@@ -14,25 +14,26 @@ mod step;
 #[cfg(test)]
 mod tests;
 
-use super::check::{check, check_output};
+use super::check::check;
 use super::optimizer::{self, Rates};
 use super::real::Real;
-use super::{Batch, Engine, Outcome, Part, Precision, Training, Update, average, loss};
+use super::{Batch, Engine, Outcome, Part, Precision, Task, Training, Update, average, loss};
 use crate::error::Result;
 use crate::net::{Graph, Kind, Shape, TensorId};
 use plan::Plan;
 
-/// A network that is run by the plain loops.
+/// A network that is run by plain loops.
 #[derive(Debug)]
 pub struct Plain<T> {
     graph: Graph,
+    task: Task,
     tensors: Vec<Tensor<T>>,
     plans: Vec<Plan<T>>,
     /// Which plan ran last.
     last: Option<usize>,
 }
 
-/// What is kept of one tensor of the graph.
+/// The arrays of one tensor of the graph.
 #[derive(Debug, Default)]
 struct Tensor<T> {
     /// Empty for a count.
@@ -46,7 +47,7 @@ struct Tensor<T> {
     average_count: u64,
 }
 
-/// How a plan is run.
+/// Whether batch statistics or running statistics normalise, and whether dropout draws.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Mode {
     Evaluation,
@@ -54,17 +55,22 @@ enum Mode {
 }
 
 impl<T: Real> Plain<T> {
-    /// The network with all its tensors 0; [`Engine::write`] gives them their values.
+    /// A classifier with all its tensors 0; [`Engine::write`] gives them their values.
     ///
     /// # Errors
     /// The network's output is no vector of classes.
     pub fn new(graph: Graph) -> Result<Plain<T>> {
-        check_output(&graph)?;
+        Self::with_task(graph, Task::Classification)
+    }
+
+    /// As [`Plain::new`], for any task.
+    ///
+    /// # Errors
+    /// The network's output does not fit the task.
+    pub fn with_task(graph: Graph, task: Task) -> Result<Plain<T>> {
+        task.check_output(&graph)?;
         let tensors = graph.tensors().iter().map(|tensor| {
-            let zeros = |wanted| match wanted {
-                true => vec![T::zero(); tensor.len()],
-                false => Vec::new(),
-            };
+            let zeros = |wanted| vec![T::zero(); if wanted { tensor.len() } else { 0 }];
             Tensor {
                 value: zeros(tensor.kind != Kind::BatchCount),
                 gradient: zeros(tensor.is_parameter()),
@@ -74,6 +80,7 @@ impl<T: Real> Plain<T> {
         Ok(Plain {
             tensors: tensors.collect(),
             graph,
+            task,
             plans: Vec::new(),
             last: None,
         })
@@ -81,9 +88,8 @@ impl<T: Real> Plain<T> {
 
     /// Runs the batch forward.
     fn forward(&mut self, batch: &Batch<'_>, mode: Mode) -> Result<usize> {
-        check(&self.graph, batch, mode != Mode::Evaluation)?;
-        let images = batch.labels.len();
         let training = mode != Mode::Evaluation;
+        let images = check(&self.graph, self.task, batch, training)?;
         let at = match self
             .plans
             .iter()
@@ -106,20 +112,15 @@ impl<T: Real> Plain<T> {
         Ok(at)
     }
 
-    /// What node number `node` of the graph computed for the last batch, image by image, as its shape
-    /// says; nothing before the first batch.
+    /// Output of node number `node` for the last batch, `[N, C, H, W]`; empty before the first batch.
     pub fn value(&self, node: usize) -> &[T] {
         let last = self.last.map(|plan| &self.plans[plan].values[node][..]);
         last.unwrap_or_default()
     }
 
-    fn classes(&self) -> usize {
-        self.graph.output_shape().channels
-    }
-
-    fn outcome(&self, plan: usize, labels: &[u32], smoothing: f64) -> Outcome {
-        let logits = self.plans[plan].output();
-        loss::cross_entropy(self.classes(), labels, logits, smoothing, None)
+    fn outcome(&self, plan: usize, labels: &[u32]) -> Outcome {
+        let (output, logits) = (self.graph.output_shape(), self.plans[plan].output());
+        loss::cross_entropy(self.task, output, labels, logits, 0.0, None)
     }
 }
 
@@ -128,20 +129,25 @@ impl<T: Real> Engine for Plain<T> {
         &self.graph
     }
 
+    fn task(&self) -> Task {
+        self.task
+    }
+
     fn precision(&self) -> Precision {
         T::PRECISION
     }
 
     fn evaluate(&mut self, batch: &Batch<'_>) -> Result<Outcome> {
         let plan = self.forward(batch, Mode::Evaluation)?;
-        Ok(self.outcome(plan, batch.labels, 0.0))
+        Ok(self.outcome(plan, batch.labels))
     }
 
     fn differentiate(&mut self, batch: &Batch<'_>, training: &Training) -> Result<Outcome> {
         let seed = training.seed;
         let plan = self.forward(batch, Mode::Training { seed })?;
         let plan = &mut self.plans[plan];
-        let outcome = plan.start_backward(batch.labels, training);
+        let output = self.graph.output_shape();
+        let outcome = plan.start_backward(self.task, output, batch.labels, training);
         for node in (1..self.graph.nodes().len()).rev() {
             step::backward(&self.graph, &mut self.tensors, plan, node, seed);
         }
@@ -150,7 +156,7 @@ impl<T: Real> Engine for Plain<T> {
 
     fn recalibrate(&mut self, batch: &Batch<'_>, seed: u64) -> Result<Outcome> {
         let plan = self.forward(batch, Mode::Training { seed })?;
-        Ok(self.outcome(plan, batch.labels, 0.0))
+        Ok(self.outcome(plan, batch.labels))
     }
 
     fn update(&mut self, update: &Update) -> f64 {
@@ -204,7 +210,7 @@ impl<T: Real> Engine for Plain<T> {
 
     fn predictions(&self, into: &mut Vec<usize>) {
         let last = self.last.map(|plan| self.plans[plan].output());
-        loss::predictions(self.classes(), last.unwrap_or_default(), into);
+        loss::predictions(self.graph.output_shape(), last.unwrap_or_default(), into);
     }
 
     fn output(&self, into: &mut Vec<f64>) {

@@ -1,11 +1,11 @@
-//! The memory of a run: made once for a batch size, used by every step.
+//! Memory for one batch size: allocated once, used by every step.
 
 use super::batch_norm::Statistics;
 use super::convolution::Geometry;
 use crate::loss;
-use crate::net::{Graph, Op};
+use crate::net::{Graph, Op, Shape};
 use crate::real::Real;
-use crate::{Outcome, Training};
+use crate::{Outcome, Task, Training};
 
 /// Values, and in training gradients, of all nodes for one batch.
 #[derive(Debug)]
@@ -14,9 +14,9 @@ pub(super) struct Plan<T> {
     pub(super) values: Vec<Vec<T>>,
     /// Empty in evaluation.
     pub(super) gradients: Vec<Vec<T>>,
-    /// Of the BatchNorm nodes.
+    /// Batch statistics of the BatchNorm nodes; empty for others.
     pub(super) statistics: Vec<Statistics>,
-    /// Room for what a convolution gathers in f64.
+    /// Scratch for a convolution's f64 accumulators.
     pub(super) sums: Vec<f64>,
 }
 
@@ -63,15 +63,20 @@ impl<T: Real> Plan<T> {
     }
 
     /// Sets all gradients to 0 but that of the output, which is the loss's.
-    pub(super) fn start_backward(&mut self, labels: &[u32], training: &Training) -> Outcome {
+    pub(super) fn start_backward(
+        &mut self,
+        task: Task,
+        output: Shape,
+        labels: &[u32],
+        training: &Training,
+    ) -> Outcome {
         for gradient in &mut self.gradients {
             gradient.fill(T::zero());
         }
         let last = self.values.len() - 1;
         let logits = &self.values[last];
         let gradient = (&mut self.gradients[last][..], training.weight);
-        let classes = logits.len() / self.images;
         let smoothing = training.label_smoothing;
-        loss::cross_entropy(classes, labels, logits, smoothing, Some(gradient))
+        loss::cross_entropy(task, output, labels, logits, smoothing, Some(gradient))
     }
 }

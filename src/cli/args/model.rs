@@ -6,6 +6,7 @@ use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
 
 use crate::engine::cpu::Isa;
+use crate::net::Resolution;
 use crate::net::zoo::Stem;
 
 /// Show a network: layers, shapes, parameters, multiply-adds
@@ -27,10 +28,10 @@ pub(crate) struct ModelArgs {
     /// The network, as in mobilenet_v2, or an ONNX file
     #[arg(value_name = "NAME")]
     pub(crate) name: Option<String>,
-    /// Height and width of the images [default: 224; 32 for the CIFAR ResNets and the CIFAR stem; those
-    /// that an ONNX file fixes]
-    #[arg(long, value_name = "R", requires = "name")]
-    pub(crate) resolution: Option<usize>,
+    /// Height and width of the images, as in 224 or 192x256 [default: 224; 32 for the CIFAR ResNets and
+    /// the CIFAR stem; those that an ONNX file fixes]
+    #[arg(long, value_name = "R|HxW", requires = "name")]
+    pub(crate) resolution: Option<Resolution>,
     /// Number of classes [default: 1000; 10 for the CIFAR ResNets; those of an ONNX file]
     #[arg(long, value_name = "N", requires = "name")]
     pub(crate) classes: Option<usize>,

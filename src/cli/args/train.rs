@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::RuleArgs;
+use crate::net::Resolution;
 use crate::train::{Device, EngineName, Machine, Precision};
 
 /// Train a network, with regeneration every E epochs; or go on with a run or an edited checkpoint
@@ -211,10 +212,10 @@ pub(crate) struct NetworkArgs {
     /// Width multiplier: factor of the channel counts, which stay multiples of 8
     #[arg(long, value_name = "W")]
     pub(crate) width: Option<f64>,
-    /// Height and width of the images that it sees [default: those that an ONNX file fixes, or those of
-    /// the data set]
-    #[arg(long, value_name = "R")]
-    pub(crate) resolution: Option<usize>,
+    /// Height and width of the images that it sees, as in 224 or 192x256 [default: those that an ONNX file
+    /// fixes, or those of the data set]
+    #[arg(long, value_name = "R|HxW")]
+    pub(crate) resolution: Option<Resolution>,
     /// The images: a directory (see docs/training.md), or digits, which is built in
     #[arg(long, value_name = "DATA")]
     pub(crate) data: Option<String>,
@@ -223,7 +224,7 @@ pub(crate) struct NetworkArgs {
     #[arg(long, value_name = "RECIPE")]
     #[arg(value_parser = ["cifar", "tiny-imagenet", "imagenet", "digits"])]
     pub(crate) recipe: Option<String>,
-    /// Mean of red, green and blue, where white is 1 [default: the recipe's]
+    /// Mean of red, green and blue, where white is 1, or one number for all [default: the recipe's]
     #[arg(long, value_name = "R,G,B", value_delimiter = ',', num_args = 1)]
     pub(crate) mean: Option<Vec<f64>>,
     /// Their standard deviation [default: the recipe's]

@@ -57,7 +57,7 @@ pub(super) fn render(entries: &[Entry]) -> String {
             model.name,
             grouped(cost.parameters),
             short(cost.multiply_adds),
-            format!("{0}×{0}", options.resolution),
+            format!("{}×{}", options.resolution.height, options.resolution.width),
             norms.0,
             norms.1,
             choices.join(" ")

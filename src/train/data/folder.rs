@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::{Dataset, Image, Split, decode};
+use super::{Dataset, Image, Split, Target, decode};
 use crate::error::{Error, Result};
 use list::{Listed, subfolders};
 
@@ -180,8 +180,8 @@ impl Dataset for Folder {
         &self.classes
     }
 
-    fn label(&self, index: usize) -> u32 {
-        self.labels[index]
+    fn target(&self, index: usize) -> Target {
+        Target::Class(self.labels[index])
     }
 
     fn name(&self, index: usize) -> PathBuf {

@@ -20,12 +20,12 @@ pub struct Loader {
     buffers: Vec<Buffer>,
 }
 
-/// A batch: the images channel by channel, row by row, and the class and number of each.
+/// A batch: images `[N, C, H, W]`, the labels and the number of each.
 #[derive(Debug, Clone, Copy)]
 pub struct Prepared<'a> {
-    /// Normalised numbers, 3 · height · width an image.
+    /// Normalised; C is that of the [`Transform`].
     pub images: &'a [f32],
-    /// The class of each image.
+    /// The labels of each image, one after the other.
     pub labels: &'a [u32],
     /// The number of each image in its set.
     pub indices: &'a [usize],
@@ -308,7 +308,7 @@ impl Job {
         buffer: &mut Buffer,
         work: &mut Workspace,
     ) -> Result<()> {
-        let len = 3 * self.size.0 * self.size.1;
+        let len = self.transform.channels() * self.size.0 * self.size.1;
         buffer.indices.clear();
         buffer.indices.extend_from_slice(order);
         buffer.labels.clear();
@@ -326,7 +326,8 @@ impl Job {
             let place = (shared.seed, shared.epoch, *index);
             self.transform.apply(place, work);
             normalise(&work.image, &self.tables, planes);
-            buffer.labels.push(self.dataset.label(*index));
+            let target = self.dataset.target(*index);
+            buffer.labels.extend_from_slice(target.labels());
         }
         Ok(())
     }

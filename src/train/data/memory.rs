@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Dataset, Image};
+use super::{Dataset, Image, Target};
 use crate::error::Result;
 
 pub(super) struct InMemory {
@@ -44,8 +44,8 @@ impl Dataset for InMemory {
         &self.classes
     }
 
-    fn label(&self, index: usize) -> u32 {
-        self.labels[index]
+    fn target(&self, index: usize) -> Target {
+        Target::Class(self.labels[index])
     }
 
     fn name(&self, index: usize) -> PathBuf {

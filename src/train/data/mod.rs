@@ -7,7 +7,7 @@
 //!
 //! let digits = data::open("digits", Split::Train)?;
 //! let transform = Transform {
-//!     steps: vec![Step::RandomCrop { side: 8, padding: 1 }],
+//!     steps: vec![Step::RandomCrop { size: 8.into(), padding: 1 }],
 //!     normalisation: Normalisation::DIGITS,
 //! };
 //! let order = data::shuffled(digits.len(), 0, 1);
@@ -24,6 +24,7 @@ mod crop;
 mod decode;
 mod digits;
 mod folder;
+mod grey;
 #[cfg(feature = "hub")]
 mod hub;
 mod image;
@@ -38,20 +39,23 @@ mod resize;
 mod rotate;
 #[cfg(feature = "hub")]
 mod shards;
+mod target;
 mod transform;
 
 use std::path::{Path, PathBuf};
 
+pub(super) use grey::LUMA;
 pub use image::Image;
 pub use loader::{Epoch, Loader, Prepared};
 pub use normalise::Normalisation;
 pub use order::shuffled;
+pub use target::Target;
 pub use transform::{Step, Transform};
 
 use crate::error::{Error, Result};
 use memory::InMemory;
 
-/// Images, each of one of several classes.
+/// Images, each with what a network is to learn of it.
 #[allow(
     clippy::len_without_is_empty,
     reason = "a set without images is refused"
@@ -63,8 +67,8 @@ pub trait Dataset: Send + Sync {
     /// The names of the classes, in the order of their labels.
     fn classes(&self) -> &[String];
 
-    /// The class of an image; below the number of classes.
-    fn label(&self, index: usize) -> u32;
+    /// What a network is to learn of an image; its labels are below the number of classes.
+    fn target(&self, index: usize) -> Target;
 
     /// What an image is called in messages: its file, or the set's and the image's number.
     fn name(&self, index: usize) -> PathBuf;

@@ -43,9 +43,15 @@ impl Normalisation {
     }
 }
 
-/// Writes an image as three planes.
+/// Writes an image as three planes, or its red as one, as `into` has room.
 pub(super) fn normalise(image: &Image, tables: &[[f32; 256]; 3], into: &mut [f32]) {
     let (pixels, _) = image.pixels().as_chunks::<3>();
+    if into.len() == pixels.len() {
+        for (pixel, grey) in pixels.iter().zip(into) {
+            *grey = tables[0][usize::from(pixel[0])];
+        }
+        return;
+    }
     let (red, rest) = into.split_at_mut(pixels.len());
     let (green, blue) = rest.split_at_mut(pixels.len());
     for (((pixel, red), green), blue) in pixels.iter().zip(red).zip(green).zip(blue) {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::{Dataset, Image, Split, decode, shards};
+use super::{Dataset, Image, Split, Target, decode, shards};
 use crate::error::{Error, Result};
 
 /// More than this is not taken into memory.
@@ -107,8 +107,8 @@ impl Dataset for Encoded {
         &self.classes
     }
 
-    fn label(&self, index: usize) -> u32 {
-        self.rows.labels[index]
+    fn target(&self, index: usize) -> Target {
+        Target::Class(self.rows.labels[index])
     }
 
     fn name(&self, index: usize) -> PathBuf {

@@ -4,6 +4,7 @@ use fast_image_resize::images::{Image as Target, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 
 use super::Image;
+use crate::net::Resolution;
 
 /// Makes `image` a picture of `size`, width and height, in `into`. Neither has no pixels.
 pub(super) fn resize(resizer: &mut Resizer, image: &Image, size: (usize, usize), into: &mut Image) {
@@ -20,14 +21,13 @@ pub(super) fn resize(resizer: &mut Resizer, image: &Image, size: (usize, usize),
     done.expect("both images have the same kind of pixels");
 }
 
-/// The size that has `side` as its shorter side, in the proportions of `size` (the longer one cut
-/// to whole pixels, as torchvision does).
-pub(super) fn shorter_side((width, height): (usize, usize), side: usize) -> (usize, usize) {
-    let longer = |long: usize, short: usize| side * long / short.max(1);
-    if width <= height {
-        (side, longer(height, width))
+/// Width and height in the proportions of an image that just cover `size`: one side is as asked, the
+/// other as long or longer (cut to whole pixels, as torchvision does).
+pub(super) fn covering((width, height): (usize, usize), size: Resolution) -> (usize, usize) {
+    if width * size.height <= height * size.width {
+        (size.width, size.width * height / width.max(1))
     } else {
-        (longer(width, height), side)
+        (size.height * width / height.max(1), size.height)
     }
 }
 
@@ -37,8 +37,15 @@ mod tests {
 
     #[test]
     fn the_proportions_are_kept_to_a_pixel() {
-        assert_eq!(shorter_side((500, 375), 256), (341, 256));
-        assert_eq!(shorter_side((375, 500), 256), (256, 341));
-        assert_eq!(shorter_side((64, 64), 256), (256, 256));
+        assert_eq!(covering((500, 375), 256.into()), (341, 256));
+        assert_eq!(covering((375, 500), 256.into()), (256, 341));
+        assert_eq!(covering((64, 64), 256.into()), (256, 256));
+        let wide = Resolution {
+            height: 180,
+            width: 240,
+        };
+        assert_eq!(covering((480, 360), wide), (240, 180));
+        assert_eq!(covering((480, 480), wide), (240, 240));
+        assert_eq!(covering((960, 360), wide), (480, 180));
     }
 }

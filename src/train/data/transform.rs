@@ -7,9 +7,10 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 use super::random_box::random_box;
-use super::{Image, Normalisation, crop, resize, rotate};
+use super::{Image, Normalisation, crop, grey, resize, rotate};
+use crate::net::Resolution;
 
-/// The way of an image into the network.
+/// What is done to an image before the network sees it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Transform {
     /// One after the other, on bytes.
@@ -22,20 +23,23 @@ pub struct Transform {
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum Step {
-    /// Scaled so that the shorter side has so many pixels; bilinear, antialiased.
-    Resize(usize),
-    /// The square of so many pixels in the middle, black where the image is smaller.
-    CenterCrop(usize),
-    /// A square from anywhere in the image, after black pixels were added on every side.
+    /// Turns colours into grey (ITU-R 601-2, as Pillow's mode `L`): a network then sees one channel.
+    Grayscale,
+    /// Scales the image, in its proportions, so that it just covers this size: for a square, the
+    /// shorter side gets as many pixels; bilinear, antialiased.
+    Resize(Resolution),
+    /// Cuts this size from the middle, black where the image is smaller.
+    CenterCrop(Resolution),
+    /// Cuts this size from anywhere in the image, after black pixels were added on every side.
     RandomCrop {
-        /// Of the square, in pixels.
-        side: usize,
+        /// Height and width of the crop.
+        size: Resolution,
         /// In pixels.
         padding: usize,
     },
-    /// A rectangle of 8 % to 100 % of the image's area and of 3:4 to 4:3, scaled to a square of so
-    /// many pixels; bilinear, antialiased.
-    RandomResizedCrop(usize),
+    /// Cuts a rectangle of 8 % to 100 % of the image's area and of 3:4 to 4:3, and scales it to this
+    /// size; bilinear, antialiased.
+    RandomResizedCrop(Resolution),
     /// Left and right exchanged, in half of the cases.
     RandomHorizontalFlip,
     /// Turned by up to so many degrees in either direction; nearest pixel, black outside.
@@ -54,19 +58,22 @@ impl Step {
     /// Width and height of what becomes of an image; why there is nothing, where there is not.
     fn size(&self, (width, height): (usize, usize)) -> Result<(usize, usize), String> {
         match *self {
-            Step::Resize(side) => Ok(resize::shorter_side((width, height), side)),
-            Step::CenterCrop(side) | Step::RandomResizedCrop(side) => Ok((side, side)),
-            Step::RandomCrop { side, padding } => {
-                let fits = |len: usize| len + 2 * padding >= side;
-                if fits(width) && fits(height) {
-                    return Ok((side, side));
+            Step::Resize(size) => Ok(resize::covering((width, height), size)),
+            Step::CenterCrop(size) | Step::RandomResizedCrop(size) => Ok((size.width, size.height)),
+            Step::RandomCrop { size, padding } => {
+                let fits = |len: usize, side: usize| len + 2 * padding >= side;
+                if fits(width, size.width) && fits(height, size.height) {
+                    return Ok((size.width, size.height));
                 }
                 Err(format!(
-                    "is {width}×{height} pixels: too small to cut {side}×{side} out of it, with a \
-                     padding of {padding}"
+                    "is {width}×{height} pixels: too small to cut {}×{} out of it, with a \
+                     padding of {padding}",
+                    size.width, size.height
                 ))
             }
-            Step::RandomHorizontalFlip | Step::RandomRotation(_) => Ok((width, height)),
+            Step::Grayscale | Step::RandomHorizontalFlip | Step::RandomRotation(_) => {
+                Ok((width, height))
+            }
         }
     }
 
@@ -77,30 +84,35 @@ impl Step {
             resizer,
         } = work;
         match *self {
-            Step::Resize(side) => {
-                let size = resize::shorter_side((image.width(), image.height()), side);
+            Step::Grayscale => {
+                grey::grayscale(image);
+                return;
+            }
+            Step::Resize(size) => {
+                let size = resize::covering((image.width(), image.height()), size);
                 if size == (image.width(), image.height()) {
                     return;
                 }
                 resize::resize(resizer, image, size, scratch);
             }
-            Step::CenterCrop(side) => {
-                let place = |len: usize| crop::middle(len, side);
-                let place = (place(image.width()), place(image.height()));
-                crop::crop(image, place, (side, side), scratch);
+            Step::CenterCrop(Resolution { height, width }) => {
+                let left = crop::middle(image.width(), width);
+                let top = crop::middle(image.height(), height);
+                crop::crop(image, (left, top), (width, height), scratch);
             }
-            Step::RandomCrop { side, padding } => {
-                let mut place = |len: usize| {
+            Step::RandomCrop { size, padding } => {
+                let mut place = |len: usize, side: usize| {
                     let place = random.random_range(0..=len + 2 * padding - side);
                     place as isize - padding as isize
                 };
-                let (top, left) = (place(image.height()), place(image.width()));
-                crop::crop(image, (left, top), (side, side), scratch);
+                let top = place(image.height(), size.height);
+                let left = place(image.width(), size.width);
+                crop::crop(image, (left, top), (size.width, size.height), scratch);
             }
-            Step::RandomResizedCrop(side) => {
+            Step::RandomResizedCrop(Resolution { height, width }) => {
                 let (place, size) = random_box((image.width(), image.height()), random);
                 crop::crop(image, place, size, scratch);
-                resize::resize(resizer, scratch, (side, side), image);
+                resize::resize(resizer, scratch, (width, height), image);
                 return;
             }
             Step::RandomHorizontalFlip => {
@@ -119,6 +131,15 @@ impl Step {
 }
 
 impl Transform {
+    /// Channels of what a network sees: 3, or 1 after [`Step::Grayscale`].
+    pub fn channels(&self) -> usize {
+        if self.steps.contains(&Step::Grayscale) {
+            1
+        } else {
+            3
+        }
+    }
+
     /// Width and height of what becomes of an image; why there is nothing, where there is not.
     pub(super) fn size(&self, of: (usize, usize)) -> Result<(usize, usize), String> {
         self.steps.iter().try_fold(of, |size, step| step.size(size))

@@ -10,7 +10,7 @@ fn whole_networks_whatever_the_threads() {
     for name in ["mobilenet_v3_small", "shufflenet_v2_x0_5", "resnet20"] {
         let options = crate::net::zoo::Options {
             classes: 10,
-            resolution: 32,
+            resolution: 32.into(),
             ..crate::net::zoo::defaults(name).unwrap()
         };
         let graph = crate::net::zoo::build(name, &options).unwrap();

@@ -23,6 +23,7 @@ mod resnet;
 mod shufflenet_v2;
 
 use super::graph::Graph;
+use super::resolution::Resolution;
 use super::shape::Shape;
 use crate::error::{Error, Result};
 use resnet::Block;
@@ -33,7 +34,7 @@ pub struct Options {
     /// Number of classes.
     pub classes: usize,
     /// Height and width of the images.
-    pub resolution: usize,
+    pub resolution: Resolution,
     /// How it takes the images in.
     pub stem: Stem,
     /// Factor of its channel counts, above 0 and at most 100; 1 for networks whose definition in
@@ -195,7 +196,7 @@ pub fn defaults(name: &str) -> Result<Options> {
     };
     Ok(Options {
         classes,
-        resolution,
+        resolution: resolution.into(),
         stem: Stem::Native,
         width: 1.0,
     })
@@ -233,7 +234,7 @@ pub fn build(name: &str, options: &Options) -> Result<Graph> {
     if !(width > 0.0 && width <= 100.0) {
         return refuse(format!("width {width}: it must be above 0 and at most 100"));
     }
-    let mut graph = Graph::new(name, Shape::new(3, resolution, resolution));
+    let mut graph = Graph::new(name, Shape::new(3, resolution.height, resolution.width));
     // The graph depends on nothing but the options.
     (model.build)(&mut graph, options).map_err(|err| Error::Options(err.to_string()))?;
     Ok(graph)

@@ -2,7 +2,7 @@
 
 use crate::net::{Activation, Convolution, Graph, Op, Shape};
 use crate::plain::Plain;
-use crate::{Batch, Engine, Optimizer, Part, Training, Update};
+use crate::{Batch, Engine, Optimizer, Outcome, Part, Task, Training, Update};
 
 fn network() -> Graph {
     let mut graph = Graph::new("small", Shape::new(2, 4, 4));
@@ -219,12 +219,25 @@ fn a_resumed_run_goes_on_bit_for_bit() {
     assert_eq!(all(&through, Part::Value), all(&second, Part::Value));
 }
 
+/// Of two images, of classes 0 and 1 of 3.
+fn loss(logits: &[f64], smoothing: f64) -> Outcome {
+    let output = Shape::new(3, 1, 1);
+    crate::loss::cross_entropy(
+        Task::Classification,
+        output,
+        &[0, 1],
+        logits,
+        smoothing,
+        None,
+    )
+}
+
 #[test]
 fn label_smoothing_is_that_of_pytorch() {
     // torch.nn.functional.cross_entropy(torch.tensor([[1., 2., 3.], [0.5, 0., -1.]]),
     //                                   torch.tensor([0, 1]), label_smoothing=0.1)
     let logits = [1.0, 2.0, 3.0, 0.5, 0.0, -1.0];
-    let outcome = crate::loss::cross_entropy(3, &[0, 1], &logits, 0.1, None);
+    let outcome = loss(&logits, 0.1);
     assert!((outcome.loss - LOSS).abs() < 1e-12, "{}", outcome.loss);
     assert_eq!((outcome.top1, outcome.top5), (0, 2));
 }
@@ -234,7 +247,7 @@ const LOSS: f64 = 1.714_201_618_223_888;
 #[test]
 fn a_network_gone_nan_is_right_about_nothing() {
     let logits = [f64::NAN; 6];
-    let outcome = crate::loss::cross_entropy(3, &[0, 1], &logits, 0.0, None);
+    let outcome = loss(&logits, 0.0);
     assert!(outcome.loss.is_nan());
     assert_eq!((outcome.top1, outcome.top5), (0, 0));
 }

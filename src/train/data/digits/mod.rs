@@ -54,12 +54,14 @@ mod tests {
     fn the_splits_are_those_of_every_build() {
         let (train, test) = (open(Split::Train).unwrap(), open(Split::Test).unwrap());
         assert_eq!((train.len(), test.len()), (1348, 449));
-        let of = |set: &dyn Dataset| -> Vec<u32> { (0..5).map(|index| set.label(index)).collect() };
+        let of = |set: &dyn Dataset| -> Vec<u32> {
+            (0..5).map(|index| set.target(index).labels()[0]).collect()
+        };
         assert_eq!(of(&*train), [0, 1, 2, 4, 5]);
         assert_eq!(of(&*test), [3, 7, 1, 5, 9]);
         for set in [train, test] {
             let mut seen = [0; 10];
-            (0..set.len()).for_each(|index| seen[set.label(index) as usize] += 1);
+            (0..set.len()).for_each(|index| seen[set.target(index).labels()[0] as usize] += 1);
             assert!(seen.iter().all(|count| *count > set.len() / 12), "{seen:?}");
         }
     }

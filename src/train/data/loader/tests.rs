@@ -2,14 +2,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::super::{Image, Normalisation, Split, Step, open, shuffled};
+use super::super::{Image, Normalisation, Split, Step, Target, open, shuffled};
 use super::*;
 
 fn transform() -> Transform {
     Transform {
         steps: vec![
             Step::RandomCrop {
-                side: 8,
+                size: 8.into(),
                 padding: 2,
             },
             Step::RandomHorizontalFlip,
@@ -49,7 +49,12 @@ fn batches_come_in_order_whatever_the_number_of_threads() {
     let set = digits();
     for (images, labels, indices) in &batches {
         assert_eq!(images.len(), 3 * 64 * indices.len());
-        assert!(labels.iter().zip(indices).all(|(l, i)| *l == set.label(*i)));
+        assert!(
+            labels
+                .iter()
+                .zip(indices)
+                .all(|(l, i)| *l == set.target(*i).labels()[0])
+        );
     }
     let mut four = Loader::new(digits(), transform(), 100, 4).unwrap();
     assert!(all(four.epoch(&order, 7, 3)) == batches);
@@ -101,8 +106,8 @@ impl Dataset for Broken {
         &[]
     }
 
-    fn label(&self, _index: usize) -> u32 {
-        0
+    fn target(&self, _index: usize) -> Target {
+        Target::Class(0)
     }
 
     fn name(&self, index: usize) -> PathBuf {
@@ -196,7 +201,7 @@ fn what_makes_no_batch_is_refused_beforehand() {
     refused(plain(), 0, 1);
     refused(plain(), 1, 0);
     let large = Step::RandomCrop {
-        side: 32,
+        size: 32.into(),
         padding: 4,
     };
     let message = refused(

@@ -54,7 +54,7 @@ fn step(step: Step, image: Image) -> Image {
 #[test]
 fn scaling_agrees_with_pillow_to_one_level() {
     let scaled = differences("resize", |case, image| {
-        step(Step::Resize(number(case, "side")), image)
+        step(Step::Resize(number(case, "side").into()), image)
     });
     let cut = differences("resized_crop", |case, image| {
         let at = |n: usize| case["box"][n].as_u64().unwrap() as usize;
@@ -88,7 +88,7 @@ fn rotation_takes_the_pixels_that_pillow_takes() {
 #[test]
 fn the_middle_is_where_torchvision_cuts_it() {
     let cut = differences("center_crop", |case, image| {
-        step(Step::CenterCrop(number(case, "side")), image)
+        step(Step::CenterCrop(number(case, "side").into()), image)
     });
     assert_eq!(cut.len(), 4);
     assert!(cut.concat().iter().all(|level| *level == 0), "{cut:?}");
@@ -99,7 +99,7 @@ fn a_random_crop_goes_everywhere_and_nowhere_else() {
     // One pixel on a padding of one: nine places for it in a crop of three, all equally likely.
     let white = Image::new(1, 1, vec![255; 3]);
     let crop = Step::RandomCrop {
-        side: 1,
+        size: 1.into(),
         padding: 1,
     };
     let mut hits = 0;
@@ -134,7 +134,7 @@ fn a_transform_of_random_steps_keeps_its_size_on_any_image() {
     let transform = Transform {
         steps: vec![
             Step::RandomRotation(20.0),
-            Step::RandomResizedCrop(24),
+            Step::RandomResizedCrop(24.into()),
             Step::RandomHorizontalFlip,
         ],
         normalisation: Normalisation::IMAGENET,
