@@ -14,7 +14,7 @@ from training_files import Run, adamw, one_group, reset, sgd, step
 
 
 def contents(directory: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in directory.iterdir()}
+    return {file.name: file.read_bytes() for file in directory.iterdir() if file.is_file()}
 
 
 def written_by(directory: Path) -> str:
