@@ -89,9 +89,10 @@ fn main() {
     let mut seconds = Vec::new();
     for _ in 0..number("--steps", 20) + 3 {
         let begin = Instant::now();
-        let outcome = match evaluate {
-            true => engine.evaluate(&batch),
-            false => engine.differentiate(&batch, &Training::default()),
+        let outcome = if evaluate {
+            engine.evaluate(&batch)
+        } else {
+            engine.differentiate(&batch, &Training::default())
         };
         if !evaluate {
             engine.update(&update);

@@ -233,9 +233,10 @@ impl Nudge {
     fn images(self, values: &mut [f32]) {
         for (value, sign) in values.iter_mut().zip(self.signs("input")) {
             for _ in 0..self.roundings {
-                *value = match sign < 0.0 {
-                    true => value.next_down(),
-                    false => value.next_up(),
+                *value = if sign < 0.0 {
+                    value.next_down()
+                } else {
+                    value.next_up()
                 };
             }
         }

@@ -1,9 +1,8 @@
-//! What only moves channels: concat, slice, shuffle and padding. Each is a list of runs of channels
-//! that go from one value to another.
+//! The channel copies that concatenation, slice, channel shuffle and channel padding consist of.
 
 use crate::net::{Graph, Node, Op, Shape};
 
-/// `len` channels from `from` of one value are those from `to` on of another.
+/// A contiguous run of channels: channels `from..from + len` of an input are channels `to..to + len` of the output.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Run {
     pub(super) from: usize,
@@ -21,7 +20,7 @@ pub(super) fn shuffle(channels: usize, groups: usize) -> impl Iterator<Item = Ru
     })
 }
 
-/// Where the channels of each input go, for a concatenation, slice or padding.
+/// The run of channels that is copied from each input of a concatenation, slice or channel padding.
 pub(super) fn runs<'a>(graph: &'a Graph, node: &'a Node) -> impl Iterator<Item = Run> + 'a {
     let mut next = 0;
     node.inputs.iter().map(move |input| {

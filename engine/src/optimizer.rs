@@ -1,18 +1,20 @@
-//! The optimizer step of one tensor.
+//! The optimizer step of one tensor: SGD with momentum, and AdamW.
 
 use super::real::Real;
 use crate::Optimizer;
 
-/// Factors of one optimizer step, for one tensor.
+/// The rates of an optimizer step.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rates {
+    /// Learning rate.
     pub(super) learning: f64,
+    /// Weight decay.
     pub(super) decay: f64,
-    /// Factor of the gradient (clipping).
+    /// Factor of the gradient, from clipping.
     pub(super) scale: f64,
 }
 
-/// One optimizer step of `w` along `g`; `slots` hold the optimizer's state.
+/// One optimizer step of `w` along its gradient `g`; `slots` are the optimizer's state.
 #[inline(always)]
 pub(super) fn update<T: Real>(
     optimizer: &Optimizer,

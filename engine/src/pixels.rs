@@ -1,11 +1,16 @@
-//! Input pixels of each output pixel of pooling and bilinear resizing.
+//! The input pixels, and their weights, of each output pixel of pooling and resizing. Pixels are numbered
+//! row · width + column.
 
 use std::ops::Range;
 
 use crate::net::{Shape, Window};
 
-/// Rows and columns under output pixel `pixel` of adaptive pooling.
-pub(super) fn part(input: Shape, output: Shape, pixel: usize) -> (Range<usize>, Range<usize>) {
+/// The region (rows, columns) of the input that an output pixel of adaptive pooling averages, as in PyTorch.
+pub(super) fn adaptive_region(
+    input: Shape,
+    output: Shape,
+    pixel: usize,
+) -> (Range<usize>, Range<usize>) {
     let cut =
         |at: usize, parts: usize, size: usize| at * size / parts..((at + 1) * size).div_ceil(parts);
     (
@@ -14,7 +19,7 @@ pub(super) fn part(input: Shape, output: Shape, pixel: usize) -> (Range<usize>, 
     )
 }
 
-/// Input pixels under the window of output pixel `pixel`, as indices into a plane.
+/// The input pixels under the window of an output pixel, without padding.
 pub(super) fn taps(
     window: &Window,
     input: Shape,
@@ -36,8 +41,7 @@ pub(super) fn taps(
         })
 }
 
-/// Divisor of average pooling at output pixel `pixel`: the taps on the map, with `count_padding` those on
-/// its padding too.
+/// The divisor of an average: the number of pixels in the window, or with `count_padding` of pixels and padding.
 pub(super) fn divisor(
     window: &Window,
     count_padding: bool,
@@ -60,8 +64,8 @@ pub(super) fn divisor(
     (rows * columns) as f64
 }
 
-/// The four input pixels of output pixel `pixel` in bilinear interpolation, with their weights.
-pub(super) fn corners(
+/// The four input pixels around an output pixel of a bilinear resize, and their weights.
+pub(super) fn bilinear_weights(
     align_corners: bool,
     input: Shape,
     output: Shape,

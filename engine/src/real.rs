@@ -1,4 +1,4 @@
-//! Generic arithmetic in f32 or f64.
+//! The element types of the plain engine: f32 and f64.
 
 use crate::Precision;
 
@@ -6,13 +6,13 @@ use crate::Precision;
 pub trait Real:
     num_traits::Float + num_traits::NumAssign + Default + Send + Sync + std::fmt::Debug + 'static
 {
-    /// Which type it is.
+    /// The precision that it stands for.
     const PRECISION: Precision;
 
     /// The nearest number of this type.
     fn of(value: f64) -> Self;
 
-    /// This number as f64, exactly.
+    /// The same number as f64.
     fn wide(self) -> f64;
 }
 
@@ -47,7 +47,7 @@ pub(super) fn add_scaled<T: Real>(y: &mut [T], a: T, x: &[T]) {
     }
 }
 
-/// Σ x · y, accumulated in eight lanes that are summed in f64.
+/// Σ x · y: eight partial sums in `T`, which are added in f64.
 pub(super) fn dot<T: Real>(x: &[T], y: &[T]) -> f64 {
     let mut lanes = [T::zero(); 8];
     let (x8, y8) = (x.chunks_exact(8), y.chunks_exact(8));

@@ -1,6 +1,6 @@
-//! Deterministic test data.
+//! Pseudorandom numbers for tests, seeded by names.
 
-/// `len` numbers, uniform in [−√3, √3], seeded by `name`: the rule of fixtures/golden/generate.py.
+/// `len` uniform numbers in [−√3, √3], seeded by `name`, as in fixtures/golden/generate.py.
 pub(super) fn uniform(name: &str, len: usize) -> Vec<f64> {
     let fnv = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3);
     let mut state = name.bytes().fold(0xCBF2_9CE4_8422_2325, fnv);

@@ -1,24 +1,24 @@
-//! One optimizer step, as settings.
+//! The settings of an optimizer step.
 
 use crate::net::TensorSpec;
 
-/// Settings of one optimizer step over all parameters.
+/// One optimizer step of all parameters.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Update {
-    /// The update rule.
+    /// The optimizer.
     pub optimizer: Optimizer,
     /// Learning rate.
     pub learning_rate: f64,
-    /// Weight decay: SGD adds decay · w to the gradient, AdamW scales w by 1 − lr · decay.
+    /// Weight decay: SGD adds w · decay to the gradient, AdamW multiplies w by 1 − learning rate · decay.
     pub weight_decay: f64,
-    /// Whether γ, β and biases have no weight decay (timm's default; the paper decays all).
+    /// Whether γ, β and biases are exempt from weight decay (timm's default; the paper decays all).
     pub spare_vectors: bool,
-    /// Gradient clipping: the largest norm over all parameters.
+    /// Gradient clipping: a gradient with a larger norm is scaled down to this one.
     pub clip_norm: Option<f64>,
 }
 
 impl Update {
-    /// The clipping factor for a gradient of this norm (`torch.nn.utils.clip_grad_norm_`).
+    /// The factor by which clipping scales a gradient of this norm (`torch.nn.utils.clip_grad_norm_`).
     pub(super) fn scale(&self, norm: f64) -> f64 {
         match self.clip_norm {
             Some(limit) => (limit / (norm + 1e-6)).min(1.0),
@@ -26,7 +26,7 @@ impl Update {
         }
     }
 
-    /// Weight decay of a tensor.
+    /// The weight decay of a tensor.
     pub(super) fn decay(&self, tensor: &TensorSpec) -> f64 {
         if self.spare_vectors && tensor.shape.len() <= 1 {
             0.0
@@ -36,29 +36,29 @@ impl Update {
     }
 }
 
-/// An update rule, as PyTorch defines it.
+/// An optimizer, as PyTorch defines it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Optimizer {
     /// Stochastic gradient descent (`torch.optim.SGD`, dampening 0).
     Sgd {
-        /// Momentum, 0 to 1.
+        /// Momentum, 0..1.
         momentum: f64,
-        /// Nesterov momentum.
+        /// Whether the momentum is Nesterov's.
         nesterov: bool,
     },
     /// Adam with decoupled weight decay (`torch.optim.AdamW`; Loshchilov and Hutter 2019).
     AdamW {
-        /// β₁ and β₂: decay of the averages of the gradient and of its square.
+        /// Decay rates β₁ and β₂ of the moving averages of the gradient and of its square.
         betas: (f64, f64),
         /// ε, added to the denominator.
         epsilon: f64,
-        /// Number of updates before this one, for the bias correction.
+        /// Number of updates before this one, for bias correction.
         step: u64,
     },
 }
 
 impl Optimizer {
-    /// Number of state slots for each parameter.
+    /// Number of slots: elements of state per element of a parameter.
     pub fn slots(&self) -> usize {
         match self {
             Optimizer::Sgd { momentum: 0.0, .. } => 0,

@@ -92,9 +92,10 @@ fn add_deep(
     let named = groups.values().filter(|group| group.named);
     let named: HashSet<usize> = named.flat_map(|group| &group.layers).copied().collect();
     for group in groups.into_values() {
-        let own = match group.named {
-            true => named.len(),
-            false => group.layers.len(),
+        let own = if group.named {
+            named.len()
+        } else {
+            group.layers.len()
         };
         let mut prefixes = group.prefixes.iter();
         let is_free = prefixes.all(|prefix| copies.holding(prefix).is_none());

@@ -101,9 +101,10 @@ fn collect(directory: &Path, depth: usize, found: &mut Vec<Candidate>) -> Result
         }
         let is_directory = entry.path().is_dir();
         let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
-        let path = match is_link && is_directory {
-            true => fs::canonicalize(entry.path()).map_err(Error::io("follow", entry.path()))?,
-            false => entry.path(),
+        let path = if is_link && is_directory {
+            fs::canonicalize(entry.path()).map_err(Error::io("follow", entry.path()))?
+        } else {
+            entry.path()
         };
         if is_directory && !resolve::is_model(&path) {
             inside.push(path);

@@ -87,9 +87,10 @@ fn gather(tensor: &Tensor, strides: &[u64], source: &Source) -> Result<Vec<u8>> 
     let count =
         count.filter(|n| usize::try_from(*n).is_ok_and(|n| out.try_reserve_exact(n).is_ok()));
     let count = count.ok_or_else(|| malformed("a tensor that fits in memory"))?;
-    let whole = match tensor.len.div_ceil(MAX_SPREAD) <= count {
-        true => Some(tensor.mapped(source)?),
-        false => None,
+    let whole = if tensor.len.div_ceil(MAX_SPREAD) <= count {
+        Some(tensor.mapped(source)?)
+    } else {
+        None
     };
     for place in places(&tensor.shape, strides) {
         let at = place * width;

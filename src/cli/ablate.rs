@@ -35,11 +35,10 @@ pub(super) fn run(args: &AblateArgs) -> Result<()> {
     if let Some(page) = &args.html {
         write(&Html, &ablation, page)?;
     }
-    match args.json {
-        true => output::data(|out| Json.render(&ablation, out)),
-        false => {
-            let width = output::width();
-            output::text(|out| Terminal { width }.render(&ablation, out))
-        }
+    if args.json {
+        output::data(|out| Json.render(&ablation, out))
+    } else {
+        let width = output::width();
+        output::text(|out| Terminal { width }.render(&ablation, out))
     }
 }

@@ -79,9 +79,10 @@ impl Cadence {
         let (Some(every), Some(epoch)) = (self.every, self.epoch) else {
             return Ok(());
         };
-        let state = match self.due.now {
-            true => "due",
-            false => "not due, nothing regenerated",
+        let state = if self.due.now {
+            "due"
+        } else {
+            "not due, nothing regenerated"
         };
         let next = match self.due.next {
             Some(next) => format!("next at epoch {next}"),

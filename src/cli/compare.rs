@@ -45,12 +45,11 @@ pub(super) fn run(args: &CompareArgs) -> Result<()> {
     if let Some(page) = &args.html {
         write(&Html, &comparison, page)?;
     }
-    match args.json {
-        true => output::data(|out| Json.render(&comparison, out)),
-        false => {
-            let width = output::width();
-            output::text(|out| Terminal { width }.render(&comparison, out))
-        }
+    if args.json {
+        output::data(|out| Json.render(&comparison, out))
+    } else {
+        let width = output::width();
+        output::text(|out| Terminal { width }.render(&comparison, out))
     }
 }
 

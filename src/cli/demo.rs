@@ -102,11 +102,12 @@ fn step(remark: &str, command: &str, directory: &Path) -> Result<()> {
         .current_dir(directory)
         .status()
         .map_err(Error::io("run", &program))?;
-    match status.success() {
-        true => Ok(()),
-        false => Err(Error::refused(
+    if status.success() {
+        Ok(())
+    } else {
+        Err(Error::refused(
             directory,
             format!("ckpt-regen {command}: ended with {status}"),
-        )),
+        ))
     }
 }

@@ -57,11 +57,10 @@ pub(super) fn run(args: &EvalArgs) -> Result<()> {
             &to_csv(&found, classes).map_err(Error::io("write", file))?,
         )?;
     }
-    match args.json {
-        true => output::data(|out| writeln!(out, "{}", to_json(&found, classes))),
-        false => {
-            output::text(|out| table(out, &weights, &found, args.per_class.then_some(classes)))
-        }
+    if args.json {
+        output::data(|out| writeln!(out, "{}", to_json(&found, classes)))
+    } else {
+        output::text(|out| table(out, &weights, &found, args.per_class.then_some(classes)))
     }
 }
 

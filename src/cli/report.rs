@@ -29,12 +29,11 @@ pub(super) fn run(args: &ReportArgs) -> Result<()> {
     if let Some(page) = page {
         write(&Html, &report, page)?;
     }
-    match args.json {
-        true => output::data(|out| Json.render(&report, out)),
-        false => {
-            let width = output::width();
-            output::text(|out| Terminal { width }.render(&report, out))
-        }
+    if args.json {
+        output::data(|out| Json.render(&report, out))
+    } else {
+        let width = output::width();
+        output::text(|out| Terminal { width }.render(&report, out))
     }
 }
 

@@ -131,9 +131,10 @@ impl Rounds<'_> {
             follow_symlinks: path.is_symlink() && self.args.checkpoint.is_dir(),
             ..Destination::default()
         };
-        let file = match destination.follow_symlinks {
-            true => fs::canonicalize(path).map_err(Error::io("follow", path))?,
-            false => path.clone(),
+        let file = if destination.follow_symlinks {
+            fs::canonicalize(path).map_err(Error::io("follow", path))?
+        } else {
+            path.clone()
         };
         let apply = |request: &Request| {
             let progress = Bytes::new("copying");
@@ -182,8 +183,9 @@ impl Rounds<'_> {
 
 /// Whether nothing is there yet, or a directory without any checkpoint.
 fn is_empty(path: &Path) -> bool {
-    match path.is_dir() {
-        true => crate::checkpoint::model_file(path).is_err(),
-        false => !path.exists(),
+    if path.is_dir() {
+        crate::checkpoint::model_file(path).is_err()
+    } else {
+        !path.exists()
     }
 }

@@ -58,9 +58,10 @@ pub(super) fn run(args: &UndoArgs) -> Result<()> {
         let path = printable(&args.path.to_string_lossy());
         writeln!(out, "{BOLD}{path}{BOLD:#}: {what}; {left}")
     };
-    match args.json {
-        true => output::data(|out| writeln!(out, "{}", object()))?,
-        false => output::text(summary)?,
+    if args.json {
+        output::data(|out| writeln!(out, "{}", object()))?
+    } else {
+        output::text(summary)?
     }
     if args.verbose {
         output::note_reading();

@@ -66,9 +66,10 @@ impl Edited {
                 continue;
             };
             for change in &plan.changes {
-                let (from, to) = match done {
-                    true => (change.new, change.old),
-                    false => (change.old, change.new),
+                let (from, to) = if done {
+                    (change.new, change.old)
+                } else {
+                    (change.old, change.new)
                 };
                 match values.get_mut(change.channel) {
                     Some(value) if value.to_bits() == from.to_bits() => *value = to,

@@ -89,9 +89,10 @@ impl Elements {
 
 /// How many elements such a tensor has; `usize::MAX` where they cannot be counted.
 pub(super) fn product(dims: &[usize]) -> usize {
-    match dims.contains(&0) {
-        true => 0,
-        false => dims.iter().fold(1, |n: usize, dim| n.saturating_mul(*dim)),
+    if dims.contains(&0) {
+        0
+    } else {
+        dims.iter().fold(1, |n: usize, dim| n.saturating_mul(*dim))
     }
 }
 

@@ -123,9 +123,10 @@ fn binary(operator: &str, a: &Constant, b: &Constant) -> Result<Constant, String
             let pairs = pairs.map(|(a, b)| floats(operator, a, b));
             let results: Option<Vec<f64>> = pairs.collect();
             let results = results.ok_or("has no meaning on such numbers")?;
-            match matches!(operator, "Equal" | "Less" | "Greater" | "And" | "Or") {
-                true => Elements::Ints(results.into_iter().map(|x| x as i64).collect()),
-                false => Elements::Floats(results),
+            if matches!(operator, "Equal" | "Less" | "Greater" | "And" | "Or") {
+                Elements::Ints(results.into_iter().map(|x| x as i64).collect())
+            } else {
+                Elements::Floats(results)
             }
         }
     };
@@ -280,9 +281,10 @@ fn concat(all: &[&Constant], along: i64) -> Result<Constant, String> {
             }
         }
     }
-    let elements = match integer {
-        true => Elements::Ints(int_list),
-        false => Elements::Floats(float_list),
+    let elements = if integer {
+        Elements::Ints(int_list)
+    } else {
+        Elements::Floats(float_list)
     };
     Ok(Constant { dims, elements })
 }
@@ -413,9 +415,12 @@ pub(super) fn unsqueezed(dims: &[usize], axes: &[i64]) -> Result<Vec<usize>, Str
         new.push(axis(*at, rank)?);
     }
     let mut left = dims.iter();
-    let result = (0..rank).map(|at| match new.contains(&at) {
-        true => Some(1),
-        false => left.next().copied(),
+    let result = (0..rank).map(|at| {
+        if new.contains(&at) {
+            Some(1)
+        } else {
+            left.next().copied()
+        }
     });
     let result: Option<Vec<usize>> = result.collect();
     result.ok_or_else(|| format!("axes {axes:?} occur twice"))

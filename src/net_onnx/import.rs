@@ -166,11 +166,12 @@ impl<'p> Import<'p> {
     /// What a node makes of what it is given.
     fn node(&mut self, node: &'p Node) -> Items {
         if !node.domain.is_empty() {
-            let reason = match node.is_call {
-                true => "it is a function of the model's own; onnx.inliner.inline_local_functions \
+            let reason = if node.is_call {
+                "it is a function of the model's own; onnx.inliner.inline_local_functions \
                          writes its nodes in its place"
-                    .to_owned(),
-                false => format!("the domain {} is not that of ONNX itself", node.domain),
+                    .to_owned()
+            } else {
+                format!("the domain {} is not that of ONNX itself", node.domain)
             };
             return Err(Fault::Unsupported(reason));
         }

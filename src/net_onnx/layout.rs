@@ -232,9 +232,10 @@ impl Import<'_> {
             items.push(self.channels(node, &view, start, len)?);
             start += len;
         }
-        Ok(match sequence {
-            true => vec![Item::Sequence(items)],
-            false => items,
+        Ok(if sequence {
+            vec![Item::Sequence(items)]
+        } else {
+            items
         })
     }
 

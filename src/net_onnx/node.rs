@@ -154,9 +154,10 @@ impl Reader<'_> {
             .collect::<Result<_, _>>()?;
         let mut sorted = order.clone();
         sorted.sort_unstable();
-        match sorted.into_iter().eq(0..rank) {
-            true => Ok(order),
-            false => Err(format!("perm {perm:?} is no order of {rank} dimensions")),
+        if sorted.into_iter().eq(0..rank) {
+            Ok(order)
+        } else {
+            Err(format!("perm {perm:?} is no order of {rank} dimensions"))
         }
     }
 

@@ -141,10 +141,12 @@ fn strong_negatives(plan: &Plan) -> Option<Caution> {
         let strong =
             |change: &&Change| change.old < 0.0 && change.old.abs() > layer.threshold.abs();
         for change in layer.changes.iter().filter(strong) {
-            match change.new >= 0.0 {
-                true => flipped += 1,
-                false if change.new > change.old => weakened += 1,
-                false => continue,
+            if change.new >= 0.0 {
+                flipped += 1;
+            } else if change.new > change.old {
+                weakened += 1;
+            } else {
+                continue;
             }
             largest = largest.min(change.old);
         }
@@ -165,9 +167,10 @@ impl fmt::Display for Caution {
             } => {
                 let fall = if *died == 1 { "falls" } else { "fall" };
                 let rise = if *back == 1 { "rises" } else { "rise" };
-                let threshold = match least == most {
-                    true => format!("the threshold {}", short(*least)),
-                    false => format!("thresholds from {} to {}", short(*least), short(*most)),
+                let threshold = if least == most {
+                    format!("the threshold {}", short(*least))
+                } else {
+                    format!("thresholds from {} to {}", short(*least), short(*most))
                 };
                 write!(
                     f,

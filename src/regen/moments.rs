@@ -14,9 +14,10 @@ pub enum Moment {
 impl Moment {
     /// The one by which a step is divided, or the one that it follows.
     pub fn of(divides: bool) -> Moment {
-        match divides {
-            true => Moment::Second,
-            false => Moment::First,
+        if divides {
+            Moment::Second
+        } else {
+            Moment::First
         }
     }
 }

@@ -40,14 +40,13 @@ pub(crate) fn replace_directory(
     }
     let exchanged =
         platform::exchange(&staged, target).map_err(Error::io("put a new directory at", target))?;
-    let replaced = match exchanged {
-        true => &staged,
-        false => {
-            remove(&old)?;
-            rename(target, &old)?;
-            rename(&staged, target)?;
-            &old
-        }
+    let replaced = if exchanged {
+        &staged
+    } else {
+        remove(&old)?;
+        rename(target, &old)?;
+        rename(&staged, target)?;
+        &old
     };
     sync(directory(target))?;
     match archive {

@@ -47,9 +47,10 @@ impl Kept {
     pub(crate) fn found(self, file: &Path) -> PathBuf {
         let (path, earlier) = (self.path(file), self.earlier(file));
         let is_there = |path: &Path| path.symlink_metadata().is_ok();
-        match !is_there(&path) && is_there(&earlier) {
-            true => earlier,
-            false => path,
+        if !is_there(&path) && is_there(&earlier) {
+            earlier
+        } else {
+            path
         }
     }
 

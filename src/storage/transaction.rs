@@ -254,9 +254,10 @@ impl Transaction {
 
     /// The file beside which `target` is staged: a record lies in such a folder itself.
     fn neighbour<'p>(&'p self, target: &'p Path) -> &'p Path {
-        match Kept::Record.is_at(target) {
-            true => &self.anchor,
-            false => target,
+        if Kept::Record.is_at(target) {
+            &self.anchor
+        } else {
+            target
         }
     }
 

@@ -123,9 +123,10 @@ impl RunDirectory {
     /// `keep` asks for more than one.
     pub(super) fn save_last(&self, saved: &Saved, keep: u64) -> Result<()> {
         let last = self.last();
-        let before = match keep > 1 && last.exists() {
-            true => Some(self.epoch(State::read(&last)?.epoch)),
-            false => None,
+        let before = if keep > 1 && last.exists() {
+            Some(self.epoch(State::read(&last)?.epoch))
+        } else {
+            None
         };
         folder::replace_directory(&last, &saved.files, before.as_deref())?;
         self.prune(saved.epoch, keep)

@@ -84,22 +84,26 @@ pub fn examine(path: &Path, request: &Request, engine: NewEngine<'_>) -> Result<
 
 /// The checkpoint that `path` means (of a run, the best one) and its state, if it is one of a run.
 pub(super) fn checkpoint_of(path: &Path) -> Result<(PathBuf, Option<State>)> {
-    let path = match is_run(path) {
-        true => Some(RunDirectory::best_of(path)).filter(|best| is_checkpoint(best)),
-        false => None,
+    let path = if is_run(path) {
+        Some(RunDirectory::best_of(path)).filter(|best| is_checkpoint(best))
+    } else {
+        None
     }
     .unwrap_or_else(|| path.to_owned());
-    let path = match is_run(&path) {
-        true => RunDirectory::last_of(&path),
-        false => path,
+    let path = if is_run(&path) {
+        RunDirectory::last_of(&path)
+    } else {
+        path
     };
-    let home = match path.is_dir() {
-        true => path.clone(),
-        false => path.parent().unwrap_or(Path::new("")).to_owned(),
+    let home = if path.is_dir() {
+        path.clone()
+    } else {
+        path.parent().unwrap_or(Path::new("")).to_owned()
     };
-    let state = match is_checkpoint(&home) {
-        true => Some(State::read(&home)?),
-        false => None,
+    let state = if is_checkpoint(&home) {
+        Some(State::read(&home)?)
+    } else {
+        None
     };
     Ok((path, state))
 }
@@ -107,8 +111,5 @@ pub(super) fn checkpoint_of(path: &Path) -> Result<(PathBuf, Option<State>)> {
 /// The averaged weights of a checkpoint, where it has any, else the checkpoint.
 pub(super) fn averaged(path: PathBuf) -> PathBuf {
     let average = path.join(AVERAGE);
-    match average.is_file() {
-        true => average,
-        false => path,
-    }
+    if average.is_file() { average } else { path }
 }

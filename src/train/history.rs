@@ -29,17 +29,19 @@ impl History {
     /// There is no run, or a file of it cannot be read.
     pub fn read(path: &Path) -> Result<History> {
         if !is_run(path) {
-            let reason = match path.exists() {
-                true => "is no directory of a run: there is no last/ of ckpt-regen train in it",
-                false => "there is no such directory",
+            let reason = if path.exists() {
+                "is no directory of a run: there is no last/ of ckpt-regen train in it"
+            } else {
+                "there is no such directory"
             };
             return Err(Error::refused(path, reason));
         }
         let last = RunDirectory::last_of(path);
-        let checkpoint = match is_checkpoint(&last) {
-            true => last,
+        let checkpoint = if is_checkpoint(&last) {
+            last
+        } else {
             // A process died between two renames.
-            false => path.join(".last.old"),
+            path.join(".last.old")
         };
         let state = State::read(&checkpoint)?;
         let metrics = metrics::read(&RunDirectory::metrics_of(path), state.epoch)?;

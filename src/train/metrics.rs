@@ -92,8 +92,9 @@ pub(super) fn keep(file: &Path, epochs: u64) -> Result<()> {
         .flatten()
         .copied()
         .collect();
-    match kept == text {
-        true => Ok(()),
-        false => replace_file(file, &kept),
+    if kept == text {
+        Ok(())
+    } else {
+        replace_file(file, &kept)
     }
 }

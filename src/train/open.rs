@@ -169,22 +169,25 @@ fn places(request: &Request) -> Result<Places> {
             let reason = "expected the directory in which the run is to be kept";
             return Err(Error::argument("out", "", reason));
         };
-        match is_run(&out) {
-            true => Err(taken(&out)),
-            false => Ok(Places {
+        if is_run(&out) {
+            Err(taken(&out))
+        } else {
+            Ok(Places {
                 out,
                 run: None,
                 start,
-            }),
+            })
         }
     };
     let Some(path) = &request.resume else {
         return fresh(Start::New);
     };
-    let own = match is_run(path) {
-        true => Some(path.clone()),
-        false if is_checkpoint(path) => run_of(path),
-        false => return fresh(Start::Weights(path.clone())),
+    let own = if is_run(path) {
+        Some(path.clone())
+    } else if is_checkpoint(path) {
+        run_of(path)
+    } else {
+        return fresh(Start::Weights(path.clone()));
     };
     let goes_on = |run: &PathBuf| request.out.as_ref().is_none_or(|out| same_place(out, run));
     match own {

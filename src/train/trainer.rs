@@ -156,9 +156,10 @@ impl Trainer {
         let settings = &self.state.settings;
         let schedule = settings.regeneration();
         let due = schedule.is_some_and(|schedule| schedule.at(number).now);
-        let mut plan = match due && self.end().is_none() {
-            true => Some(gammas.plan(self.engine.graph(), settings)?),
-            false => None,
+        let mut plan = if due && self.end().is_none() {
+            Some(gammas.plan(self.engine.graph(), settings)?)
+        } else {
+            None
         };
         let mut warn = |text: &str| {
             events(Event::Warning {

@@ -198,9 +198,12 @@ fn others(
 
 /// The error for a checkpoint with nothing of the network in it.
 fn nothing(graph: &Graph, checkpoint: &Checkpoint) -> Error {
-    let listed = |names: Vec<&str>| match names.is_empty() {
-        true => "none".to_owned(),
-        false => format!("{}, …", names.join(", ")),
+    let listed = |names: Vec<&str>| {
+        if names.is_empty() {
+            "none".to_owned()
+        } else {
+            format!("{}, …", names.join(", "))
+        }
     };
     let dicts = 0..checkpoint.dicts().len();
     let weights: Vec<_> = dicts.flat_map(|dict| checkpoint.weights(dict)).collect();

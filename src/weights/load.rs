@@ -64,18 +64,16 @@ impl Fit {
         if self.is_complete() || (partial && !none) {
             return Ok(());
         }
-        let (refusal, more) = match none {
-            _ if checkpoint.is_folded() => (
+        let (refusal, more) = if checkpoint.is_folded() {
+            (
                 Refusal::File,
                 "\n  The export folded BatchNorm into the convolutions: this is another network by now",
-            ),
-            true => (Refusal::File, ""),
-            false => (
-                Refusal::Weights {
-                    classes: self.classes.map(|(found, _)| found),
-                },
-                "",
-            ),
+            )
+        } else if none {
+            (Refusal::File, "")
+        } else {
+            let classes = self.classes.map(|(found, _)| found);
+            (Refusal::Weights { classes }, "")
         };
         let reason = format!("{self}{more}");
         Err(Error::refused_for(refusal, checkpoint.path(), reason))

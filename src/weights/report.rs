@@ -10,9 +10,10 @@ impl fmt::Display for Fit {
             write!(f, "fits {} ({} tensors", self.network, self.tensors)?;
             let parts = [&self.root[..], self.prefix.trim_end_matches(['.', '/'])];
             let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-            return match parts.is_empty() {
-                true => write!(f, ")"),
-                false => write!(f, ", under {})", parts.join(".")),
+            return if parts.is_empty() {
+                write!(f, ")")
+            } else {
+                write!(f, ", under {})", parts.join("."))
             };
         }
         let mut kinds = Vec::new();

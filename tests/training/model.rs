@@ -236,7 +236,7 @@ fn the_plan_says_what_is_fused_folded_and_framed() {
         "{padded}"
     );
     let shown = ok(&["model", "shufflenet_v2_x1_0", "--plan"]);
-    assert!(shown.contains(" move: concat, shuffle, slice "), "{shown}");
+    assert!(shown.contains(" copy: concat, shuffle, slice "), "{shown}");
 }
 
 #[test]

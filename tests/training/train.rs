@@ -310,10 +310,11 @@ fn killed_at_any_moment_a_run_goes_on_to_the_same_bits() {
         let run = dir.path().join(format!("{moment:?}"));
         killed(&args(&run, &more), &run, moment);
         assert!(moment.has_come(&run), "{moment:?}");
-        match run.join("last/state.json").exists() {
-            true => resume(&run, &[]),
+        if run.join("last/state.json").exists() {
+            resume(&run, &[])
+        } else {
             // Nothing had been saved yet.
-            false => train(&run, &more),
+            train(&run, &more)
         };
         for checkpoint in ["last", "best", "epoch-2"] {
             assert_same(&whole.join(checkpoint), &run.join(checkpoint));

@@ -22,7 +22,7 @@ use super::optimizer::Rates;
 use super::{Batch, Engine, Outcome, Part, Precision, Task, Training, Update, average, loss};
 use crate::error::Result;
 use crate::net::{Graph, TensorId};
-use kernels::lines::Lines;
+use kernels::aligned_buffer::AlignedBuffer;
 use kernels::update;
 use plan::target::Target;
 use run::parameter::Parameter;
@@ -241,7 +241,7 @@ impl Engine for Cpu {
                 }
                 for slot in kept.slots.iter_mut().take(update.optimizer.slots()) {
                     if slot.is_empty() {
-                        *slot = Lines::new(kept.value.len());
+                        *slot = AlignedBuffer::new(kept.value.len());
                     }
                 }
                 let rates = Rates {
@@ -252,7 +252,7 @@ impl Engine for Cpu {
                 let [first, second] = &mut kept.slots;
                 let slots = [&mut first[..], &mut second[..]];
                 let (value, gradient) = (&mut kept.value, &mut kept.gradient);
-                update::follow(isa, &update.optimizer, rates, value, gradient, slots)
+                update::step(isa, &update.optimizer, rates, value, gradient, slots)
             });
             squares.collect_into_vec(norms);
             norm(norms)

@@ -1,8 +1,8 @@
-//! Every operation gives what the plain engine gives, with every set of instructions.
+//! Tests of the fast engine against the plain one: every operation, with every instruction set.
 
 mod dense;
-mod expand;
-mod finish;
+mod epilogue;
+mod fused_pointwise;
 mod grouped;
 mod networks;
 mod shortcut;
@@ -15,11 +15,13 @@ use crate::plain::Plain;
 use crate::uniform::uniform;
 use crate::{Batch, Engine, Optimizer, Part, Training, Update};
 
-/// The engine with plans for caches so small that the networks here are cut as large ones are.
+/// The fast engine with plans for tiny caches, so that the small networks here are cut into blocks and segments as large
+/// ones are.
 fn small(graph: Graph, isa: Isa, threads: usize) -> Result<Cpu> {
     Cpu::with_target(graph, isa, threads, Target::TINY)
 }
 
+/// Fills all tensors with numbers that follow from their names.
 fn fill(engine: &mut dyn Engine) {
     let graph = engine.graph().clone();
     for (id, spec) in graph.tensor_ids().zip(graph.tensors()) {
@@ -37,7 +39,7 @@ fn fill(engine: &mut dyn Engine) {
     }
 }
 
-/// All that can be read after a run: outputs, losses, gradients, tensors before and after an update.
+/// All that can be read after evaluation and training: outputs, losses, gradients, and tensors after an update.
 fn everything(engine: &mut dyn Engine, images: usize) -> Vec<(String, Vec<f64>)> {
     let graph = engine.graph().clone();
     fill(engine);
@@ -83,7 +85,7 @@ fn everything(engine: &mut dyn Engine, images: usize) -> Vec<(String, Vec<f64>)>
     let norm = engine.update(&update);
     parts(engine, Part::Value);
     parts(engine, Part::Slot(0));
-    // Once more, with what the first time has left in memory.
+    // A second time, when memory holds values of the first.
     engine.differentiate(&batch, &training).unwrap();
     parts(engine, Part::Gradient);
     let norms = vec![norm, engine.update(&update)];
@@ -91,7 +93,7 @@ fn everything(engine: &mut dyn Engine, images: usize) -> Vec<(String, Vec<f64>)>
     all
 }
 
-/// Compares the engines on a network of `build` between a convolution and a linear layer.
+/// Compares the engines on `build` between a convolution and a linear layer.
 fn check(name: &str, input: Shape, images: usize, build: impl Fn(&mut Graph, Value) -> Value) {
     let mut graph = Graph::new(name, input);
     let before = Convolution::new(input.channels, 1).bias(Init::Constant(0.0));
@@ -102,7 +104,7 @@ fn check(name: &str, input: Shape, images: usize, build: impl Fn(&mut Graph, Val
     compare(graph, images);
 }
 
-/// A network of `build` before a linear layer.
+/// A network of `build` and a linear layer.
 fn network(name: &str, input: Shape, build: impl Fn(&mut Graph, Value) -> Value) -> Graph {
     let mut graph = Graph::new(name, input);
     let x = graph.input();
@@ -112,7 +114,7 @@ fn network(name: &str, input: Shape, build: impl Fn(&mut Graph, Value) -> Value)
     graph
 }
 
-/// As [`check`]; returns how many steps of `build` are of a kind.
+/// As [`check`]; returns how many steps of the plan for `build` are of a kind.
 fn check_as(
     kind: &str,
     input: Shape,
@@ -125,42 +127,41 @@ fn check_as(
     found
 }
 
-/// How many steps of training are of a kind.
+/// Number of steps of a kind in the plan for training.
 fn count(graph: &Graph, images: usize, kind: &str) -> usize {
     let mut engine = small(graph.clone(), Isa::best(), 1).unwrap();
     let steps = engine.plan(images, true).unwrap().steps;
     steps.iter().filter(|step| step.kind == kind).count()
 }
 
-/// What decides how far the fast engine may be off in a tensor.
+/// What the tolerance for a tensor depends on.
 struct Size {
-    /// Of the tensor.
+    /// Largest magnitude in the tensor.
     largest: f64,
-    /// Of all tensors of the same part: of all gradients, say.
+    /// Largest magnitude in all tensors of the same part, as of all gradients.
     largest_alike: f64,
-    /// What the plain engine in f32 is off by.
+    /// Error of the plain engine in f32.
     rounding: f64,
 }
 
 impl Size {
-    /// Relative to the tensor's own largest number. A gradient that is 0 but for roundings has no size of its
-    /// own.
+    /// Tolerance relative to the tensor's largest number; for gradients that are 0 up to rounding, relative to their kind.
     fn relative(&self) -> f64 {
         2e-5 * self.largest + 30.0 * self.rounding + 1e-6 * self.largest_alike
     }
 
-    /// Relative to 1 where all numbers are less.
+    /// Tolerance relative to the tensor's largest number, or to 1 if that is less.
     fn absolute(&self) -> f64 {
         2e-5 * self.largest.max(1.0)
     }
 }
 
-/// Compares the fast engine, with every set of instructions, with the plain one in f64.
+/// Compares the fast engine, with every instruction set, with the plain one in f64.
 fn compare(graph: Graph, images: usize) {
     compare_within(|size| size.relative().min(size.absolute()), graph, images);
 }
 
-/// As [`compare`], where roundings may be larger: those of the plain engine in f32 say how large.
+/// As [`compare`], with a tolerance that grows with the error of the plain engine in f32.
 fn compare_as_f32(graph: Graph, images: usize) {
     let limit = |size: &Size| size.relative().min(size.absolute() + 30.0 * size.rounding);
     compare_within(limit, graph, images);

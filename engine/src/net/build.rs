@@ -1,12 +1,11 @@
-//! Adding a layer with its tensors at once, named as PyTorch names them and initialised as PyTorch
-//! does unless said otherwise.
+//! Builder methods that add a layer together with its tensors, named and by default initialised as in PyTorch.
 
 use super::graph::{Graph, Value};
 use super::op::{Activation, Op, Window};
 use super::tensor::{Init, Kind};
 use crate::error::Result;
 
-/// A convolution layer; stride and dilation 1, no padding, one group, no bias at first.
+/// The settings of a convolution layer. Defaults: stride and dilation 1, no padding, one group, no bias.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Convolution {
     out: usize,
@@ -17,7 +16,7 @@ pub struct Convolution {
 }
 
 impl Convolution {
-    /// `out` channels, a kernel of `kernel` × `kernel`.
+    /// A convolution with `out` output channels and a kernel of `kernel` × `kernel`.
     pub fn new(out: usize, kernel: usize) -> Convolution {
         Convolution {
             out,
@@ -28,45 +27,45 @@ impl Convolution {
         }
     }
 
-    /// The same stride both ways.
+    /// Sets the stride of both axes.
     pub fn stride(mut self, stride: usize) -> Convolution {
         self.window.stride = (stride, stride);
         self
     }
 
-    /// The same padding on all sides.
+    /// Sets the padding of all sides, in pixels.
     pub fn padding(mut self, padding: usize) -> Convolution {
         self.window.before = (padding, padding);
         self.window.after = (padding, padding);
         self
     }
 
-    /// The same dilation both ways.
+    /// Sets the dilation of both axes.
     pub fn dilation(mut self, dilation: usize) -> Convolution {
         self.window.dilation = (dilation, dilation);
         self
     }
 
-    /// Number of groups.
+    /// Sets the number of groups.
     pub fn groups(mut self, groups: usize) -> Convolution {
         self.groups = groups;
         self
     }
 
-    /// How the weight starts.
+    /// Sets the initial distribution of the weight.
     pub fn init(mut self, init: Init) -> Convolution {
         self.init = Some(init);
         self
     }
 
-    /// With a bias that starts so.
+    /// Adds a bias with this initial distribution.
     pub fn bias(mut self, init: Init) -> Convolution {
         self.bias = Some(init);
         self
     }
 
-    /// He et al. 2015 for ReLU, over the fan-out: normal, with deviation √(2 / (out · kernel²)).
-    /// Groups do not enter, as they do not in PyTorch's `kaiming_normal_`.
+    /// Initialises the weight as He et al. 2015 for ReLU, by fan-out: normal with deviation √(2 / (out · kernel²)). As in
+    /// PyTorch's `kaiming_normal_`, the fan-out ignores groups.
     pub fn kaiming_fan_out(self) -> Convolution {
         let (height, width) = self.window.kernel;
         let fan_out = self.out as f64 * height as f64 * width as f64;
@@ -75,12 +74,12 @@ impl Convolution {
     }
 }
 
-/// A BatchNorm layer's constants, PyTorch's at first.
+/// The constants of a BatchNorm layer. Defaults: PyTorch's, ε = 1e−5 and momentum 0.1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BatchNorm {
     /// ε.
     pub epsilon: f64,
-    /// Share of a batch in the running statistics.
+    /// Weight of a new batch in the running statistics, 0..1.
     pub momentum: f64,
 }
 
@@ -93,14 +92,14 @@ impl Default for BatchNorm {
     }
 }
 
-/// A pooling's window.
+/// The window of a pooling layer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pool {
-    /// Kernel, both ways.
+    /// Kernel size of both axes.
     pub kernel: usize,
-    /// Stride, both ways.
+    /// Stride of both axes.
     pub stride: usize,
-    /// Padding, on all sides.
+    /// Padding of all sides, in pixels.
     pub padding: usize,
 }
 
@@ -116,11 +115,11 @@ impl Pool {
 }
 
 impl Graph {
-    /// A convolution with `NAME.weight` and, if asked for, `NAME.bias`. Without an explicit start
-    /// the weight is drawn as in PyTorch, uniformly within 1 / √fan-in.
+    /// Adds a convolution with `NAME.weight` and, if it has a bias, `NAME.bias`. By default the weight is initialised as in
+    /// PyTorch: uniform on ±1 / √fan-in.
     ///
     /// # Errors
-    /// The layer does not fit `x`; so for all methods here.
+    /// The layer does not fit `x`, or a tensor's name is taken.
     pub fn convolution(&mut self, name: &str, x: Value, layer: &Convolution) -> Result<Value> {
         let groups = layer.groups;
         let per_group = self.shape(x).channels.checked_div(groups).unwrap_or(0);
@@ -147,7 +146,7 @@ impl Graph {
         self.add(name, op, &[x])
     }
 
-    /// A BatchNorm with PyTorch's constants.
+    /// Adds a BatchNorm with PyTorch's constants.
     ///
     /// # Errors
     /// As [`Graph::convolution`].
@@ -155,7 +154,7 @@ impl Graph {
         self.batch_norm_with(name, x, BatchNorm::default())
     }
 
-    /// A BatchNorm with `NAME.weight` (γ = 1), `NAME.bias`, and its statistics.
+    /// Adds a BatchNorm with `NAME.weight` (γ, initially 1), `NAME.bias` (β, initially 0) and its running statistics.
     ///
     /// # Errors
     /// As [`Graph::convolution`].
@@ -176,7 +175,7 @@ impl Graph {
         self.add(name, op, &[x])
     }
 
-    /// A linear layer, with PyTorch's start: weight and bias uniform within 1 / √fan-in.
+    /// Adds a linear layer with PyTorch's initialisation: weight and bias uniform on ±1 / √fan-in.
     ///
     /// # Errors
     /// As [`Graph::convolution`].
@@ -186,7 +185,7 @@ impl Graph {
         self.linear_with(name, x, out, init, bias.then_some(init))
     }
 
-    /// A linear layer with `NAME.weight` and, if asked for, `NAME.bias`, started as given.
+    /// Adds a linear layer with `NAME.weight` and, if given, `NAME.bias`, with these initial distributions.
     ///
     /// # Errors
     /// As [`Graph::convolution`].
@@ -213,7 +212,7 @@ impl Graph {
         self.add(name, Op::Linear { weight, bias }, &[x])
     }
 
-    /// An activation.
+    /// Adds an activation.
     ///
     /// # Errors
     /// As [`Graph::convolution`].
@@ -221,7 +220,7 @@ impl Graph {
         self.add(name, Op::Activation(activation), &[x])
     }
 
-    /// Max pooling.
+    /// Adds max pooling.
     ///
     /// # Errors
     /// As [`Graph::convolution`].
@@ -229,7 +228,7 @@ impl Graph {
         self.add(name, Op::MaxPool(pool.window()), &[x])
     }
 
-    /// The mean of each channel.
+    /// Adds global average pooling: the mean of each channel.
     ///
     /// # Errors
     /// As [`Graph::convolution`].

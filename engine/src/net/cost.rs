@@ -1,24 +1,23 @@
-//! What a network costs.
+//! The cost of a network: parameters and multiply-adds.
 
 use super::graph::{Graph, Node};
 use super::op::Op;
 use crate::error::Result;
 
-/// What a network, or a node of it, costs for one image.
+/// The parameters of a network or node, and its multiply-adds for one image.
 ///
-/// Multiply-adds are counted as in the literature and by torchvision: of convolutions and linear
-/// layers, bias left out, padding counted as if it were multiplied. BatchNorm, activations, pooling
-/// and the rest count as none, though they take time.
+/// Multiply-adds are counted as in the literature and by torchvision: convolutions and linear layers only, without bias,
+/// and padding as if it were multiplied. All other operations count 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Cost {
-    /// Trained numbers; running statistics are none.
+    /// Number of trained elements; running statistics do not count.
     pub parameters: u64,
-    /// Multiplications followed by an addition, forward.
+    /// Multiply-adds of forward.
     pub multiply_adds: u64,
 }
 
 impl Cost {
-    /// Two costs as one, neither part more than `u64::MAX`.
+    /// The sum of two costs; each part saturates at `u64::MAX`.
     pub fn saturating_add(self, other: Cost) -> Cost {
         Cost {
             parameters: self.parameters.saturating_add(other.parameters),
@@ -26,6 +25,7 @@ impl Cost {
         }
     }
 
+    /// The sum of two costs; `None` on overflow.
     fn checked_add(self, other: Cost) -> Option<Cost> {
         Some(Cost {
             parameters: self.parameters.checked_add(other.parameters)?,
@@ -35,11 +35,10 @@ impl Cost {
 }
 
 impl Graph {
-    /// The cost of each node, in the order of [`Graph::nodes`]. A tensor that several nodes use
-    /// counts with the first.
+    /// The cost of each node, in the order of [`Graph::nodes`]. A tensor that several nodes use counts for the first one.
     ///
     /// # Errors
-    /// It cannot be counted in 64 bits; the message names the node.
+    /// A count does not fit in 64 bits; the message names the node.
     pub fn costs(&self) -> Result<Vec<Cost>> {
         let mut counted = vec![false; self.tensors().len()];
         let mut total = Cost::default();
@@ -65,7 +64,7 @@ impl Graph {
             .collect()
     }
 
-    /// The cost of the whole.
+    /// The cost of the whole network.
     ///
     /// # Errors
     /// As [`Graph::costs`].
@@ -74,11 +73,12 @@ impl Graph {
         Ok(costs.fold(Cost::default(), Cost::saturating_add))
     }
 
+    /// The multiply-adds of a node; `None` on overflow.
     fn multiply_adds(&self, node: &Node) -> Option<u64> {
         let (Op::Convolution { weight, .. } | Op::Linear { weight, .. }) = node.op else {
             return Some(0);
         };
-        // Every pixel of the result takes every number of the weight once.
+        // Every output pixel uses every element of the weight once.
         let weight = self.tensor(weight).len() as u64;
         weight.checked_mul(node.shape.pixels() as u64)
     }

@@ -1,12 +1,12 @@
-//! The graph itself.
+//! The graph: nodes, values and tensors.
 
 use super::op::Op;
 use super::shape::{Shape, infer};
 use super::tensor::{Kind, TensorId, TensorSpec};
 use crate::error::{Error, Result};
 
-/// A network: nodes in the order in which they are computed, and the tensors they use. The last
-/// node is the output.
+/// A network: nodes in topological order, and the tensors that they use. The first node is the input, the last the
+/// output.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Graph {
     name: String,
@@ -17,29 +17,29 @@ pub struct Graph {
 /// One operation of a graph.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
-    /// Its name: of the module in the state dict, where it has tensors.
+    /// The name of the node; for a node with tensors, the module's name in the state dict.
     pub name: String,
     /// What it computes.
     pub op: Op,
-    /// From what.
+    /// The values that it reads.
     pub inputs: Vec<Value>,
-    /// The size of its value for one image.
+    /// The shape of its value for one image.
     pub shape: Shape,
 }
 
-/// What a node computes, as an index into [`Graph::nodes`].
+/// The value that a node computes, named by the index of the node in [`Graph::nodes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Value(pub(crate) usize);
 
 impl Value {
-    /// The node's place in [`Graph::nodes`].
+    /// The index of the node in [`Graph::nodes`].
     pub fn index(self) -> usize {
         self.0
     }
 }
 
 impl Graph {
-    /// A network of nothing but its input.
+    /// A network with an input node of this shape for one image, and no other nodes.
     pub fn new(name: impl Into<String>, input: Shape) -> Graph {
         Graph {
             name: name.into(),
@@ -58,12 +58,12 @@ impl Graph {
         &self.name
     }
 
-    /// The images.
+    /// The value of the input node: the images.
     pub fn input(&self) -> Value {
         Value(0)
     }
 
-    /// All nodes; the first is the input, the last the output.
+    /// All nodes in topological order; the first is the input, the last the output.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
     }
@@ -78,22 +78,22 @@ impl Graph {
         (0..self.tensors.len()).map(TensorId)
     }
 
-    /// One tensor.
+    /// The specification of a tensor.
     pub fn tensor(&self, id: TensorId) -> &TensorSpec {
         &self.tensors[id.0]
     }
 
-    /// The shape of a value.
+    /// The shape of a value for one image.
     pub fn shape(&self, value: Value) -> Shape {
         self.nodes[value.0].shape
     }
 
-    /// The shape of one image.
+    /// The shape of one input image.
     pub fn input_shape(&self) -> Shape {
         self.nodes[0].shape
     }
 
-    /// The shape of what the network says of one image: for a classifier, (classes, 1, 1).
+    /// The shape of the network's output for one image: for a classifier, (classes, 1, 1).
     pub fn output_shape(&self) -> Shape {
         self.nodes[self.nodes.len() - 1].shape
     }
@@ -101,7 +101,7 @@ impl Graph {
     /// Adds a tensor to the state dict.
     ///
     /// # Errors
-    /// The name is taken.
+    /// The name is taken, or the tensor is too large to be addressed.
     pub fn add_tensor(
         &mut self,
         name: impl Into<String>,
@@ -123,8 +123,7 @@ impl Graph {
     /// Adds a node.
     ///
     /// # Errors
-    /// The operation has no meaning on inputs or tensors of these shapes; the message names the
-    /// node.
+    /// The operation does not fit the shapes of its inputs or tensors; the message names the node.
     pub fn add(&mut self, name: &str, op: Op, inputs: &[Value]) -> Result<Value> {
         let shapes: Vec<Shape> = inputs.iter().map(|input| self.shape(*input)).collect();
         let tensors = op.tensors();
@@ -143,8 +142,7 @@ impl Graph {
         Ok(Value(self.nodes.len() - 1))
     }
 
-    /// The same network without the noise of training: dropout and stochastic depth take nothing
-    /// away.
+    /// The same network without dropout and stochastic depth: their probabilities are set to 0.
     #[must_use]
     pub fn without_noise(mut self) -> Graph {
         for node in &mut self.nodes {
@@ -155,7 +153,7 @@ impl Graph {
         self
     }
 
-    /// An error about this network.
+    /// An error about a node of this network.
     pub fn error(&self, node: &str, reason: impl Into<String>) -> Error {
         Error::Network {
             network: self.name.clone(),

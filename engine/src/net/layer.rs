@@ -1,21 +1,21 @@
-//! Nodes that people read as one layer.
+//! Layers: nodes grouped with the BatchNorm and activation that follow them, for listings.
 
 use std::fmt::Write as _;
 
 use super::graph::{Graph, Node};
 use super::op::{Op, Window};
 
-/// A node with the BatchNorm and the activation that follow it, and nothing else does.
+/// A node, and the BatchNorm and activation behind it that are the only readers of their inputs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layer {
-    /// Its nodes, as indices into [`Graph::nodes`], in the order in which they are computed.
+    /// Indices into [`Graph::nodes`], in the order in which they are computed.
     pub nodes: Vec<usize>,
 }
 
-/// All nodes of a network but its input, as layers, in the order of their first nodes.
+/// Groups all nodes but the input into layers, in the order of their first nodes.
 ///
-/// BatchNorm joins a convolution or linear layer; an activation joins these, BatchNorm and sums; all
-/// only where nothing else looks at what comes before.
+/// A BatchNorm joins a convolution or linear layer before it; an activation joins one of these, a BatchNorm or a sum.
+/// Each joins only if it is the only reader of its input.
 pub fn layers(graph: &Graph) -> Vec<Layer> {
     let nodes = graph.nodes();
     let mut readers = vec![0; nodes.len()];
@@ -23,8 +23,8 @@ pub fn layers(graph: &Graph) -> Vec<Layer> {
         readers[input.index()] += 1;
     }
     let mut all: Vec<Layer> = Vec::new();
-    // The layer that a node is in.
-    let mut place = vec![0; nodes.len()];
+    // The index of each node's layer.
+    let mut layer_of = vec![0; nodes.len()];
     for (index, node) in nodes.iter().enumerate().skip(1) {
         let before = match node.inputs[..] {
             [input] if readers[input.index()] == 1 => Some(input.index()),
@@ -32,11 +32,11 @@ pub fn layers(graph: &Graph) -> Vec<Layer> {
         };
         match before {
             Some(before) if joins(&node.op, &nodes[before].op) => {
-                place[index] = place[before];
-                all[place[before]].nodes.push(index);
+                layer_of[index] = layer_of[before];
+                all[layer_of[before]].nodes.push(index);
             }
             _ => {
-                place[index] = all.len();
+                layer_of[index] = all.len();
                 all.push(Layer { nodes: vec![index] });
             }
         }
@@ -44,28 +44,29 @@ pub fn layers(graph: &Graph) -> Vec<Layer> {
     all
 }
 
+/// Whether a node joins the layer that ends with the operation `before`.
 fn joins(op: &Op, before: &Op) -> bool {
-    let is_product = matches!(before, Op::Convolution { .. } | Op::Linear { .. });
+    let has_weight = matches!(before, Op::Convolution { .. } | Op::Linear { .. });
     match op {
-        Op::BatchNorm { .. } => is_product,
-        Op::Activation(_) => is_product || matches!(before, Op::BatchNorm { .. } | Op::Add),
+        Op::BatchNorm { .. } => has_weight,
+        Op::Activation(_) => has_weight || matches!(before, Op::BatchNorm { .. } | Op::Add),
         _ => false,
     }
 }
 
 impl Layer {
-    /// The node it begins with, whose name is the layer's.
+    /// The first node, whose name is the layer's.
     pub fn first<'a>(&self, graph: &'a Graph) -> &'a Node {
         &graph.nodes()[self.nodes[0]]
     }
 
-    /// The node it ends with, whose value is the layer's.
+    /// The last node, whose value is the layer's.
     pub fn last<'a>(&self, graph: &'a Graph) -> &'a Node {
         &graph.nodes()[self.nodes[self.nodes.len() - 1]]
     }
 
-    /// What it is, in short: `conv 3×3/2 g32 BN ReLU` has a stride of 2 and 32 groups, and `dw`
-    /// for `conv` is a depthwise convolution, with a group for each channel.
+    /// A short description: `conv 3×3/2 g32 BN ReLU` has stride 2 and 32 groups; `dw` in place of `conv` is a depthwise
+    /// convolution.
     pub fn describe(&self, graph: &Graph) -> String {
         let words = self.nodes.iter().map(|index| {
             let node = &graph.nodes()[*index];
@@ -75,6 +76,7 @@ impl Layer {
     }
 }
 
+/// A short description of one node.
 fn describe(graph: &Graph, node: &Node) -> String {
     match &node.op {
         Op::Convolution {
@@ -105,7 +107,7 @@ fn describe(graph: &Graph, node: &Node) -> String {
     }
 }
 
-/// `3×3/2 d4`: kernel, and stride and dilation other than 1.
+/// `3×3/2 d4`: the kernel, and stride and dilation if they are not 1.
 fn taps(window: &Window) -> String {
     let pair = |(a, b): (usize, usize)| {
         if a == b {

@@ -1,8 +1,8 @@
-//! A network as a graph: operations, shapes, and tensors with their state-dict names. Nothing here
-//! computes; an [`Engine`](crate::Engine) runs a graph.
+//! A network as a computation graph: operations, shapes, and tensors with their state-dict names. An
+//! [`Engine`](crate::Engine) runs a graph.
 //!
-//! A [`Graph`] is static: it is built for one resolution, and every node knows its shape. It is
-//! built node by node, in the order in which it is computed:
+//! A [`Graph`] is static: it is built for one resolution, and every node has a fixed shape. Nodes are added in the
+//! order in which they are computed:
 //!
 //! ```
 //! # fn main() -> Result<(), ckpt_regen_engine::Error> {

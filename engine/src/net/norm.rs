@@ -13,15 +13,15 @@ pub struct Norm<'g> {
     pub gamma: TensorId,
     /// β.
     pub beta: TensorId,
-    /// How many channels it has.
+    /// Number of channels.
     pub channels: usize,
-    /// The filters whose results it scales, one a channel and in that order; `None` where it does
-    /// not follow a convolution or linear layer.
+    /// The weight of the convolution or linear layer before it, whose output channels it scales; `None` if it follows another
+    /// operation.
     pub filters: Option<TensorId>,
 }
 
 impl Graph {
-    /// The BatchNorm layers in the order in which they are computed, those of one γ once.
+    /// The BatchNorm layers in the order in which they are computed; nodes that share γ are one layer.
     pub fn norms(&self) -> Vec<Norm<'_>> {
         let mut norms: Vec<Norm<'_>> = Vec::new();
         for node in self.nodes() {
@@ -42,6 +42,7 @@ impl Graph {
         norms
     }
 
+    /// The weight of the layer before a BatchNorm node.
     fn filters(&self, node: &Node) -> Option<TensorId> {
         let before = &self.nodes()[node.inputs.first()?.index()];
         match before.op {

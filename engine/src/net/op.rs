@@ -1,27 +1,26 @@
-//! The operations that a node can be. Every one computes each image of a batch alone, but for
-//! BatchNorm in training.
+//! The operations of nodes. Each computes every image of a batch independently, except BatchNorm in training.
 
 use super::tensor::TensorId;
 
 /// What a node computes from the values of its inputs.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Op {
-    /// The images. Only the first node is one.
+    /// The input images; the first node, and only that.
     Input,
-    /// Cross-correlation. `weight` is [out, in / groups, kernel height, kernel width].
+    /// Cross-correlation with a `weight` of shape `[out, in / groups, kernel height, kernel width]`.
     Convolution {
         /// The filters.
         weight: TensorId,
-        /// One number an output channel.
+        /// One number per output channel.
         bias: Option<TensorId>,
-        /// Where the filters look.
+        /// Kernel size, stride, padding and dilation.
         window: Window,
-        /// Input and output channels fall into this many groups that do not see each other.
+        /// Number of groups of input and output channels, which are convolved independently.
         groups: usize,
     },
-    /// (x − mean) / √(variance + ε) · γ + β a channel: in training over the batch, biased, and the
-    /// running statistics move by `momentum` towards mean and unbiased variance of the batch; in
-    /// evaluation by the running statistics.
+    /// (x − mean) / √(variance + ε) · γ + β per channel (Ioffe and Szegedy 2015), as PyTorch's `BatchNorm2d`. Training
+    /// normalises by mean and biased variance of the batch, and updates the running statistics with its mean and unbiased
+    /// variance; evaluation normalises by the running statistics.
     BatchNorm {
         /// γ.
         gamma: TensorId,
@@ -31,51 +30,51 @@ pub enum Op {
         mean: TensorId,
         /// Running variance.
         variance: TensorId,
-        /// How many batches the running statistics have seen.
+        /// Number of batches in the running statistics, `num_batches_tracked`.
         batches: Option<TensorId>,
         /// ε.
         epsilon: f64,
-        /// Share of a batch in the running statistics, as in PyTorch.
+        /// Weight of a new batch in the running statistics, 0..1, as in PyTorch.
         momentum: f64,
     },
-    /// A function of each number by itself.
+    /// An elementwise function.
     Activation(Activation),
-    /// Sum of two values of one shape.
+    /// Elementwise sum of two values of one shape.
     Add,
-    /// The first value times the second, which has one number a channel.
+    /// The first value times the second, which has one number per channel, as in squeeze-and-excitation.
     Gate,
-    /// Channels of all inputs, one after the other.
+    /// Concatenation along channels.
     Concat,
     /// `len` channels from `start` on.
     Slice {
         /// First channel.
         start: usize,
-        /// How many.
+        /// Number of channels.
         len: usize,
     },
-    /// Channels seen as [groups, channels / groups] and transposed (Zhang et al. 2018).
+    /// Channel shuffle: channels as `[groups, channels / groups]`, transposed (Zhang et al. 2018).
     Shuffle {
         /// Number of groups.
         groups: usize,
     },
-    /// Channels of zeros put before and after.
+    /// Zero padding along channels.
     PadChannels {
-        /// How many before.
+        /// Channels added before.
         before: usize,
-        /// How many after.
+        /// Channels added after.
         after: usize,
     },
-    /// Largest number in each window; padding never wins.
+    /// Maximum of each window; padding counts as −∞.
     MaxPool(Window),
     /// Mean of each window.
     AveragePool {
-        /// Where it looks.
+        /// Kernel size, stride, padding and dilation.
         window: Window,
-        /// Whether padding counts as zeros that are averaged.
+        /// Whether padding is averaged as zeros, as PyTorch's `count_include_pad`.
         count_padding: bool,
     },
-    /// Mean over windows that cut the map into `height` × `width` parts, as PyTorch's
-    /// `AdaptiveAvgPool2d`; 1 × 1 is global pooling.
+    /// Mean of each of `height` × `width` regions of the map, as PyTorch's `AdaptiveAvgPool2d`; 1 × 1 is global average
+    /// pooling.
     AdaptiveAveragePool {
         /// Height of the result.
         height: usize,
@@ -91,21 +90,22 @@ pub enum Op {
         /// Whether the corner pixels of both maps coincide, as in PyTorch.
         align_corners: bool,
     },
-    /// A map as one vector, in the order channel, row, column.
+    /// The value as one vector, in the order channel, row, column.
     Flatten,
-    /// `weight` · x + bias; `weight` is [out, in], and the input a vector.
+    /// `weight` · x + bias for a vector x; `weight` is `[out, in]`.
     Linear {
         /// The matrix.
         weight: TensorId,
-        /// One number an output.
+        /// One number per output.
         bias: Option<TensorId>,
     },
-    /// In training, each number is 0 with probability `p`, else divided by 1 − p.
+    /// Dropout: in training, each number is set to 0 with probability `p`, else divided by 1 − p.
     Dropout {
         /// Probability of 0; below 1.
         p: f64,
     },
-    /// In training, each image is 0 with probability `p`, else divided by 1 − p (Huang et al. 2016).
+    /// Stochastic depth (Huang et al. 2016): in training, each image is set to 0 with probability `p`, else divided by
+    /// 1 − p.
     StochasticDepth {
         /// Probability of 0; below 1.
         p: f64,
@@ -113,7 +113,7 @@ pub enum Op {
 }
 
 impl Op {
-    /// The operation's name as people say it.
+    /// The operation's name for messages and listings.
     pub fn name(&self) -> &'static str {
         match self {
             Op::Input => "input",
@@ -141,7 +141,7 @@ impl Op {
         }
     }
 
-    /// The tensors it uses, in state-dict order.
+    /// The tensors that it uses, in state-dict order.
     pub fn tensors(&self) -> Vec<TensorId> {
         match self {
             Op::Convolution { weight, bias, .. } | Op::Linear { weight, bias } => {
@@ -162,7 +162,7 @@ impl Op {
         }
     }
 
-    /// Puts other tensors in place of those it uses.
+    /// Replaces every tensor id by `new` of it.
     pub fn rename(&mut self, new: impl Fn(TensorId) -> TensorId) {
         let optional = |id: &mut Option<TensorId>| *id = id.map(&new);
         match self {
@@ -188,7 +188,7 @@ impl Op {
     }
 }
 
-/// Functions of one number. Where one has a kink, its derivative there is that of PyTorch.
+/// An elementwise activation function. At kinks, the derivative is that of PyTorch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
     /// max(x, 0); derivative 0 at 0.
@@ -206,7 +206,7 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// Its name as people write it.
+    /// Its name for messages and listings.
     pub fn name(self) -> &'static str {
         match self {
             Activation::Relu => "ReLU",
@@ -219,25 +219,25 @@ impl Activation {
     }
 }
 
-/// Where a convolution or pooling looks: (height, width) each.
+/// The sliding window of a convolution or pooling; pairs are (vertical, horizontal).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
-    /// Size in taps.
+    /// Kernel size in taps.
     pub kernel: (usize, usize),
-    /// Distance from one output pixel to the next.
+    /// Stride: input pixels from one window to the next.
     pub stride: (usize, usize),
-    /// Pixels added at the top and at the left.
+    /// Padding in pixels at the top and at the left.
     pub before: (usize, usize),
-    /// Pixels added at the bottom and at the right.
+    /// Padding in pixels at the bottom and at the right.
     pub after: (usize, usize),
-    /// Distance from one tap to the next.
+    /// Dilation: input pixels from one tap to the next.
     pub dilation: (usize, usize),
-    /// Whether a last window that lies partly outside counts, as PyTorch's `ceil_mode`.
+    /// Whether the output size is rounded up, so that the last window may reach past the padding: PyTorch's `ceil_mode`.
     pub ceil: bool,
 }
 
 impl Window {
-    /// A square window with stride 1 and no padding.
+    /// A square window with stride and dilation 1 and no padding.
     pub fn square(kernel: usize) -> Window {
         Window {
             kernel: (kernel, kernel),

@@ -1,10 +1,10 @@
-//! Shapes, and how an operation changes them.
+//! Shapes of values, and shape inference.
 
 use std::fmt;
 
 use super::op::{Op, Window};
 
-/// The size of one image's value. A vector has height and width 1.
+/// The shape `[channels, height, width]` of a value for one image. A vector has height and width 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Shape {
     /// Number of channels.
@@ -16,7 +16,7 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// The three sizes.
+    /// The shape with these sizes.
     pub const fn new(channels: usize, height: usize, width: usize) -> Shape {
         Shape {
             channels,
@@ -25,22 +25,22 @@ impl Shape {
         }
     }
 
-    /// Pixels of one channel; no more than `usize::MAX`.
+    /// Height · width; saturates at `usize::MAX`.
     pub fn pixels(self) -> usize {
         self.height.saturating_mul(self.width)
     }
 
-    /// Numbers in all; no more than `usize::MAX`.
+    /// Number of elements; saturates at `usize::MAX`.
     pub fn len(self) -> usize {
         self.channels.saturating_mul(self.pixels())
     }
 
-    /// Whether there are none.
+    /// Whether it has no elements.
     pub fn is_empty(self) -> bool {
         self.channels == 0 || self.height == 0 || self.width == 0
     }
 
-    /// Whether its numbers, as f64, could be in memory.
+    /// Whether its elements, as f64, fit in the address space.
     fn is_addressable(self) -> bool {
         self.len() <= isize::MAX as usize / 8
     }
@@ -52,12 +52,15 @@ impl fmt::Display for Shape {
     }
 }
 
-/// The shape of what `op` makes of `inputs`, or why it cannot. `tensor` gives the dimensions of the
-/// operation's tensors, in the order of [`Op::tensors`].
+/// The shape of the value that `op` computes from inputs and tensors of these shapes, or why they do not fit. `tensors` are
+/// in the order of [`Op::tensors`].
 pub(super) fn infer(op: &Op, inputs: &[Shape], tensors: &[&[usize]]) -> Result<Shape, String> {
-    let arity = |wanted: usize| match inputs.len() == wanted {
-        true => Ok(inputs[0]),
-        false => Err(format!("needs {wanted} inputs, has {}", inputs.len())),
+    let arity = |wanted: usize| {
+        if inputs.len() == wanted {
+            Ok(inputs[0])
+        } else {
+            Err(format!("needs {wanted} inputs, has {}", inputs.len()))
+        }
     };
     if let Some(x) = inputs.iter().find(|x| !x.is_addressable()) {
         return Err(format!("an input of {x} is too large"));
@@ -81,8 +84,8 @@ pub(super) fn infer(op: &Op, inputs: &[Shape], tensors: &[&[usize]]) -> Result<S
                     tensors[0], x.channels, window.kernel.0, window.kernel.1
                 ));
             }
-            bias_fits(tensors, out)?;
-            slide(window, x, out)?
+            check_bias(tensors, out)?;
+            window_output(window, x, out)?
         }
         Op::BatchNorm { .. } => {
             let x = arity(1)?;
@@ -150,15 +153,15 @@ pub(super) fn infer(op: &Op, inputs: &[Shape], tensors: &[&[usize]]) -> Result<S
         }
         Op::MaxPool(window) | Op::AveragePool { window, .. } => {
             let x = arity(1)?;
-            let half = |axis: fn((usize, usize)) -> usize| {
+            let too_much = |axis: fn((usize, usize)) -> usize| {
                 axis(window.before).max(axis(window.after)) > axis(window.kernel) / 2
             };
-            if half(|pair| pair.0) || half(|pair| pair.1) {
+            if too_much(|pair| pair.0) || too_much(|pair| pair.1) {
                 return Err("padding is more than half the kernel".to_owned());
             }
-            let shape = slide(window, x, x.channels)?;
-            let blind = |axis, size, outputs| is_blind(window, axis, size, outputs);
-            if blind(|p| p.0, x.height, shape.height) || blind(|p| p.1, x.width, shape.width) {
+            let shape = window_output(window, x, x.channels)?;
+            let empty = |axis, size, outputs| has_empty_window(window, axis, size, outputs);
+            if empty(|p| p.0, x.height, shape.height) || empty(|p| p.1, x.width, shape.width) {
                 return Err(format!("a window sees nothing of {x} but padding"));
             }
             shape
@@ -176,7 +179,7 @@ pub(super) fn infer(op: &Op, inputs: &[Shape], tensors: &[&[usize]]) -> Result<S
             if x != Shape::new(features, 1, 1) {
                 return Err(format!("takes a vector of {features}, found {x}"));
             }
-            bias_fits(tensors, out)?;
+            check_bias(tensors, out)?;
             Shape::new(out, 1, 1)
         }
     };
@@ -191,16 +194,16 @@ pub(super) fn infer(op: &Op, inputs: &[Shape], tensors: &[&[usize]]) -> Result<S
 
 const TOO_MANY: &str = "the result has too many channels to count";
 
-fn bias_fits(tensors: &[&[usize]], out: usize) -> Result<(), String> {
+/// Checks that the bias, if there is one, has a number for each of `out` outputs.
+fn check_bias(tensors: &[&[usize]], out: usize) -> Result<(), String> {
     match tensors.get(1) {
         Some(bias) if **bias != [out] => Err(format!("bias {bias:?} for {out} outputs")),
         _ => Ok(()),
     }
 }
 
-/// Whether one of the windows along an axis of `size` pixels, padded by no more than half the
-/// kernel, holds no pixel.
-fn is_blind(
+/// Whether one of the windows along an axis of `size` pixels covers only padding. The padding is at most half the kernel.
+fn has_empty_window(
     window: &Window,
     axis: fn((usize, usize)) -> usize,
     size: usize,
@@ -208,8 +211,8 @@ fn is_blind(
 ) -> bool {
     let (before, dilation) = (axis(window.before), axis(window.dilation));
     let kernel = axis(window.kernel);
-    // A window that begins before the map has taps on both sides of the map's first pixel, and
-    // taps no further apart than the map is long cannot step over it.
+    // A window that starts in the padding has taps on both sides of the first pixel, and taps at a distance of at most
+    // the size of the map cannot step over it.
     if dilation <= size {
         return false;
     }
@@ -220,8 +223,8 @@ fn is_blind(
     })
 }
 
-/// The map that a window sliding over `x` makes (PyTorch's `Conv2d` and `MaxPool2d`, "Shape").
-fn slide(window: &Window, x: Shape, channels: usize) -> Result<Shape, String> {
+/// The shape of a sliding window's output (PyTorch's `Conv2d` and `MaxPool2d`, "Shape").
+fn window_output(window: &Window, x: Shape, channels: usize) -> Result<Shape, String> {
     let axis = |size: usize, pick: fn((usize, usize)) -> usize| -> Option<usize> {
         let (kernel, stride) = (pick(window.kernel), pick(window.stride));
         let (before, after) = (pick(window.before), pick(window.after));
@@ -234,7 +237,7 @@ fn slide(window: &Window, x: Shape, channels: usize) -> Result<Shape, String> {
             padded = padded.checked_add(stride - 1)?;
         }
         let count = padded.checked_sub(reach.checked_add(1)?)? / stride + 1;
-        // A last window must begin inside the map or the padding before it.
+        // The last window must start inside the map or the padding before it.
         let outside = window.ceil && (count - 1).checked_mul(stride)? >= size + before;
         Some(if outside { count - 1 } else { count })
     };

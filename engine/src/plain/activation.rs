@@ -1,33 +1,40 @@
-//! Functions of one number. NaN stays NaN.
+//! Activation functions and their derivatives. NaN stays NaN.
 
 use crate::net::Activation;
 use crate::real::Real;
 
-/// PyTorch's derivative of hard-sigmoid: 1/6 as f32 has it, also in f64.
+/// PyTorch's derivative of hard-sigmoid: 1/6 rounded to f32, also in f64.
 const SIXTH: f64 = (1.0_f32 / 6.0) as f64;
 
+/// y = f(x).
 pub(crate) fn forward<T: Real>(activation: Activation, x: &[T], y: &mut [T]) {
     for (y, x) in y.iter_mut().zip(x) {
         *y = value(activation, *x);
     }
 }
 
+/// dx += dy · f′(x).
 pub(crate) fn backward<T: Real>(activation: Activation, x: &[T], dy: &[T], dx: &mut [T]) {
     for (dx, (x, dy)) in dx.iter_mut().zip(x.iter().zip(dy)) {
-        // Not a product with 0, which would make NaN of an infinite gradient.
+        // A product with 0 would turn an infinite gradient into NaN.
         if let Some(slope) = slope(activation, *x) {
             *dx += slope * *dy;
         }
     }
 }
 
+/// f(x).
 fn value<T: Real>(activation: Activation, x: T) -> T {
     let (zero, six) = (T::zero(), T::of(6.0));
     // `min` and `max` of the standard library drop NaN.
-    let clamp = |x: T, low: T, high: T| match () {
-        () if x < low => low,
-        () if x > high => high,
-        () => x,
+    let clamp = |x: T, low: T, high: T| {
+        if x < low {
+            low
+        } else if x > high {
+            high
+        } else {
+            x
+        }
     };
     match activation {
         Activation::Relu => clamp(x, zero, T::infinity()),
@@ -39,7 +46,7 @@ fn value<T: Real>(activation: Activation, x: T) -> T {
     }
 }
 
-/// The derivative; `None` where no gradient passes.
+/// f′(x); `None` where it is 0 whatever the gradient.
 fn slope<T: Real>(activation: Activation, x: T) -> Option<T> {
     let (one, three) = (T::one(), T::of(3.0));
     match activation {
@@ -62,6 +69,7 @@ fn slope<T: Real>(activation: Activation, x: T) -> Option<T> {
     }
 }
 
+/// 1 / (1 + e⁻ˣ).
 fn sigmoid<T: Real>(x: T) -> T {
     T::one() / (T::one() + (-x).exp())
 }

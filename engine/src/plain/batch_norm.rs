@@ -1,31 +1,57 @@
-//! Batch normalisation (Ioffe and Szegedy 2015), with PyTorch's conventions.
+//! BatchNorm (Ioffe and Szegedy 2015), with PyTorch's conventions. Statistics and sums are computed in f64.
 
 use crate::net::Shape;
 use crate::real::Real;
 
-/// What a batch looked like: mean and 1 / √(variance + ε) of each channel.
+/// Mean and 1 / √(variance + ε) of each channel.
 #[derive(Debug, Default)]
 pub(super) struct Statistics {
     pub(super) mean: Vec<f64>,
     pub(super) scale: Vec<f64>,
 }
 
-/// γ and β.
+/// γ and β, one number per channel.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Affine<'a, T> {
     pub(super) gamma: &'a [T],
     pub(super) beta: &'a [T],
 }
 
-/// The statistics of the batch; the running ones move by `momentum` towards its mean and its
-/// unbiased variance.
+/// The gradients of γ and β.
+#[derive(Debug)]
+pub(super) struct AffineGradient<'a, T> {
+    pub(super) gamma: &'a mut [T],
+    pub(super) beta: &'a mut [T],
+}
+
+/// The running statistics and constants of a BatchNorm; `momentum` is the weight of a new batch.
+#[derive(Debug)]
+pub(super) struct Running<'a, T> {
+    pub(super) mean: &'a mut [T],
+    pub(super) variance: &'a mut [T],
+    pub(super) epsilon: f64,
+    pub(super) momentum: f64,
+}
+
+/// The shape `[images, C, H, W]` of a value.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BatchShape {
+    pub(super) images: usize,
+    /// Shape of one image.
+    pub(super) shape: Shape,
+}
+
+/// Computes the statistics of a batch, and updates the running ones by its mean and unbiased variance.
 pub(super) fn measure<T: Real>(
-    (images, shape): (usize, Shape),
+    batch_shape: BatchShape,
     x: &[T],
-    (epsilon, momentum): (f64, f64),
     batch: &mut Statistics,
-    running: (&mut [T], &mut [T]),
+    running: Running<'_, T>,
 ) {
+    let BatchShape { images, shape } = batch_shape;
+    let Running {
+        epsilon, momentum, ..
+    } = running;
     let n = (images * shape.pixels()) as f64;
     for channel in 0..shape.channels {
         let values = || planes(images, shape, channel).flat_map(|plane| &x[plane]);
@@ -33,22 +59,23 @@ pub(super) fn measure<T: Real>(
         let squares: f64 = values().map(|x| (x.wide() - mean).powi(2)).sum();
         batch.mean[channel] = mean;
         batch.scale[channel] = 1.0 / (squares / n + epsilon).sqrt();
-        let follow = |running: &mut T, now: f64| {
+        let update = |running: &mut T, now: f64| {
             *running = T::of(running.wide() + momentum * (now - running.wide()));
         };
-        follow(&mut running.0[channel], mean);
-        follow(&mut running.1[channel], squares / (n - 1.0));
+        update(&mut running.mean[channel], mean);
+        update(&mut running.variance[channel], squares / (n - 1.0));
     }
 }
 
 /// y = (x − mean) · scale · γ + β.
 pub(super) fn forward<T: Real>(
-    (images, shape): (usize, Shape),
+    batch_shape: BatchShape,
     statistics: &Statistics,
     affine: Affine<'_, T>,
     x: &[T],
     y: &mut [T],
 ) {
+    let BatchShape { images, shape } = batch_shape;
     for channel in 0..shape.channels {
         let mean = T::of(statistics.mean[channel]);
         let scale = T::of(statistics.scale[channel] * affine.gamma[channel].wide());
@@ -60,16 +87,18 @@ pub(super) fn forward<T: Real>(
     }
 }
 
-/// The gradients, where the statistics are the batch's. With x̂ = (x − mean) · scale and n numbers a
+/// Adds to the gradients of x, γ and β, given the statistics of the batch. With x̂ = (x − mean) · scale and n numbers per
 /// channel: dβ = Σ dy, dγ = Σ dy · x̂, dx = γ · scale · (dy − dβ / n − x̂ · dγ / n).
 pub(super) fn backward<T: Real>(
-    (images, shape): (usize, Shape),
+    batch_shape: BatchShape,
     statistics: &Statistics,
     gamma: &[T],
-    (x, dy): (&[T], &[T]),
+    x: &[T],
+    dy: &[T],
     dx: &mut [T],
-    affine: (&mut [T], &mut [T]),
+    affine: AffineGradient<'_, T>,
 ) {
+    let BatchShape { images, shape } = batch_shape;
     let n = (images * shape.pixels()) as f64;
     for (channel, gamma) in gamma.iter().enumerate() {
         let (mean, scale) = (statistics.mean[channel], statistics.scale[channel]);
@@ -80,8 +109,8 @@ pub(super) fn backward<T: Real>(
                 product += dy.wide() * (x.wide() - mean) * scale;
             }
         }
-        affine.0[channel] += T::of(product);
-        affine.1[channel] += T::of(sum);
+        affine.gamma[channel] += T::of(product);
+        affine.beta[channel] += T::of(sum);
         let factor = T::of(gamma.wide() * scale);
         let (shift, slope) = (T::of(sum / n), T::of(scale * product / n));
         let mean = T::of(mean);
@@ -94,7 +123,7 @@ pub(super) fn backward<T: Real>(
     }
 }
 
-/// Where the numbers of a channel are, image by image.
+/// The range of a channel's numbers in each image.
 fn planes(
     images: usize,
     shape: Shape,

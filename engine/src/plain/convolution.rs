@@ -1,11 +1,12 @@
-//! Cross-correlation with groups, stride, dilation and padding.
+//! Convolution (cross-correlation) with groups, stride, dilation and padding: forward, input gradient, weight gradient.
+//! Values are `[N, C, H, W]`; sums are computed in f64.
 
 use std::ops::Range;
 
 use crate::net::{Graph, Node, Op, Shape, Window};
 use crate::real::{Real, dot};
 
-/// The sizes of a convolution.
+/// The shapes of a convolution, for one image.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Geometry {
     pub(super) input: Shape,
@@ -15,7 +16,7 @@ pub(super) struct Geometry {
 }
 
 impl Geometry {
-    /// Those of a convolution node.
+    /// The shapes of a convolution node.
     pub(super) fn of(graph: &Graph, node: &Node) -> Geometry {
         let Op::Convolution { window, groups, .. } = node.op else {
             unreachable!("asked of convolutions only");
@@ -29,8 +30,8 @@ impl Geometry {
     }
 }
 
-/// y = w ∗ x + b. `w` is [out, in / groups, kernel height, kernel width]; `sums` has room for one
-/// plane of y.
+/// y = w ∗ x + b, where `w` is `[out, in / groups, kernel height, kernel width]`. `sums` is scratch memory of
+/// [`Geometry::sums_len`] elements.
 pub(super) fn forward<T: Real>(
     g: &Geometry,
     w: &[T],
@@ -59,7 +60,7 @@ pub(super) fn forward<T: Real>(
     }
 }
 
-/// dx += the gradient of the input; `sums` has room for the input of one image.
+/// dx += the gradient of the input. `sums` is scratch memory of [`Geometry::sums_len`] elements.
 pub(super) fn backward_input<T: Real>(
     g: &Geometry,
     w: &[T],
@@ -91,7 +92,7 @@ pub(super) fn backward_input<T: Real>(
     }
 }
 
-/// dw += the gradient of the weight; `sums` has room for one filter.
+/// dw += the gradient of the weight. `sums` is scratch memory of [`Geometry::sums_len`] elements.
 pub(super) fn backward_weight<T: Real>(
     g: &Geometry,
     x: &[T],
@@ -124,26 +125,30 @@ pub(super) fn backward_weight<T: Real>(
     }
 }
 
-/// One tap of one filter along one row: y[i], in its plane, and x[i · stride], in its image, belong
-/// together.
-struct Row {
+/// One tap of one filter, and one row of output pixels for which it lies inside the input: w · x\[i · stride\] contributes
+/// to y\[i\].
+struct TapRow {
+    /// Index of the tap in the weight.
     w: usize,
+    /// The output pixels, in their plane.
     y: Range<usize>,
+    /// From the first to the last input pixel under the tap, in their image.
     x: Range<usize>,
+    /// Distance from one of these input pixels to the next.
     stride: usize,
 }
 
 impl Geometry {
-    /// How many sums the functions here need room for.
-    pub(super) fn sums(&self) -> usize {
+    /// Elements of scratch memory that the functions here need.
+    pub(super) fn sums_len(&self) -> usize {
         let (height, width) = self.window.kernel;
         let filter = self.input.channels / self.groups * height * width;
         self.output.pixels().max(self.input.len()).max(filter)
     }
 
-    /// Calls `each` for every tap of the filter of an output channel and every output row that has
-    /// a pixel under it.
-    fn for_each_row(&self, out: usize, mut each: impl FnMut(Row)) {
+    /// Calls `each` for every tap of the filter of output channel `out`, and every output row for which the tap lies inside
+    /// the input.
+    fn for_each_row(&self, out: usize, mut each: impl FnMut(TapRow)) {
         let (input, output, window) = (self.input, self.output, self.window);
         let (kh, kw) = window.kernel;
         let channels = input.channels / self.groups;
@@ -156,17 +161,17 @@ impl Geometry {
                 window.before,
                 window.stride,
             );
-            let columns = under(shift.1, before.1, stride.1, input.width, output.width);
+            let columns = positions_inside(shift.1, before.1, stride.1, input.width, output.width);
             if columns.is_empty() {
                 continue;
             }
             let left = columns.start * stride.1 + shift.1 - before.1;
             let reach = (columns.len() - 1) * stride.1 + 1;
-            for y in under(shift.0, before.0, stride.0, input.height, output.height) {
+            for y in positions_inside(shift.0, before.0, stride.0, input.height, output.height) {
                 let from = y * stride.0 + shift.0 - before.0;
                 let x = channel * input.pixels() + from * input.width + left;
                 let to = y * output.width;
-                each(Row {
+                each(TapRow {
                     w: out * len + tap,
                     y: to + columns.start..to + columns.end,
                     x: x..x + reach,
@@ -184,8 +189,8 @@ fn add_scaled<'a, T: Real>(sums: &mut [f64], w: f64, x: impl Iterator<Item = &'a
     }
 }
 
-/// The outputs o for which the tap at o · stride + shift − before lies inside `size` pixels.
-pub(super) fn under(
+/// The output positions o for which the input position o · stride + shift − before lies inside `size` pixels.
+fn positions_inside(
     shift: usize,
     before: usize,
     stride: usize,

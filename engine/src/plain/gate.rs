@@ -1,8 +1,8 @@
-//! A map times one number a channel (Hu et al. 2018).
+//! Channel gate: a map times one number per channel (squeeze-and-excitation, Hu et al. 2018).
 
 use crate::real::{Real, add_scaled, dot};
 
-/// y = x · g, plane by plane.
+/// y = x · g, where `g` has one number per image and channel.
 pub(super) fn forward<T: Real>(x: &[T], g: &[T], y: &mut [T]) {
     let pixels = x.len() / g.len();
     for ((y, x), g) in y
@@ -28,7 +28,7 @@ pub(super) fn backward_map<T: Real>(g: &[T], dy: &[T], dx: &mut [T]) {
     }
 }
 
-/// dg += Σ dy · x over each plane.
+/// dg += Σ dy · x over the pixels of each image and channel.
 pub(super) fn backward_gate<T: Real>(x: &[T], dy: &[T], dg: &mut [T]) {
     let pixels = x.len() / dg.len();
     for ((dg, x), dy) in dg

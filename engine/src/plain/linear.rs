@@ -1,8 +1,8 @@
-//! A matrix times a vector.
+//! Linear layer: y = w · x + b.
 
 use crate::real::{Real, add_scaled, dot};
 
-/// y = w · x + b for each image; `w` is [out, in].
+/// y = w · x + b for each image, where `w` is `[out, features]`.
 pub(super) fn forward<T: Real>(features: usize, w: &[T], b: Option<&[T]>, x: &[T], y: &mut [T]) {
     let outputs = w.len() / features;
     for (x, y) in x.chunks_exact(features).zip(y.chunks_exact_mut(outputs)) {
@@ -12,7 +12,7 @@ pub(super) fn forward<T: Real>(features: usize, w: &[T], b: Option<&[T]>, x: &[T
     }
 }
 
-/// dx += wᵀ · dy.
+/// dx += wᵀ · dy for each image.
 pub(super) fn backward_input<T: Real>(features: usize, w: &[T], dy: &[T], dx: &mut [T]) {
     let outputs = w.len() / features;
     for (dx, dy) in dx.chunks_exact_mut(features).zip(dy.chunks_exact(outputs)) {
@@ -22,7 +22,7 @@ pub(super) fn backward_input<T: Real>(features: usize, w: &[T], dy: &[T], dx: &m
     }
 }
 
-/// dw += dy · xᵀ.
+/// dw += Σ dy · xᵀ over images.
 pub(super) fn backward_weight<T: Real>(features: usize, x: &[T], dy: &[T], dw: &mut [T]) {
     let outputs = dw.len() / features;
     for (x, dy) in x.chunks_exact(features).zip(dy.chunks_exact(outputs)) {

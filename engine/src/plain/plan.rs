@@ -42,7 +42,7 @@ impl<T: Real> Plan<T> {
         let sums = nodes
             .iter()
             .filter(|node| matches!(node.op, Op::Convolution { .. }))
-            .map(|node| Geometry::of(graph, node).sums());
+            .map(|node| Geometry::of(graph, node).sums_len());
         Plan {
             images,
             values: zeros(),

@@ -1,10 +1,10 @@
 //! Max, average and adaptive average pooling, plane by plane: a plane is one channel of one image.
 
 use crate::net::{Shape, Window};
-use crate::pixels::{divisor, part, taps};
+use crate::pixels::{adaptive_region, divisor, taps};
 use crate::real::Real;
 
-/// y = the largest number under each window; the first of equals, the last of NaNs.
+/// y = the maximum of each window; NaN wins over numbers.
 pub(super) fn max_forward<T: Real>(
     window: &Window,
     input: Shape,
@@ -14,12 +14,12 @@ pub(super) fn max_forward<T: Real>(
 ) {
     each_plane(input, output, x, y, |x, y| {
         for (pixel, y) in y.iter_mut().enumerate() {
-            *y = x[largest(window, input, output, x, pixel)];
+            *y = x[argmax(window, input, output, x, pixel)];
         }
     });
 }
 
-/// The gradient goes to the number that was the largest.
+/// dx += dy at the argmax of each window.
 pub(super) fn max_backward<T: Real>(
     window: &Window,
     input: Shape,
@@ -34,23 +34,27 @@ pub(super) fn max_backward<T: Real>(
         .zip(dy.chunks_exact(output.pixels()));
     for (x, (dx, dy)) in planes.zip(gradients) {
         for (pixel, dy) in dy.iter().enumerate() {
-            dx[largest(window, input, output, x, pixel)] += *dy;
+            dx[argmax(window, input, output, x, pixel)] += *dy;
         }
     }
 }
 
-fn largest<T: Real>(window: &Window, input: Shape, output: Shape, x: &[T], pixel: usize) -> usize {
-    let larger = |best: usize, from: usize| match x[from] > x[best] || x[from].is_nan() {
-        true => from,
-        false => best,
+/// The input pixel with the maximum of a window: of equal values the first, of several NaN the last.
+fn argmax<T: Real>(window: &Window, input: Shape, output: Shape, x: &[T], pixel: usize) -> usize {
+    let larger = |best: usize, from: usize| {
+        if x[from] > x[best] || x[from].is_nan() {
+            from
+        } else {
+            best
+        }
     };
-    // Padding is at most half the kernel, so that a window holds a pixel.
+    // Every window contains a pixel: the padding is at most half the kernel.
     taps(window, input, output, pixel)
         .reduce(larger)
         .unwrap_or(0)
 }
 
-/// y = the mean under each window.
+/// y = the mean of each window.
 pub(super) fn average_forward<T: Real>(
     window: &Window,
     count_padding: bool,
@@ -69,7 +73,7 @@ pub(super) fn average_forward<T: Real>(
     });
 }
 
-/// The gradient goes to all under the window alike.
+/// dx += the gradient: each dy is spread equally over its window.
 pub(super) fn average_backward<T: Real>(
     window: &Window,
     count_padding: bool,
@@ -88,11 +92,11 @@ pub(super) fn average_backward<T: Real>(
     });
 }
 
-/// y = the mean of each part.
+/// y = the mean of each region.
 pub(super) fn adaptive_forward<T: Real>(input: Shape, output: Shape, x: &[T], y: &mut [T]) {
     each_plane(input, output, x, y, |x, y| {
         for (pixel, y) in y.iter_mut().enumerate() {
-            let (rows, columns) = part(input, output, pixel);
+            let (rows, columns) = adaptive_region(input, output, pixel);
             let sum: f64 = rows
                 .clone()
                 .flat_map(|row| &x[row * input.width..][columns.clone()])
@@ -103,11 +107,11 @@ pub(super) fn adaptive_forward<T: Real>(input: Shape, output: Shape, x: &[T], y:
     });
 }
 
-/// The gradient goes to all of a part alike.
+/// dx += the gradient: each dy is spread equally over its region.
 pub(super) fn adaptive_backward<T: Real>(input: Shape, output: Shape, dy: &[T], dx: &mut [T]) {
     each_plane(output, input, dy, dx, |dy, dx| {
         for (pixel, dy) in dy.iter().enumerate() {
-            let (rows, columns) = part(input, output, pixel);
+            let (rows, columns) = adaptive_region(input, output, pixel);
             let share = T::of(dy.wide() / (rows.len() * columns.len()) as f64);
             for row in rows {
                 for dx in &mut dx[row * input.width..][columns.clone()] {
@@ -118,7 +122,7 @@ pub(super) fn adaptive_backward<T: Real>(input: Shape, output: Shape, dy: &[T], 
     });
 }
 
-/// Calls `each` with the planes of two values that belong together.
+/// Calls `each` with each plane of `x` and the plane of `y` for the same channel and image.
 fn each_plane<T: Real>(
     input: Shape,
     output: Shape,

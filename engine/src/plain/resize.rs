@@ -1,10 +1,10 @@
-//! Bilinear interpolation.
+//! Bilinear resizing, plane by plane: a plane is one channel of one image.
 
 use crate::net::Shape;
-use crate::pixels::corners;
+use crate::pixels::bilinear_weights;
 use crate::real::Real;
 
-/// y = x, interpolated.
+/// y = x, resized by bilinear interpolation.
 pub(super) fn forward<T: Real>(
     align_corners: bool,
     input: Shape,
@@ -15,17 +15,17 @@ pub(super) fn forward<T: Real>(
     let planes = x.chunks_exact(input.pixels());
     for (x, y) in planes.zip(y.chunks_exact_mut(output.pixels())) {
         for (pixel, y) in y.iter_mut().enumerate() {
-            let corners = corners(align_corners, input, output, pixel);
+            let corners = bilinear_weights(align_corners, input, output, pixel);
             let sum: f64 = corners
                 .iter()
-                .map(|(at, share)| x[*at].wide() * share)
+                .map(|(at, weight)| x[*at].wide() * weight)
                 .sum();
             *y = T::of(sum);
         }
     }
 }
 
-/// The gradient goes to the four corners by their shares.
+/// dx += the gradient: each dy is added to the four input pixels around it, by their weights.
 pub(super) fn backward<T: Real>(
     align_corners: bool,
     input: Shape,
@@ -36,8 +36,8 @@ pub(super) fn backward<T: Real>(
     let planes = dy.chunks_exact(output.pixels());
     for (dy, dx) in planes.zip(dx.chunks_exact_mut(input.pixels())) {
         for (pixel, dy) in dy.iter().enumerate() {
-            for (at, share) in corners(align_corners, input, output, pixel) {
-                dx[at] += T::of(dy.wide() * share);
+            for (at, weight) in bilinear_weights(align_corners, input, output, pixel) {
+                dx[at] += T::of(dy.wide() * weight);
             }
         }
     }

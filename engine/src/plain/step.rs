@@ -1,5 +1,6 @@
-//! One node, forward and backward: finds the slices and calls the operation.
+//! Forward and backward of one node: finds its values and calls the operation.
 
+use super::batch_norm::BatchShape;
 use super::convolution::Geometry;
 use super::plan::Plan;
 use super::{Mode, Tensor, activation, add_channel_sums, batch_norm, channels, convolution};
@@ -9,7 +10,7 @@ use crate::net::{Graph, Node, Op, TensorId};
 use crate::noise;
 use crate::real::{Real, add_scaled};
 
-/// Computes the value of a node from those of its inputs.
+/// Computes the value of node number `at` from the values of its inputs.
 pub(super) fn forward<T: Real>(
     graph: &Graph,
     tensors: &mut [Tensor<T>],
@@ -22,8 +23,12 @@ pub(super) fn forward<T: Real>(
     let (before, y) = plan.values.split_at_mut(at);
     let y = &mut y[0][..];
     let input = |number: usize| &before[node.inputs[number].index()][..];
-    let shapes = (graph.shape(node.inputs[0]), node.shape);
+    let input_shape = graph.shape(node.inputs[0]);
     let x = input(0);
+    let batch_shape = BatchShape {
+        images,
+        shape: node.shape,
+    };
     let value = |id: TensorId| &tensors[id.index()].value[..];
     match &node.op {
         Op::Input => {}
@@ -49,11 +54,15 @@ pub(super) fn forward<T: Real>(
                     statistics.scale[channel] = 1.0 / (variance + epsilon).sqrt();
                 }
             } else {
-                let mut means = std::mem::take(&mut tensors[mean.index()].value);
-                let running = (&mut means[..], &mut tensors[variance.index()].value[..]);
-                let constants = (*epsilon, *momentum);
-                batch_norm::measure((images, node.shape), x, constants, statistics, running);
-                tensors[mean.index()].value = means;
+                let mut running_mean = std::mem::take(&mut tensors[mean.index()].value);
+                let running = batch_norm::Running {
+                    mean: &mut running_mean,
+                    variance: &mut tensors[variance.index()].value,
+                    epsilon: *epsilon,
+                    momentum: *momentum,
+                };
+                batch_norm::measure(batch_shape, x, statistics, running);
+                tensors[mean.index()].value = running_mean;
                 if let Some(batches) = batches {
                     tensors[batches.index()].count += 1;
                 }
@@ -62,7 +71,7 @@ pub(super) fn forward<T: Real>(
                 gamma: &tensors[gamma.index()].value,
                 beta: &tensors[beta.index()].value,
             };
-            batch_norm::forward((images, node.shape), statistics, affine, x, y);
+            batch_norm::forward(batch_shape, statistics, affine, x, y);
         }
         Op::Activation(activation) => activation::forward(*activation, x, y),
         Op::Add => {
@@ -74,30 +83,30 @@ pub(super) fn forward<T: Real>(
         Op::Concat | Op::Slice { .. } | Op::PadChannels { .. } => {
             y.fill(T::zero());
             for (number, run) in runs(graph, node).enumerate() {
-                let shapes = (graph.shape(node.inputs[number]), node.shape);
-                channels::forward(images, shapes, [run], input(number), y);
+                let from = graph.shape(node.inputs[number]);
+                channels::forward(images, from, node.shape, [run], input(number), y);
             }
         }
         Op::Shuffle { groups } => {
             let runs = shuffle(node.shape.channels, *groups);
-            channels::forward(images, shapes, runs, x, y);
+            channels::forward(images, input_shape, node.shape, runs, x, y);
         }
-        Op::MaxPool(window) => pool::max_forward(window, shapes.0, shapes.1, x, y),
+        Op::MaxPool(window) => pool::max_forward(window, input_shape, node.shape, x, y),
         Op::AveragePool {
             window,
             count_padding,
-        } => pool::average_forward(window, *count_padding, shapes.0, shapes.1, x, y),
-        Op::AdaptiveAveragePool { .. } => pool::adaptive_forward(shapes.0, shapes.1, x, y),
+        } => pool::average_forward(window, *count_padding, input_shape, node.shape, x, y),
+        Op::AdaptiveAveragePool { .. } => pool::adaptive_forward(input_shape, node.shape, x, y),
         Op::Resize { align_corners, .. } => {
-            resize::forward(*align_corners, shapes.0, shapes.1, x, y);
+            resize::forward(*align_corners, input_shape, node.shape, x, y);
         }
         Op::Linear { weight, bias } => {
-            linear::forward(shapes.0.len(), value(*weight), bias.map(value), x, y);
+            linear::forward(input_shape.len(), value(*weight), bias.map(value), x, y);
         }
         Op::Dropout { p } | Op::StochasticDepth { p } => match mode {
             Mode::Training { seed } if *p > 0.0 => {
-                let (seed, run) = (noise::of_node(seed, at), noise_run(node));
-                noise::apply(*p, seed, run, x, y, |y, x| *y = x);
+                let seed = noise::of_node(seed, at);
+                noise::apply(*p, seed, noise_run(node), x, y, |y, x| *y = x);
             }
             _ => y.copy_from_slice(x),
         },
@@ -105,7 +114,7 @@ pub(super) fn forward<T: Real>(
     }
 }
 
-/// Adds the gradients of a node's inputs and tensors, given that of its value.
+/// Adds to the gradients of the inputs and tensors of node number `at`, given the gradient of its value.
 pub(super) fn backward<T: Real>(
     graph: &Graph,
     tensors: &mut [Tensor<T>],
@@ -120,7 +129,7 @@ pub(super) fn backward<T: Real>(
     let values = &plan.values;
     let input = |number: usize| &values[node.inputs[number].index()][..];
     let first = node.inputs[0].index();
-    let shapes = (graph.shape(node.inputs[0]), node.shape);
+    let input_shape = graph.shape(node.inputs[0]);
     match &node.op {
         Op::Input => {}
         Op::Convolution { weight, bias, .. } => {
@@ -130,7 +139,7 @@ pub(super) fn backward<T: Real>(
             } = &mut tensors[weight.index()];
             let sums = &mut plan.sums;
             convolution::backward_weight(&geometry, input(0), dy, gradient, sums);
-            // Nobody asks for the gradient of the images.
+            // The gradient of the images is not needed.
             if first > 0 {
                 convolution::backward_input(&geometry, value, dy, &mut before[first], sums);
             }
@@ -146,13 +155,22 @@ pub(super) fn backward<T: Real>(
                 gradient: dgamma,
                 ..
             } = &mut tensors[gamma.index()];
+            let batch_shape = BatchShape {
+                images,
+                shape: node.shape,
+            };
+            let affine = batch_norm::AffineGradient {
+                gamma: dgamma,
+                beta: &mut dbeta,
+            };
             batch_norm::backward(
-                (images, node.shape),
+                batch_shape,
                 &plan.statistics[at],
                 gamma,
-                (input(0), dy),
+                input(0),
+                dy,
                 &mut before[first],
-                (dgamma, &mut dbeta),
+                affine,
             );
             tensors[beta.index()].gradient = dbeta;
         }
@@ -170,34 +188,41 @@ pub(super) fn backward<T: Real>(
         }
         Op::Concat | Op::Slice { .. } | Op::PadChannels { .. } => {
             for (number, run) in runs(graph, node).enumerate() {
-                let shapes = (graph.shape(node.inputs[number]), node.shape);
+                let from = graph.shape(node.inputs[number]);
                 let dx = &mut before[node.inputs[number].index()];
-                channels::backward(images, shapes, [run], dy, dx);
+                channels::backward(images, from, node.shape, [run], dy, dx);
             }
         }
         Op::Shuffle { groups } => {
             let runs = shuffle(node.shape.channels, *groups);
-            channels::backward(images, shapes, runs, dy, &mut before[first]);
+            let dx = &mut before[first];
+            channels::backward(images, input_shape, node.shape, runs, dy, dx);
         }
         Op::MaxPool(window) => {
             let dx = &mut before[first];
-            pool::max_backward(window, shapes.0, shapes.1, input(0), dy, dx);
+            pool::max_backward(window, input_shape, node.shape, input(0), dy, dx);
         }
         Op::AveragePool {
             window,
             count_padding,
         } => {
             let dx = &mut before[first];
-            pool::average_backward(window, *count_padding, shapes.0, shapes.1, dy, dx);
+            pool::average_backward(window, *count_padding, input_shape, node.shape, dy, dx);
         }
         Op::AdaptiveAveragePool { .. } => {
-            pool::adaptive_backward(shapes.0, shapes.1, dy, &mut before[first]);
+            pool::adaptive_backward(input_shape, node.shape, dy, &mut before[first]);
         }
         Op::Resize { align_corners, .. } => {
-            resize::backward(*align_corners, shapes.0, shapes.1, dy, &mut before[first]);
+            resize::backward(
+                *align_corners,
+                input_shape,
+                node.shape,
+                dy,
+                &mut before[first],
+            );
         }
         Op::Linear { weight, bias } => {
-            let features = shapes.0.len();
+            let features = input_shape.len();
             let kept = &mut tensors[weight.index()];
             linear::backward_weight(features, input(0), dy, &mut kept.gradient);
             linear::backward_input(features, &kept.value, dy, &mut before[first]);
@@ -207,14 +232,14 @@ pub(super) fn backward<T: Real>(
             }
         }
         Op::Dropout { p } | Op::StochasticDepth { p } => {
-            let (seed, run) = (noise::of_node(seed, at), noise_run(node));
-            noise::apply(*p, seed, run, dy, &mut before[first], |dx, dy| *dx += dy);
+            let (seed, dx) = (noise::of_node(seed, at), &mut before[first]);
+            noise::apply(*p, seed, noise_run(node), dy, dx, |dx, dy| *dx += dy);
         }
         Op::Flatten => add_scaled(&mut before[first], T::one(), dy),
     }
 }
 
-/// How many numbers one decision of a noise takes away.
+/// Elements that share a random factor: 1 for dropout, those of an image for stochastic depth.
 fn noise_run(node: &Node) -> usize {
     match node.op {
         Op::StochasticDepth { .. } => node.shape.len(),

@@ -83,9 +83,10 @@ fn refuse_gamma(source: &Source, name: &str, header: &Header) -> Result<()> {
     if !leaf.is_some_and(|leaf| GAMMA.contains(&leaf)) {
         return Ok(());
     }
-    let found = match header.descr.contains('O') {
-        true => "Python objects".to_owned(),
-        false => header.descr.clone(),
+    let found = if header.descr.contains('O') {
+        "Python objects".to_owned()
+    } else {
+        header.descr.clone()
     };
     Err(Error::malformed(
         source.path(),

@@ -50,9 +50,10 @@ pub(super) fn is_sized(data_type: u64) -> bool {
 /// Bytes of a tensor; `None` when its elements have no known width or the product overflows.
 pub(super) fn byte_len(dims: &[u64], data_type: u64) -> Option<u64> {
     // A zero anywhere makes the tensor empty, however large the rest.
-    let elements = match dims.contains(&0) {
-        true => 0,
-        false => dims.iter().try_fold(1_u64, |n, dim| n.checked_mul(*dim))?,
+    let elements = if dims.contains(&0) {
+        0
+    } else {
+        dims.iter().try_fold(1_u64, |n, dim| n.checked_mul(*dim))?
     };
     Some(elements.checked_mul(bits(data_type)?)?.div_ceil(8))
 }

@@ -154,9 +154,10 @@ fn patch_checksums(sources: &[Source], checksums: &[Checksum], edits: &mut Patch
             Entry::Vacant(entry) => entry.insert(hash(file, changes)?),
         };
         let len = usize::try_from(checksum.at.len()).unwrap_or(usize::MAX);
-        let old = match len == before.len() {
-            true => sources[0].read_at(checksum.at.start, len)?,
-            false => Vec::new(),
+        let old = if len == before.len() {
+            sources[0].read_at(checksum.at.start, len)?
+        } else {
+            Vec::new()
         };
         if !old.eq_ignore_ascii_case(before.as_bytes()) {
             let note = format!(

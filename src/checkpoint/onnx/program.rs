@@ -226,9 +226,10 @@ fn integers(
     }
     if list.len() as u64 != count {
         let place = format!("tensor {:?}", proto.name);
-        let found = match list.len() as u64 > count {
-            true => "more".to_owned(),
-            false => list.len().to_string(),
+        let found = if list.len() as u64 > count {
+            "more".to_owned()
+        } else {
+            list.len().to_string()
         };
         return Err(Error::malformed(
             source.path(),

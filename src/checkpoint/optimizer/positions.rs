@@ -33,9 +33,10 @@ pub(super) fn find(
         return Err(counts(kept.len(), floats.len()));
     }
     // A parameter of integers cannot be learned, but some networks have one.
-    let lists = match kept.len() == floats.len() {
-        true => vec![floats.clone()],
-        false => vec![floats.clone(), (0..parameters.len()).collect()],
+    let lists = if kept.len() == floats.len() {
+        vec![floats.clone()]
+    } else {
+        vec![floats.clone(), (0..parameters.len()).collect()]
     };
     let (mut fitting, mut ambiguous): (Vec<Vec<usize>>, bool) = (Vec::new(), false);
     for layout in lists
@@ -153,9 +154,10 @@ fn place(kept: &[Parameter], parameters: &[&Tensor], layout: &Layout) -> Placed 
         often |= !latest.is_some_and(is_latest);
         order.extend(earliest);
     }
-    match often {
-        true => Placed::Often,
-        false => Placed::Once(order),
+    if often {
+        Placed::Often
+    } else {
+        Placed::Once(order)
     }
 }
 

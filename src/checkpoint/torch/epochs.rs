@@ -64,9 +64,10 @@ fn torchvision(root: Value<'_>) -> Option<Epochs> {
 fn timm(root: Value<'_>) -> Option<Epochs> {
     let epoch = count(root.get("epoch")?)?;
     let version = root.get("version").and_then(Value::as_i64);
-    match version.is_some_and(|version| version >= 2) {
-        true => index(epoch, "epoch + 1"),
-        false => Some(Epochs::new(epoch, "epoch")),
+    if version.is_some_and(|version| version >= 2) {
+        index(epoch, "epoch + 1")
+    } else {
+        Some(Epochs::new(epoch, "epoch"))
     }
 }
 
@@ -92,8 +93,9 @@ fn lightning(root: Value<'_>) -> Option<Epochs> {
     let version = root.get("pytorch-lightning_version")?.as_str()?;
     let mut numbers = version.split('.').map(|part| part.parse::<u64>().ok());
     let version = (numbers.next()??, numbers.next()??);
-    match version >= (1, 6) {
-        true => index(epoch, "epoch + 1"),
-        false => Some(Epochs::new(epoch, "epoch")),
+    if version >= (1, 6) {
+        index(epoch, "epoch + 1")
+    } else {
+        Some(Epochs::new(epoch, "epoch"))
     }
 }

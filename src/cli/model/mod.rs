@@ -26,9 +26,10 @@ use crate::weights;
 pub(super) fn run(args: &ModelArgs) -> Result<()> {
     let Some(name) = &args.name else {
         let entries = list::entries()?;
-        return match args.json {
-            true => json(&list::to_json(&entries)),
-            false => text(&list::render(&entries)),
+        return if args.json {
+            json(&list::to_json(&entries))
+        } else {
+            text(&list::render(&entries))
         };
     };
     let network = net::open(name, &choice(args))?;
@@ -44,9 +45,10 @@ pub(super) fn run(args: &ModelArgs) -> Result<()> {
         // Which instructions run a plan makes no difference to it.
         let mut engine = Cpu::new(graph, Isa::Portable, threads)?;
         let report = engine.plan(images, !args.evaluate)?;
-        return match args.json {
-            true => json(&plan::to_json(engine.graph(), &report)),
-            false => text(&plan::render(engine.graph(), &report, output::width())),
+        return if args.json {
+            json(&plan::to_json(engine.graph(), &report))
+        } else {
+            text(&plan::render(engine.graph(), &report, output::width()))
         };
     }
     if args.profile {
@@ -54,17 +56,19 @@ pub(super) fn run(args: &ModelArgs) -> Result<()> {
         let mut engine = Cpu::new(graph, isa, threads)?;
         let batches = args.steps.unwrap_or(10);
         let times = measure::measure(&mut engine, images, !args.evaluate, batches)?;
-        return match args.json {
-            true => json(&profile::to_json(engine.graph(), &times)?),
-            false => text(&profile::render(engine.graph(), &times, output::width())),
+        return if args.json {
+            json(&profile::to_json(engine.graph(), &times)?)
+        } else {
+            text(&profile::render(engine.graph(), &times, output::width()))
         };
     }
     if args.json {
         return json(&render::to_json(&graph)?);
     }
-    match args.dot {
-        true => output::data(|out| out.write_all(render::to_dot(&graph).as_bytes())),
-        false => text(&table::render(&graph, output::width())?),
+    if args.dot {
+        output::data(|out| out.write_all(render::to_dot(&graph).as_bytes()))
+    } else {
+        text(&table::render(&graph, output::width())?)
     }
 }
 
@@ -74,14 +78,13 @@ fn compare(graph: &Graph, path: &Path, args: &ModelArgs) -> Result<()> {
     let fit = weights::fit(graph, &checkpoint, args.root.as_deref())?;
     fit.check(&checkpoint, args.partial && !args.strict)?;
     let shown = path.display();
-    let line = match fit.is_complete() {
-        true => format!("{shown}: {fit}\n"),
-        false => {
-            let (fitting, tensors) = (fit.fitting, fit.tensors);
-            let classes = fit.classes.map(|(found, _)| hints::of_classes(found));
-            let classes = classes.unwrap_or_default();
-            format!("{shown}: {fitting} of {tensors} tensors fit; the whole {fit}{classes}\n")
-        }
+    let line = if fit.is_complete() {
+        format!("{shown}: {fit}\n")
+    } else {
+        let (fitting, tensors) = (fit.fitting, fit.tensors);
+        let classes = fit.classes.map(|(found, _)| hints::of_classes(found));
+        let classes = classes.unwrap_or_default();
+        format!("{shown}: {fitting} of {tensors} tensors fit; the whole {fit}{classes}\n")
     };
     text(&printable_lines(&line))
 }

@@ -29,9 +29,10 @@ struct Row {
 
 /// Every step and the memory of the whole; `width` columns wide where that is possible.
 pub(super) fn render(graph: &Graph, plan: &PlanReport, width: usize) -> String {
-    let images = match plan.input.framed {
-        true => "images, framed",
-        false => "images",
+    let images = if plan.input.framed {
+        "images, framed"
+    } else {
+        "images"
     };
     let row = |name, what, value: PlannedValue, segment: usize| Row {
         name,

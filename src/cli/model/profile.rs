@@ -88,9 +88,10 @@ fn whole(times: &Times) -> Whole {
 pub(super) fn render(graph: &Graph, times: &Times, width: usize) -> String {
     let plan = &times.plan;
     let mut out = String::new();
-    let way = match plan.training {
-        true => "training",
-        false => "evaluation",
+    let way = if plan.training {
+        "training"
+    } else {
+        "evaluation"
     };
     let _ = writeln!(
         out,
@@ -110,9 +111,10 @@ pub(super) fn render(graph: &Graph, times: &Times, width: usize) -> String {
     );
     let whole = whole(times);
     let columns = |part: Part| {
-        let backward = match plan.training {
-            true => format!("{:.3}", part.backward),
-            false => "-".to_owned(),
+        let backward = if plan.training {
+            format!("{:.3}", part.backward)
+        } else {
+            "-".to_owned()
         };
         let share = format!("{:.1}%", 100.0 * part.both() / whole.total);
         format!("{:>MS$.3} {backward:>MS$} {share:>SHARE$}", part.forward)

@@ -9,10 +9,10 @@ pub(super) fn name(graph: &Graph, step: &PlannedStep) -> String {
     printable(&graph.nodes()[step.node].name)
 }
 
-/// Its kind and what it does in the same go: `norm + ReLU6`, `move: concat, shuffle, slice`.
+/// Its kind and what it does in the same go: `norm + ReLU6`, `copy: concat, shuffle, slice`.
 pub(super) fn what(graph: &Graph, step: &PlannedStep) -> String {
     let op = |node: &usize| short(&graph.nodes()[*node].op);
-    if step.kind == "move" {
+    if step.kind == "copy" {
         // A chain of blocks repeats them.
         let mut ops: Vec<&str> = Vec::new();
         for op in step.nodes.iter().map(op) {
@@ -25,7 +25,9 @@ pub(super) fn what(graph: &Graph, step: &PlannedStep) -> String {
     // Where a kind has several operations, which one it is; and short, where more follows.
     let kind = match (step.kind, &graph.nodes()[step.node].op) {
         ("convolution", Op::Convolution { .. }) if step.nodes.len() > 1 => "conv",
-        ("convolution", Op::Linear { .. }) | ("activation" | "mix" | "noise", _) => op(&step.node),
+        ("convolution", Op::Linear { .. }) | ("activation" | "resample" | "noise", _) => {
+            op(&step.node)
+        }
         (kind, _) => kind,
     };
     let others = step.nodes.iter().filter(|node| **node != step.node);

@@ -74,9 +74,10 @@ impl Run {
                 let line = line(metrics, of, is_best);
                 // Training goes on when nobody reads.
                 let talks = self.talks;
-                let print = || match talks {
-                    true => output::talk_plainly(&line),
-                    false => {
+                let print = || {
+                    if talks {
+                        output::talk_plainly(&line)
+                    } else {
                         let _ = output::data(|out| writeln!(out, "{line}"));
                     }
                 };

@@ -81,9 +81,12 @@ fn render_network(out: &mut String, network: &NetworkDiff, width: usize) {
         total.moved, total.channels, network.layers_changed
     );
     if let Some(regeneration) = &network.regeneration {
-        let flag = |option: &str, value: &str, default: &str| match value == default {
-            true => String::new(),
-            false => format!(" {option} {value}"),
+        let flag = |option: &str, value: &str, default: &str| {
+            if value == default {
+                String::new()
+            } else {
+                format!(" {option} {value}")
+            }
         };
         let mut options = flag("--below", &regeneration.below, "median");
         options += &flag("--to", &regeneration.to, "threshold");

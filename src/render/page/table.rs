@@ -38,9 +38,10 @@ pub(crate) fn table(
     for (i, cells) in rows.enumerate() {
         out += &format!("<tr data-i=\"{i}\">");
         for (cell, column) in cells.iter().zip(columns) {
-            let (tag, class) = match column.text {
-                true => ("th", " scope=\"row\" class=\"text\""),
-                false => ("td", ""),
+            let (tag, class) = if column.text {
+                ("th", " scope=\"row\" class=\"text\"")
+            } else {
+                ("td", "")
             };
             out += &format!("<{tag}{class}>{cell}</{tag}>");
         }

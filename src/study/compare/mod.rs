@@ -66,9 +66,10 @@ pub fn plan(out: &Path, arms: &[Arm], seeds: &[u64], recipe: &Request) -> Result
                 out: Some(path.clone()),
                 ..recipe.clone()
             };
-            let (epochs, finished) = match train::is_run(&path) {
-                true => begun(&path, &request)?,
-                false => (None, false),
+            let (epochs, finished) = if train::is_run(&path) {
+                begun(&path, &request)?
+            } else {
+                (None, false)
             };
             planned.push(Planned {
                 arm: *arm,
@@ -199,9 +200,10 @@ pub fn compare(plan: &[Planned]) -> Result<Comparison> {
         let of_arm = plan.iter().filter(|planned| planned.arm == *arm);
         let histories = of_arm.map(|planned| {
             let history = History::read(&planned.path)?;
-            match history.metrics.is_empty() {
-                true => Err(Error::refused(&planned.path, "no epoch of it is finished")),
-                false => Ok(history),
+            if history.metrics.is_empty() {
+                Err(Error::refused(&planned.path, "no epoch of it is finished"))
+            } else {
+                Ok(history)
             }
         });
         read.push(histories.collect::<Result<_>>()?);

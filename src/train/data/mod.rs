@@ -139,9 +139,10 @@ pub fn open(spec: &str, split: Split) -> Result<Box<dyn Dataset>> {
     if let Some(set) = parquet::open(dir, split) {
         return set;
     }
-    let parquet = match cfg!(feature = "hub") {
-        true => "or Parquet files",
-        false => "(or Parquet files, which a build with `--features hub` reads)",
+    let parquet = if cfg!(feature = "hub") {
+        "or Parquet files"
+    } else {
+        "(or Parquet files, which a build with `--features hub` reads)"
     };
     let expected = format!(
         "CIFAR-10 or CIFAR-100 as its author distributes them, a folder train with a folder for each class, \

@@ -31,9 +31,10 @@ pub(super) fn rotate(image: &Image, degrees: f64, into: &mut Image) {
         for pixel in row {
             let (column, line) = (x >> FRACTION, y >> FRACTION);
             let inside = (0..width as i64).contains(&column) && (0..height as i64).contains(&line);
-            *pixel = match inside {
-                true => pixels[line as usize * width + column as usize],
-                false => [0; 3],
+            *pixel = if inside {
+                pixels[line as usize * width + column as usize]
+            } else {
+                [0; 3]
             };
             (x, y) = (x + column_x, y + column_y);
         }

@@ -73,9 +73,10 @@ fn shard(name: &str) -> Option<(&str, &str)> {
     let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
     let plain =
         |part: &str| !part.is_empty() && !part.starts_with('.') && !part.contains(['\\', ':']);
-    let inside = match name.contains('/') {
-        true => folder.split('/').all(plain),
-        false => true,
+    let inside = if name.contains('/') {
+        folder.split('/').all(plain)
+    } else {
+        true
     };
     (inside && plain(file) && file.ends_with(".parquet")).then_some((folder, file))
 }

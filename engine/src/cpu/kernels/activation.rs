@@ -1,12 +1,13 @@
-//! Functions of one number, for vectors: no branch, no call. Where they are more than a comparison,
-//! they agree with the plain ones but for rounding.
+//! Vectorised activation functions and their derivatives, without branches or calls. They agree with
+//! [`plain`](crate::plain) up to rounding.
 
-use super::isa::{Isa, scale};
-use super::multiply::{is_fused, multiply_add};
+use super::destination::Destination;
+use super::isa::{Isa, scale_by_power_of_two};
+use super::matmul::{is_fused, multiply_add};
 use crate::net::Activation;
 use pulp::{Simd, WithSimd};
 
-/// An activation, or none.
+/// An activation function, or the identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::cpu) enum Function {
     Identity,
@@ -14,13 +15,13 @@ pub(in crate::cpu) enum Function {
 }
 
 impl Function {
-    /// Whether its gradient follows from its value.
-    pub(in crate::cpu) fn tells_its_gradient(self) -> bool {
+    /// Whether f′ can be computed from y = f(x), without x.
+    pub(in crate::cpu) fn gradient_follows_from_output(self) -> bool {
         use Activation::{Relu, Relu6};
         matches!(self, Function::Identity | Function::Of(Relu | Relu6))
     }
 
-    /// The upper limit, where it is nothing but limits of which the lower is 0.
+    /// For functions that clamp to [0, limit]: the limit, infinite for ReLU.
     pub(in crate::cpu) fn limit(self) -> Option<f32> {
         match self {
             Function::Of(Activation::Relu) => Some(f32::INFINITY),
@@ -30,7 +31,8 @@ impl Function {
     }
 }
 
-/// Evaluates an expression with the function as a constant, so that its loops hold no choice.
+/// Evaluates an expression with the function as a constant, once for each function, so that its loops contain no
+/// `match`.
 macro_rules! specialised {
     ($function:ident => $body:expr) => {{
         use crate::cpu::kernels::activation::Function::{Identity, Of};
@@ -77,20 +79,20 @@ pub(in crate::cpu) fn value<S: Simd>(simd: S, function: Function, x: S::f32s) ->
     };
     let constant = |x| simd.splat_f32s(x);
     let six = |x| {
-        let x = above(simd, simd.add_f32s(x, constant(3.0)), 0.0);
-        below(simd, x, 6.0)
+        let x = max(simd, simd.add_f32s(x, constant(3.0)), 0.0);
+        min(simd, x, 6.0)
     };
     match activation {
-        Activation::Relu => above(simd, x, 0.0),
-        Activation::Relu6 => below(simd, above(simd, x, 0.0), 6.0),
+        Activation::Relu => max(simd, x, 0.0),
+        Activation::Relu6 => min(simd, max(simd, x, 0.0), 6.0),
         Activation::HardSwish => simd.div_f32s(simd.mul_f32s(x, six(x)), constant(6.0)),
         Activation::HardSigmoid => simd.div_f32s(six(x), constant(6.0)),
-        Activation::Sigmoid => simd.div_f32s(constant(1.0), one_and_exp_of_negative(simd, x)),
-        Activation::Silu => simd.div_f32s(x, one_and_exp_of_negative(simd, x)),
+        Activation::Sigmoid => simd.div_f32s(constant(1.0), one_plus_exp_of_negative(simd, x)),
+        Activation::Silu => simd.div_f32s(x, one_plus_exp_of_negative(simd, x)),
     }
 }
 
-/// dy · f′(x); 0 where no gradient passes, whatever dy.
+/// dy · f′(x); exactly 0 where f′(x) = 0, even if `dy` is infinite or NaN.
 #[inline(always)]
 pub(in crate::cpu) fn gradient<S: Simd>(
     simd: S,
@@ -124,12 +126,12 @@ pub(in crate::cpu) fn gradient<S: Simd>(
             simd.select_f32s(simd.greater_than_f32s(x, constant(-3.0)), inner, zero)
         }
         Activation::Sigmoid => {
-            let y = simd.div_f32s(constant(1.0), one_and_exp_of_negative(simd, x));
+            let y = simd.div_f32s(constant(1.0), one_plus_exp_of_negative(simd, x));
             let rest = simd.sub_f32s(constant(1.0), y);
             simd.mul_f32s(dy, simd.mul_f32s(y, rest))
         }
         Activation::Silu => {
-            let y = simd.div_f32s(constant(1.0), one_and_exp_of_negative(simd, x));
+            let y = simd.div_f32s(constant(1.0), one_plus_exp_of_negative(simd, x));
             let rest = simd.mul_f32s(x, simd.sub_f32s(constant(1.0), y));
             let slope = simd.mul_f32s(y, simd.add_f32s(constant(1.0), rest));
             simd.mul_f32s(dy, slope)
@@ -137,41 +139,43 @@ pub(in crate::cpu) fn gradient<S: Simd>(
     }
 }
 
-/// The larger; NaN stays.
+/// max(x, low); NaN stays NaN.
 #[inline(always)]
-pub(in crate::cpu) fn above<S: Simd>(simd: S, x: S::f32s, low: f32) -> S::f32s {
+pub(in crate::cpu) fn max<S: Simd>(simd: S, x: S::f32s, low: f32) -> S::f32s {
     let low = simd.splat_f32s(low);
-    match is_fused::<S>() {
-        // Of a pair with NaN the instruction gives the second.
-        true => simd.max_f32s(low, x),
-        false => simd.select_f32s(simd.less_than_f32s(x, low), low, x),
+    if is_fused::<S>() {
+        // Where one operand is NaN, the x86 instruction returns the second.
+        simd.max_f32s(low, x)
+    } else {
+        simd.select_f32s(simd.less_than_f32s(x, low), low, x)
     }
 }
 
-/// The smaller; NaN stays.
+/// min(x, high); NaN stays NaN.
 #[inline(always)]
-pub(in crate::cpu) fn below<S: Simd>(simd: S, x: S::f32s, high: f32) -> S::f32s {
+pub(in crate::cpu) fn min<S: Simd>(simd: S, x: S::f32s, high: f32) -> S::f32s {
     let high = simd.splat_f32s(high);
-    match is_fused::<S>() {
-        true => simd.min_f32s(high, x),
-        false => simd.select_f32s(simd.greater_than_f32s(x, high), high, x),
+    if is_fused::<S>() {
+        simd.min_f32s(high, x)
+    } else {
+        simd.select_f32s(simd.greater_than_f32s(x, high), high, x)
     }
 }
 
+/// 1 + e⁻ˣ.
 #[inline(always)]
-fn one_and_exp_of_negative<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+fn one_plus_exp_of_negative<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     simd.add_f32s(simd.splat_f32s(1.0), exp(simd, simd.neg_f32s(x)))
 }
 
-/// eˣ to about 2 units in the last place: 2ⁿ · e^r with n = round(x / ln 2), and a polynomial for e^r
-/// (Cephes, `expf`). NaN stays; it is infinite from 88 or so on, and below −87 as it is at −87: nothing
-/// beside 1.
+/// eˣ with an error of about 2 ulp: 2ⁿ · eʳ with n = round(x / ln 2), and a polynomial for eʳ (Cephes, `expf`).
+/// NaN stays NaN; infinite from about 88 on; below −87 it returns e⁻⁸⁷, which is negligible beside 1.
 #[inline(always)]
 fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let constant = |x| simd.splat_f32s(x);
-    // Added, it leaves the rounded number in the lowest bits.
+    // 1.5 · 2²³: adding it rounds to an integer, which ends up in the low mantissa bits.
     let round = constant(12_582_912.0);
-    let inner = below(simd, above(simd, x, -87.0), 104.0);
+    let inner = min(simd, max(simd, x, -87.0), 104.0);
     let rounded = multiply_add(simd, inner, constant(std::f32::consts::LOG2_E), round);
     let n = simd.sub_f32s(rounded, round);
     let r = multiply_add(simd, n, constant(-0.693_359_4), inner);
@@ -192,10 +196,10 @@ fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
         simd.mul_f32s(r, r),
         simd.add_f32s(r, constant(1.0)),
     );
-    if let Some(y) = scale(simd, p, n) {
+    if let Some(y) = scale_by_power_of_two(simd, p, n) {
         return y;
     }
-    // n into the exponent, which stays that of a normal number up to 88.
+    // Adds n to the exponent; the result stays finite up to x = 88.
     let n = simd.wrapping_dyn_shl_u32s(simd.transmute_u32s_f32s(rounded), simd.splat_u32s(23));
     let y = simd.add_u32s(simd.transmute_u32s_f32s(p), n);
     let high = simd.greater_than_f32s(x, constant(88.0));
@@ -227,31 +231,32 @@ impl WithSimd for Forward<'_> {
     }
 }
 
-/// Where the gradient of an output is, and where that of the input goes.
-pub(in crate::cpu) enum Into<'a> {
-    /// In its place.
-    Same(&'a mut [f32]),
-    /// Elsewhere, written or added.
-    Other {
-        dy: &'a [f32],
-        dx: &'a mut [f32],
-        add: bool,
-    },
+/// The output gradient of an activation, and where its input gradient goes.
+pub(in crate::cpu) enum ActivationGradient<'a> {
+    /// dx replaces dy.
+    InPlace(&'a mut [f32]),
+    /// dx has memory of its own.
+    Separate { dy: &'a [f32], dx: Destination<'a> },
 }
 
 /// dx = dy · f′(x).
-pub(in crate::cpu) fn backward(isa: Isa, function: Function, x: &[f32], gradients: Into<'_>) {
+pub(in crate::cpu) fn backward(
+    isa: Isa,
+    function: Function,
+    x: &[f32],
+    gradient: ActivationGradient<'_>,
+) {
     isa.run(Backward {
         function,
         x,
-        into: gradients,
+        gradient,
     });
 }
 
 struct Backward<'a> {
     function: Function,
     x: &'a [f32],
-    into: Into<'a>,
+    gradient: ActivationGradient<'a>,
 }
 
 impl WithSimd for Backward<'_> {
@@ -261,14 +266,15 @@ impl WithSimd for Backward<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let function = self.function;
         let (x, _) = S::as_simd_f32s(self.x);
-        specialised!(function => match self.into {
-            Into::Same(dx) => {
+        specialised!(function => match self.gradient {
+            ActivationGradient::InPlace(dx) => {
                 let (dx, _) = S::as_mut_simd_f32s(dx);
                 for (dx, x) in dx.iter_mut().zip(x) {
                     *dx = gradient(simd, function, *x, *dx);
                 }
             }
-            Into::Other { dy, dx, add } => {
+            ActivationGradient::Separate { dy, dx } => {
+                let Destination { data: dx, add } = dx;
                 let (dy, _) = S::as_simd_f32s(dy);
                 let (dx, _) = S::as_mut_simd_f32s(dx);
                 for (dx, (x, dy)) in dx.iter_mut().zip(x.iter().zip(dy)) {
@@ -285,7 +291,7 @@ mod tests {
     use super::*;
     use crate::plain::activation as plain;
 
-    /// Sixteen a line, so that every vector is whole.
+    /// A multiple of 16 numbers, so that every vector is full.
     fn numbers() -> Vec<f32> {
         let special = [f32::NAN, 0.0, -0.0, 3.0, -3.0, 6.0, 1e37, -1e37];
         let large = [-88.0, 88.0, -104.0, 104.0, 1e3, 1e-30];
@@ -305,12 +311,11 @@ mod tests {
                 let function = Function::Of(activation);
                 let (mut y, mut dx) = (vec![0.0; x.len()], vec![0.0; x.len()]);
                 forward(isa, function, &x, &mut y);
-                let into = Into::Other {
+                let gradient = ActivationGradient::Separate {
                     dy: &ones.iter().map(|x| *x as f32).collect::<Vec<f32>>(),
-                    dx: &mut dx,
-                    add: false,
+                    dx: Destination::overwrite(&mut dx),
                 };
-                backward(isa, function, &x, into);
+                backward(isa, function, &x, gradient);
                 let (mut values, mut slopes) = (vec![0.0; x.len()], vec![0.0; x.len()]);
                 plain::forward(activation, &wide, &mut values);
                 plain::backward(activation, &wide, &ones, &mut slopes);

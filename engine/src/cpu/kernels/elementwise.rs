@@ -1,9 +1,10 @@
-//! Sums, gates, copies and noise.
+//! Elementwise kernels: sum, copy, channel gate, dropout, bias, flatten.
 
 use pulp::{Simd, WithSimd};
 
+use super::destination::Destination;
 use super::isa::Isa;
-use super::layout::{padded, stride};
+use super::layout::{padded_len, pixel_stride};
 use crate::net::Shape;
 
 /// y = a + b.
@@ -18,8 +19,9 @@ pub(in crate::cpu) fn sum(isa: Isa, a: &[f32], b: &[f32], y: &mut [f32]) {
     );
 }
 
-/// y = x, or added to it.
-pub(in crate::cpu) fn copy(isa: Isa, x: &[f32], (y, add): (&mut [f32], bool)) {
+/// y = x.
+pub(in crate::cpu) fn copy(isa: Isa, x: &[f32], y: Destination<'_>) {
+    let Destination { data: y, add } = y;
     if !add {
         return y.copy_from_slice(x);
     }
@@ -37,17 +39,14 @@ pub(in crate::cpu) fn double(isa: Isa, y: &mut [f32]) {
     );
 }
 
-/// y = x · g, or added to it, with one g a channel of an image.
-pub(in crate::cpu) fn gate(
-    isa: Isa,
-    shape: Shape,
-    x: &[f32],
-    g: &[f32],
-    (y, add): (&mut [f32], bool),
-) {
-    let stride = stride(shape.channels);
-    let images = x.chunks_exact(padded(shape)).zip(g.chunks_exact(stride));
-    y.chunks_exact_mut(padded(shape))
+/// y = x · g, where `g` has one factor per image and channel (squeeze-and-excitation).
+pub(in crate::cpu) fn gate(isa: Isa, shape: Shape, x: &[f32], g: &[f32], y: Destination<'_>) {
+    let Destination { data: y, add } = y;
+    let stride = pixel_stride(shape.channels);
+    let images = x
+        .chunks_exact(padded_len(shape))
+        .zip(g.chunks_exact(stride));
+    y.chunks_exact_mut(padded_len(shape))
         .zip(images)
         .for_each(|(y, (x, g))| {
             let pixels = x.chunks_exact(stride).map(|x| (x, g));
@@ -58,17 +57,19 @@ pub(in crate::cpu) fn gate(
         });
 }
 
-/// dg = Σ dy · x over the pixels of each channel, or added to it.
+/// The gradient of a gate: dg = Σ dy · x over the pixels of an image, per channel.
 pub(in crate::cpu) fn gate_gradient(
     isa: Isa,
     shape: Shape,
-    (x, dy): (&[f32], &[f32]),
-    (dg, add): (&mut [f32], bool),
+    x: &[f32],
+    dy: &[f32],
+    dg: Destination<'_>,
 ) {
-    let stride = stride(shape.channels);
+    let Destination { data: dg, add } = dg;
+    let stride = pixel_stride(shape.channels);
     let images = x
-        .chunks_exact(padded(shape))
-        .zip(dy.chunks_exact(padded(shape)));
+        .chunks_exact(padded_len(shape))
+        .zip(dy.chunks_exact(padded_len(shape)));
     dg.chunks_exact_mut(stride)
         .zip(images)
         .for_each(|(dg, (x, dy))| {
@@ -79,7 +80,7 @@ pub(in crate::cpu) fn gate_gradient(
         });
 }
 
-/// Of each pixel the products of two vectors of channels, written or added.
+/// The elementwise products of two vectors of channels, for each pixel.
 struct Products<P> {
     pixels: P,
     add: bool,
@@ -108,7 +109,7 @@ where
     }
 }
 
-/// dg += Σ x · dy over the pixels of an image.
+/// dg += Σ x · dy over the pixels of one image, per channel.
 struct SumOfProducts<'a> {
     x: &'a [f32],
     dy: &'a [f32],
@@ -135,21 +136,22 @@ impl WithSimd for SumOfProducts<'_> {
     }
 }
 
-/// y = x · factor, or added to it: one factor for each image with `whole`, else for each number, by its
-/// place in the order channel, row, column.
+/// y = x · factor, as in dropout and stochastic depth: `factor` is asked for each image where `per_image` is set, else
+/// for each element, by its index in channels-first order.
 pub(in crate::cpu) fn noise(
     shape: Shape,
     factor: impl Fn(usize) -> f64,
-    whole: bool,
+    per_image: bool,
     x: &[f32],
-    (y, add): (&mut [f32], bool),
+    y: Destination<'_>,
 ) {
-    let stride = stride(shape.channels);
-    let images = x.chunks_exact(padded(shape)).enumerate();
-    y.chunks_exact_mut(padded(shape))
+    let Destination { data: y, add } = y;
+    let stride = pixel_stride(shape.channels);
+    let images = x.chunks_exact(padded_len(shape)).enumerate();
+    y.chunks_exact_mut(padded_len(shape))
         .zip(images)
         .for_each(|(y, (image, x))| {
-            if whole {
+            if per_image {
                 let factor = factor(image) as f32;
                 for (y, x) in y.iter_mut().zip(x) {
                     *y = if add { *y + x * factor } else { x * factor };
@@ -159,17 +161,17 @@ pub(in crate::cpu) fn noise(
             let pixels = y.chunks_exact_mut(stride).zip(x.chunks_exact(stride));
             for (pixel, (y, x)) in pixels.enumerate() {
                 for (channel, (y, x)) in y.iter_mut().zip(x).enumerate().take(shape.channels) {
-                    let place = image * shape.len() + channel * shape.pixels() + pixel;
-                    let now = x * factor(place) as f32;
+                    let index = image * shape.len() + channel * shape.pixels() + pixel;
+                    let now = x * factor(index) as f32;
                     *y = if add { *y + now } else { now };
                 }
             }
         });
 }
 
-/// y += b, channel by channel.
+/// y += bias, which has one number per channel.
 pub(in crate::cpu) fn add_to_channels(isa: Isa, bias: &[f32], y: &mut [f32]) {
-    let stride = stride(bias.len());
+    let stride = pixel_stride(bias.len());
     isa.run_loops(
         #[inline(always)]
         || {
@@ -180,7 +182,7 @@ pub(in crate::cpu) fn add_to_channels(isa: Isa, bias: &[f32], y: &mut [f32]) {
     );
 }
 
-/// sums += Σ y over all pixels, channel by channel.
+/// sums += Σ y over images and pixels, per channel; computed in f64.
 pub(in crate::cpu) fn sum_channels(stride: usize, y: &[f32], sums: &mut [f32]) {
     for (channel, sum) in sums.iter_mut().enumerate() {
         let all = y[channel..].iter().step_by(stride);
@@ -188,10 +190,13 @@ pub(in crate::cpu) fn sum_channels(stride: usize, y: &[f32], sums: &mut [f32]) {
     }
 }
 
-/// Each image as one vector, channel by channel.
+/// y = each image of `x` as one vector, in the order channel, row, column.
 pub(in crate::cpu) fn flatten(shape: Shape, x: &[f32], y: &mut [f32]) {
-    let (from, to) = (stride(shape.channels), stride(shape.len()));
-    for (y, x) in y.chunks_exact_mut(to).zip(x.chunks_exact(padded(shape))) {
+    let (from, to) = (pixel_stride(shape.channels), pixel_stride(shape.len()));
+    for (y, x) in y
+        .chunks_exact_mut(to)
+        .zip(x.chunks_exact(padded_len(shape)))
+    {
         for (channel, y) in y
             .chunks_exact_mut(shape.pixels())
             .enumerate()
@@ -203,10 +208,13 @@ pub(in crate::cpu) fn flatten(shape: Shape, x: &[f32], y: &mut [f32]) {
     }
 }
 
-/// dx += the gradient of [`flatten`].
+/// dx += the input gradient of [`flatten`].
 pub(in crate::cpu) fn unflatten(shape: Shape, dy: &[f32], dx: &mut [f32]) {
-    let (from, to) = (stride(shape.channels), stride(shape.len()));
-    for (dx, dy) in dx.chunks_exact_mut(padded(shape)).zip(dy.chunks_exact(to)) {
+    let (from, to) = (pixel_stride(shape.channels), pixel_stride(shape.len()));
+    for (dx, dy) in dx
+        .chunks_exact_mut(padded_len(shape))
+        .zip(dy.chunks_exact(to))
+    {
         for (channel, dy) in dy
             .chunks_exact(shape.pixels())
             .enumerate()

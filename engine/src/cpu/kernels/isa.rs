@@ -1,4 +1,4 @@
-//! Which vector instructions the kernels use. Each is written once, generic over them.
+//! The vector instruction sets that kernels run with. Each kernel is written once, generic over `pulp::Simd`.
 
 #[cfg(target_arch = "x86_64")]
 use std::any::Any;
@@ -9,28 +9,28 @@ use bytemuck::cast;
 use bytemuck::{cast_slice, cast_slice_mut};
 use pulp::{Scalar256b, Simd, WithSimd};
 
-/// A set of vector instructions.
+/// A vector instruction set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Isa {
-    /// AVX-512: 16 numbers at a time.
+    /// AVX-512: 16 f32 per vector.
     Avx512,
-    /// AVX2 and FMA: 8 numbers at a time.
+    /// AVX2 and FMA: 8 f32 per vector.
     Avx2,
-    /// Whatever the compiler makes of loops over eight numbers.
+    /// No intrinsics: loops over 8 f32, which the compiler vectorises for the target it builds for.
     Portable,
 }
 
 impl Isa {
-    /// All of them, the fastest first.
+    /// All instruction sets, the fastest first.
     pub const ALL: [Isa; 3] = [Isa::Avx512, Isa::Avx2, Isa::Portable];
 
-    /// The fastest that this processor has.
+    /// The fastest instruction set that this processor has.
     pub fn best() -> Isa {
         let available = Isa::ALL.into_iter().find(|isa| isa.is_available());
         available.unwrap_or(Isa::Portable)
     }
 
-    /// Whether this processor has it.
+    /// Whether this processor has the instruction set.
     pub fn is_available(self) -> bool {
         match self {
             #[cfg(target_arch = "x86_64")]
@@ -43,7 +43,7 @@ impl Isa {
         }
     }
 
-    /// Its name on the command line.
+    /// The name on the command line: `avx512`, `avx2` or `portable`.
     pub fn name(self) -> &'static str {
         match self {
             Isa::Avx512 => "avx512",
@@ -52,8 +52,8 @@ impl Isa {
         }
     }
 
-    /// Runs a kernel. What is not available is replaced by the portable code, which gives the same
-    /// numbers but for rounding.
+    /// Runs a kernel with these instructions; where the processor lacks them, with the portable code, which
+    /// gives the same result up to rounding.
     #[inline]
     pub(in crate::cpu) fn run<K: WithSimd>(self, kernel: K) -> K::Output {
         match self {
@@ -71,16 +71,16 @@ impl Isa {
         }
     }
 
-    /// Runs loops that the compiler turns into vectors. The closure has to be `#[inline(always)]`, or
-    /// it is compiled for any processor.
+    /// Runs scalar loops that the compiler vectorises with these instructions. The closure has to be
+    /// `#[inline(always)]`; otherwise it is compiled for the baseline processor.
     #[inline]
     pub(in crate::cpu) fn run_loops(self, loops: impl FnMut()) {
         self.run(Loops(loops));
     }
 }
 
-/// A closure that is called where it is inlined: through `FnOnce` it would be called by way of a
-/// function that is not.
+/// A kernel made of a closure. It takes `FnMut`, since a call through `FnOnce` goes through a shim that is
+/// not inlined.
 struct Loops<F>(F);
 
 impl<F: FnMut()> WithSimd for Loops<F> {
@@ -92,9 +92,9 @@ impl<F: FnMut()> WithSimd for Loops<F> {
     }
 }
 
-/// Lanes change places: lane i takes what is in lane i ^ `BY`, where `BY` is 1, 2 or 4.
+/// Permutes the lanes of a vector: result\[i\] = vector\[i ^ `BY`\], where `BY` is 1, 2 or 4.
 #[inline(always)]
-pub(in crate::cpu) fn swap<S: Simd, const BY: usize>(simd: S, vector: S::f32s) -> S::f32s {
+pub(in crate::cpu) fn swap_lanes<S: Simd, const BY: usize>(simd: S, vector: S::f32s) -> S::f32s {
     #[cfg(target_arch = "x86_64")]
     {
         const NEXT: i32 = 0b10_11_00_01;
@@ -128,9 +128,13 @@ pub(in crate::cpu) fn swap<S: Simd, const BY: usize>(simd: S, vector: S::f32s) -
     swapped
 }
 
-/// x · 2ⁿ for whole n, infinite where that is too large; `None` where there is no instruction for it.
+/// x · 2ⁿ for integral n, infinite on overflow; `None` where the instruction set has no instruction for it.
 #[inline(always)]
-pub(in crate::cpu) fn scale<S: Simd>(simd: S, x: S::f32s, n: S::f32s) -> Option<S::f32s> {
+pub(in crate::cpu) fn scale_by_power_of_two<S: Simd>(
+    simd: S,
+    x: S::f32s,
+    n: S::f32s,
+) -> Option<S::f32s> {
     #[cfg(target_arch = "x86_64")]
     {
         let simd: &dyn Any = &simd;
@@ -143,34 +147,34 @@ pub(in crate::cpu) fn scale<S: Simd>(simd: S, x: S::f32s, n: S::f32s) -> Option<
     None
 }
 
-/// Fetches the line of memory four pages behind a vector that is being read, for when the rows from there on are.
-/// The processor does so by itself, but, as it seems, not past the end of a page.
+/// Prefetches the cache line 16 KiB ahead of a vector that is being read in a sequential pass. The hardware
+/// prefetcher stops at page boundaries.
 #[inline(always)]
-pub(in crate::cpu) fn fetch_ahead<S: Simd>(simd: S, vector: &S::f32s) {
+pub(in crate::cpu) fn prefetch_ahead<S: Simd>(simd: S, vector: &S::f32s) {
     const AHEAD: usize = 16 << 10;
     let vector = std::ptr::from_ref(vector).cast::<i8>();
-    fetch(simd, vector.wrapping_add(AHEAD));
+    prefetch(simd, vector.wrapping_add(AHEAD));
 }
 
-/// Fetches the line of memory at a place in numbers that will be written, or in what lies behind them.
+/// Prefetches the cache line of `numbers[index]`, which will be written soon; `index` may lie past the end.
 #[inline(always)]
-pub(in crate::cpu) fn fetch_place<S: Simd>(simd: S, numbers: &[f32], place: usize) {
-    fetch(simd, numbers.as_ptr().wrapping_add(place).cast());
+pub(in crate::cpu) fn prefetch_write<S: Simd>(simd: S, numbers: &[f32], index: usize) {
+    prefetch(simd, numbers.as_ptr().wrapping_add(index).cast());
 }
 
-/// Only asks for it: any place will do.
+/// Hints that an address will be used; never faults, so that any address is allowed.
 #[inline(always)]
-fn fetch<S: Simd>(simd: S, place: *const i8) {
+fn prefetch<S: Simd>(simd: S, address: *const i8) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::_MM_HINT_T0;
         let simd: &dyn Any = &simd;
         if let Some(simd) = simd.downcast_ref::<pulp::x86::V4>() {
-            simd.sse._mm_prefetch::<_MM_HINT_T0>(place);
+            simd.sse._mm_prefetch::<_MM_HINT_T0>(address);
         } else if let Some(simd) = simd.downcast_ref::<pulp::x86::V3>() {
-            simd.sse._mm_prefetch::<_MM_HINT_T0>(place);
+            simd.sse._mm_prefetch::<_MM_HINT_T0>(address);
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (simd, place);
+    let _ = (simd, address);
 }

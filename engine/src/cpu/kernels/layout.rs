@@ -1,84 +1,87 @@
-//! How a value lies in memory: image by image, row by row, pixel by pixel, and for each pixel all
-//! channels, padded to a multiple of [`LANES`]. What is in the padding does not matter.
+//! The memory layout of values: `[images, height, width, channels]` (channels last), with the channels of a
+//! pixel padded to a multiple of [`LANES`]. Padding channels may hold any number; no result depends on it.
 
 use crate::net::Shape;
 
-/// Channels are padded to a multiple of this: the widest vector.
+/// f32 per vector of the widest instruction set; channels are padded to a multiple of it.
 pub(in crate::cpu) const LANES: usize = 16;
 
-/// Numbers from one pixel to the next.
-pub(in crate::cpu) fn stride(channels: usize) -> usize {
+/// Distance in elements from one pixel to the next: `channels`, padded.
+pub(in crate::cpu) fn pixel_stride(channels: usize) -> usize {
     channels.next_multiple_of(LANES)
 }
 
-/// An image as a convolution reads it.
+/// The shape and pixel stride of one image that a convolution reads.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::cpu) struct Plane {
-    /// Channels that are gathered at a pixel.
+pub(in crate::cpu) struct ImageLayout {
+    /// Input channels per pixel; for framed images those of a whole kernel row, see [`InputLayout::Framed`].
     pub(in crate::cpu) channels: usize,
     pub(in crate::cpu) height: usize,
     pub(in crate::cpu) width: usize,
-    /// Numbers from one pixel to the next.
+    /// Distance in elements from one pixel to the next.
     pub(in crate::cpu) stride: usize,
 }
 
-impl Plane {
+impl ImageLayout {
     pub(in crate::cpu) fn pixels(&self) -> usize {
         self.height * self.width
     }
 }
 
-impl From<Shape> for Plane {
-    fn from(shape: Shape) -> Plane {
-        Plane {
+impl From<Shape> for ImageLayout {
+    fn from(shape: Shape) -> ImageLayout {
+        ImageLayout {
             channels: shape.channels,
             height: shape.height,
             width: shape.width,
-            stride: stride(shape.channels),
+            stride: pixel_stride(shape.channels),
         }
     }
 }
 
-/// How the images lie in memory.
+/// The memory layout of the network's input images.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::cpu) enum Images {
-    /// As all values.
+pub(in crate::cpu) enum InputLayout {
+    /// Channels last, padded to [`LANES`], as all other values.
     Padded,
-    /// Few channels, and only one convolution reads them: its padding around each image, and pixels
-    /// without padding. What it gathers along a row of its kernel is then one run of numbers.
+    /// For few channels that a single convolution reads: the zero padding of that convolution is stored around
+    /// each image, and channels are not padded. The pixels under one row of the kernel are then contiguous,
+    /// and the convolution reads them as if they were the channels of one pixel.
     Framed {
+        /// Rows of padding at the top, columns at the left.
         before: (usize, usize),
+        /// Rows of padding at the bottom, columns at the right.
         after: (usize, usize),
     },
 }
 
-impl Images {
-    /// Numbers of an image.
+impl InputLayout {
+    /// Elements of one image.
     pub(in crate::cpu) fn len(&self, shape: Shape) -> usize {
         match *self {
-            Images::Padded => padded(shape),
-            Images::Framed { before, after } => {
+            InputLayout::Padded => padded_len(shape),
+            InputLayout::Framed { before, after } => {
                 let height = shape.height + before.0 + after.0;
                 height * (shape.width + before.1 + after.1) * shape.channels
             }
         }
     }
 
-    /// Puts images given channel by channel into their place; the frame stays as it is.
-    pub(in crate::cpu) fn take(&self, shape: Shape, images: &[f32], value: &mut [f32]) {
-        let Images::Framed { before, after } = *self else {
-            return take(shape, images, value);
+    /// Copies channels-first images `[N, C, H, W]` into this layout; the zeros of a frame are left as they are.
+    pub(in crate::cpu) fn write_images(&self, shape: Shape, images: &[f32], value: &mut [f32]) {
+        let InputLayout::Framed { before, after } = *self else {
+            return from_channels_first(shape, images, value);
         };
-        let line = (shape.width + before.1 + after.1) * shape.channels;
+        let row = (shape.width + before.1 + after.1) * shape.channels;
         value
             .chunks_exact_mut(self.len(shape))
             .zip(images.chunks_exact(shape.len()))
             .for_each(|(value, image)| {
-                let lines = value.chunks_exact_mut(line).skip(before.0);
-                for (down, to) in lines.take(shape.height).enumerate() {
+                let rows = value.chunks_exact_mut(row).skip(before.0);
+                for (y, to) in rows.take(shape.height).enumerate() {
                     let to = &mut to[before.1 * shape.channels..];
-                    let from = &image[down * shape.width..];
-                    // The usual images: a loop of its own.
+                    let from = &image[y * shape.width..];
+                    // RGB images: a loop with a constant count.
                     match shape.channels {
                         3 => interleave(to, from, shape.width, shape.pixels(), 3),
                         channels => interleave(to, from, shape.width, shape.pixels(), channels),
@@ -88,27 +91,27 @@ impl Images {
     }
 }
 
-/// The pixels of a line, of which the planes of channels are so many numbers apart.
+/// Interleaves one row of `width` pixels from channel planes that are `plane_len` elements apart.
 #[inline(always)]
-fn interleave(to: &mut [f32], planes: &[f32], width: usize, apart: usize, channels: usize) {
+fn interleave(to: &mut [f32], planes: &[f32], width: usize, plane_len: usize, channels: usize) {
     for (pixel, to) in to.chunks_exact_mut(channels).take(width).enumerate() {
         for (channel, to) in to.iter_mut().enumerate() {
-            *to = planes[channel * apart + pixel];
+            *to = planes[channel * plane_len + pixel];
         }
     }
 }
 
-/// Numbers of one image.
-pub(in crate::cpu) fn padded(shape: Shape) -> usize {
-    shape.pixels() * stride(shape.channels)
+/// Elements of one image of a value, padding channels included.
+pub(in crate::cpu) fn padded_len(shape: Shape) -> usize {
+    shape.pixels() * pixel_stride(shape.channels)
 }
 
-/// Images given channel by channel, into this layout.
-pub(in crate::cpu) fn take(shape: Shape, images: &[f32], value: &mut [f32]) {
-    let (stride, pixels) = (stride(shape.channels), shape.pixels());
+/// Copies channels-first images `[N, C, H, W]` into the channels-last layout.
+pub(in crate::cpu) fn from_channels_first(shape: Shape, images: &[f32], value: &mut [f32]) {
+    let (stride, pixels) = (pixel_stride(shape.channels), shape.pixels());
     let images = images.chunks_exact(shape.len());
     value
-        .chunks_exact_mut(padded(shape))
+        .chunks_exact_mut(padded_len(shape))
         .zip(images)
         .for_each(|(value, image)| {
             for (channel, plane) in image.chunks_exact(pixels).enumerate() {
@@ -119,10 +122,10 @@ pub(in crate::cpu) fn take(shape: Shape, images: &[f32], value: &mut [f32]) {
         });
 }
 
-/// The numbers of each image, channel by channel.
-pub(in crate::cpu) fn give(shape: Shape, value: &[f32], mut each: impl FnMut(f32)) {
-    let stride = stride(shape.channels);
-    for image in value.chunks_exact(padded(shape)) {
+/// Calls `each` with the elements of the images in channels-first order `[N, C, H, W]`.
+pub(in crate::cpu) fn to_channels_first(shape: Shape, value: &[f32], mut each: impl FnMut(f32)) {
+    let stride = pixel_stride(shape.channels);
+    for image in value.chunks_exact(padded_len(shape)) {
         for channel in 0..shape.channels {
             image[channel..]
                 .iter()

@@ -1,12 +1,12 @@
-//! Max pooling.
+//! Max pooling, forward and backward.
 
+use super::batch_norm::lanes;
 use super::isa::Isa;
-use super::layout::{LANES, padded, stride};
-use super::norm::lanes;
+use super::layout::{LANES, padded_len, pixel_stride};
 use crate::net::{Shape, Window};
 use crate::pixels::taps;
 
-/// A pooling and the sizes it is for.
+/// A max pooling: its window, and the shapes of one image before and after it.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::cpu) struct MaxPool {
     pub(in crate::cpu) window: Window,
@@ -15,11 +15,11 @@ pub(in crate::cpu) struct MaxPool {
 }
 
 impl MaxPool {
-    /// The largest number under the window at a pixel, and at which pixel it was, for a block of
-    /// channels: the first of equals, the last of NaNs.
+    /// Maximum and argmax (the input pixel) of the window of output pixel `pixel`, for [`LANES`] channels from
+    /// `channel` on. Of equal values the first wins; NaN wins over numbers, and the last of several NaN.
     #[inline(always)]
     fn largest(&self, pixel: usize, channel: usize, x: &[f32]) -> ([f32; LANES], [u32; LANES]) {
-        let stride = stride(self.input.channels);
+        let stride = pixel_stride(self.input.channels);
         let mut best = ([f32::NEG_INFINITY; LANES], [u32::MAX; LANES]);
         for tap in taps(&self.window, self.input, self.output, pixel) {
             let x = lanes(&x[tap * stride + channel..]);
@@ -32,11 +32,11 @@ impl MaxPool {
         best
     }
 
-    /// y = the largest.
+    /// y = the maximum of each window.
     pub(in crate::cpu) fn forward(&self, isa: Isa, x: &[f32], y: &mut [f32]) {
-        let stride = stride(self.input.channels);
-        let images = x.chunks_exact(padded(self.input));
-        y.chunks_exact_mut(padded(self.output))
+        let stride = pixel_stride(self.input.channels);
+        let images = x.chunks_exact(padded_len(self.input));
+        y.chunks_exact_mut(padded_len(self.output))
             .zip(images)
             .for_each(|(y, x)| {
                 isa.run_loops(
@@ -52,13 +52,13 @@ impl MaxPool {
             });
     }
 
-    /// dx += dy where the largest was.
+    /// dx += dy at the argmax of each window.
     pub(in crate::cpu) fn backward(&self, isa: Isa, x: &[f32], dy: &[f32], dx: &mut [f32]) {
-        let stride = stride(self.input.channels);
+        let stride = pixel_stride(self.input.channels);
         let images = x
-            .chunks_exact(padded(self.input))
-            .zip(dy.chunks_exact(padded(self.output)));
-        dx.chunks_exact_mut(padded(self.input))
+            .chunks_exact(padded_len(self.input))
+            .zip(dy.chunks_exact(padded_len(self.output)));
+        dx.chunks_exact_mut(padded_len(self.input))
             .zip(images)
             .for_each(|(dx, (x, dy))| {
                 isa.run_loops(

@@ -1,28 +1,65 @@
-//! What a batch normalisation knows of a batch: its mean and variance, and the sums of its gradient.
+//! From batch statistics to the per-channel coefficients of a BatchNorm, forward and backward; statistics are computed in
+//! f64.
 
 use super::isa::Isa;
-use super::layout::{LANES, stride};
+use super::layout::{LANES, pixel_stride};
 
-/// What a normalisation multiplies and adds, by padded channel. With x̂ = (x − mean) · scale, it is
-/// y = (x − mean) · slope + shift, slope = scale · γ, shift = β; all 0 in the padding.
+/// The coefficients of a BatchNorm, one per padded channel (0 in the padding).
+///
+/// Forward: y = (x − mean) · slope + shift, where slope = scale · γ, scale = 1 / √(variance + ε) and shift = β.
+/// Backward: dx = slope · (g − constant − (x − mean) · linear), see
+/// [`NormCoefficients::add_affine_gradient`].
 #[derive(Debug, Default)]
-pub(in crate::cpu) struct Normal {
+pub(in crate::cpu) struct NormCoefficients {
     pub(in crate::cpu) mean: Vec<f32>,
     pub(in crate::cpu) scale: Vec<f32>,
     pub(in crate::cpu) slope: Vec<f32>,
     pub(in crate::cpu) shift: Vec<f32>,
-    /// Factors of the gradient, see [`Normal::differentiate`].
+    /// dβ / n.
     pub(in crate::cpu) constant: Vec<f32>,
+    /// scale · dγ / n.
     pub(in crate::cpu) linear: Vec<f32>,
 }
 
-/// γ and β, or their gradients.
-pub(in crate::cpu) type Pair<'a> = (&'a [f32], &'a [f32]);
+/// γ and β, one number per channel.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::cpu) struct Affine<'a> {
+    pub(in crate::cpu) gamma: &'a [f32],
+    pub(in crate::cpu) beta: &'a [f32],
+}
 
-impl Normal {
-    pub(in crate::cpu) fn new(channels: usize) -> Normal {
-        let zeros = || vec![0.0; stride(channels)];
-        Normal {
+/// The gradients of γ and β.
+#[derive(Debug)]
+pub(in crate::cpu) struct AffineGradient<'a> {
+    pub(in crate::cpu) gamma: &'a mut [f32],
+    pub(in crate::cpu) beta: &'a mut [f32],
+}
+
+/// The running statistics of a BatchNorm, and its constants: `momentum` is the weight of a new batch, as in PyTorch.
+#[derive(Debug)]
+pub(in crate::cpu) struct Running<'a> {
+    pub(in crate::cpu) mean: &'a mut [f32],
+    pub(in crate::cpu) variance: &'a mut [f32],
+    pub(in crate::cpu) epsilon: f64,
+    pub(in crate::cpu) momentum: f64,
+}
+
+/// Shifted moments of a part of a batch: `sums` holds Σ (x − pivot), and after all channels of that the second
+/// moments; see [`batch_norm::moments`](super::batch_norm::moments) and
+/// [`fused_pointwise::add_moments`](super::fused_pointwise::add_moments).
+#[derive(Debug, Clone, Copy)]
+pub(in crate::cpu) struct PartialMoments<'a> {
+    /// Numbers per channel.
+    pub(in crate::cpu) rows: usize,
+    /// One number per channel near its mean, which keeps the sums from cancelling.
+    pub(in crate::cpu) pivot: &'a [f32],
+    pub(in crate::cpu) sums: &'a [f64],
+}
+
+impl NormCoefficients {
+    pub(in crate::cpu) fn new(channels: usize) -> NormCoefficients {
+        let zeros = || vec![0.0; pixel_stride(channels)];
+        NormCoefficients {
             mean: zeros(),
             scale: zeros(),
             slope: zeros(),
@@ -32,126 +69,136 @@ impl Normal {
         }
     }
 
-    /// Bytes it holds.
+    /// Bytes of all coefficients.
     pub(in crate::cpu) fn bytes(&self) -> usize {
         let rows = [&self.mean, &self.scale, &self.slope, &self.shift];
         let rows = rows.into_iter().chain([&self.constant, &self.linear]);
         rows.map(|row| size_of_val(&row[..])).sum()
     }
 
-    /// Takes the running statistics.
-    pub(in crate::cpu) fn take(&mut self, running: Pair<'_>, affine: Pair<'_>, epsilon: f64) {
-        for (channel, (mean, variance)) in running.0.iter().zip(running.1).enumerate() {
+    /// Sets the forward coefficients from running statistics, for evaluation.
+    pub(in crate::cpu) fn use_running(
+        &mut self,
+        mean: &[f32],
+        variance: &[f32],
+        affine: Affine<'_>,
+        epsilon: f64,
+    ) {
+        for (channel, (mean, variance)) in mean.iter().zip(variance).enumerate() {
             let scale = 1.0 / (f64::from(*variance) + epsilon).sqrt();
             self.set(channel, f64::from(*mean), scale, affine);
         }
     }
 
-    fn set(&mut self, channel: usize, mean: f64, scale: f64, affine: Pair<'_>) {
+    fn set(&mut self, channel: usize, mean: f64, scale: f64, affine: Affine<'_>) {
         self.mean[channel] = mean as f32;
         self.scale[channel] = scale as f32;
-        self.slope[channel] = (scale * f64::from(affine.0[channel])) as f32;
-        self.shift[channel] = affine.1[channel];
+        self.slope[channel] = (scale * f64::from(affine.gamma[channel])) as f32;
+        self.shift[channel] = affine.beta[channel];
     }
 
-    /// Takes the statistics of a batch, and moves the running ones towards its mean and unbiased variance; `rates` are
-    /// ε and the momentum of that. Each part of the batch gives its rows, and the sums of [`moments`](super::norm::moments) with
-    /// the numbers around which they were taken.
-    pub(in crate::cpu) fn measure<'a>(
+    /// Merges the moments of all parts of a batch, sets the forward coefficients from its mean and biased variance, and
+    /// updates the running statistics by its mean and unbiased variance.
+    pub(in crate::cpu) fn use_batch<'a>(
         &mut self,
         isa: Isa,
-        parts: impl Iterator<Item = (usize, &'a [f32], &'a [f64])> + Clone,
-        affine: Pair<'_>,
-        rates: (f64, f64),
-        running: (&mut [f32], &mut [f32]),
+        parts: impl Iterator<Item = PartialMoments<'a>> + Clone,
+        affine: Affine<'_>,
+        mut running: Running<'_>,
     ) {
         let stride = self.mean.len();
-        let n = parts.clone().map(|(rows, ..)| rows).sum::<usize>() as f64;
+        let n = parts.clone().map(|part| part.rows).sum::<usize>() as f64;
         for first in (0..stride).step_by(LANES) {
-            let parts = parts.clone().map(|(rows, around, sums)| {
-                let around: &[f32; LANES] = some_of(around, first);
-                let (sums, squares) = sums.split_at(stride);
+            let parts = parts.clone().map(|part| {
+                let pivot: &[f32; LANES] = lanes_from(part.pivot, first);
+                let (sums, squares) = part.sums.split_at(stride);
                 (
-                    rows as f64,
-                    around,
-                    some_of(sums, first),
-                    some_of(squares, first),
+                    part.rows as f64,
+                    pivot,
+                    lanes_from(sums, first),
+                    lanes_from(squares, first),
                 )
             });
             let (mut means, mut squares) = ([0.0; LANES], [0.0; LANES]);
             isa.run_loops(
                 #[inline(always)]
                 || {
-                    for (rows, around, sums, _) in parts.clone() {
+                    for (rows, pivot, sums, _) in parts.clone() {
                         for i in 0..LANES {
-                            means[i] += rows * f64::from(around[i]) + sums[i];
+                            means[i] += rows * f64::from(pivot[i]) + sums[i];
                         }
                     }
                     means.iter_mut().for_each(|mean| *mean /= n);
-                    // Squared differences from the mean of all: from that of the part, and its own.
-                    for (rows, around, sums, own) in parts.clone() {
+                    // Squared differences from the mean of the batch: those from the mean of the part, and the
+                    // distance of that (Chan et al. 1983).
+                    for (rows, pivot, sums, own) in parts.clone() {
                         for i in 0..LANES {
                             let mean = sums[i] / rows;
-                            let away = f64::from(around[i]) + mean - means[i];
-                            squares[i] += own[i] - sums[i] * mean + rows * away * away;
+                            let distance = f64::from(pivot[i]) + mean - means[i];
+                            squares[i] += own[i] - sums[i] * mean + rows * distance * distance;
                         }
                     }
                 },
             );
-            let channels = first..affine.0.len().min(first + LANES);
-            for (channel, moments) in channels.zip(means.into_iter().zip(squares)) {
-                let into = (&mut running.0[channel], &mut running.1[channel]);
-                self.settle(channel, moments, n, affine, rates, into);
+            let channels = first..affine.gamma.len().min(first + LANES);
+            for (channel, (mean, squares)) in channels.zip(means.into_iter().zip(squares)) {
+                let moments = Moments { n, mean, squares };
+                self.use_moments(channel, moments, affine, &mut running);
             }
         }
     }
 
-    /// As [`Normal::measure`], where the mean and variance of each channel's `n` numbers are known.
-    pub(in crate::cpu) fn take_moments(
+    /// As [`NormCoefficients::use_batch`], given the mean and biased variance of each channel's `n` numbers.
+    pub(in crate::cpu) fn use_mean_and_variance(
         &mut self,
-        (means, variances): (&[f64], &[f64]),
+        means: &[f64],
+        variances: &[f64],
         n: usize,
-        affine: Pair<'_>,
-        rates: (f64, f64),
-        running: (&mut [f32], &mut [f32]),
+        affine: Affine<'_>,
+        mut running: Running<'_>,
     ) {
         let n = n as f64;
-        let running = running.0.iter_mut().zip(running.1);
-        for (channel, running) in running.enumerate() {
-            let moments = (means[channel], n * variances[channel]);
-            self.settle(channel, moments, n, affine, rates, running);
+        for channel in 0..affine.gamma.len() {
+            let (mean, squares) = (means[channel], n * variances[channel]);
+            let moments = Moments { n, mean, squares };
+            self.use_moments(channel, moments, affine, &mut running);
         }
     }
 
-    /// Takes the mean of a channel's `n` numbers and their squared differences from it.
-    fn settle(
+    /// Sets the forward coefficients and updates the running statistics of one channel.
+    fn use_moments(
         &mut self,
         channel: usize,
-        (mean, squares): (f64, f64),
-        n: f64,
-        affine: Pair<'_>,
-        (epsilon, momentum): (f64, f64),
-        running: (&mut f32, &mut f32),
+        moments: Moments,
+        affine: Affine<'_>,
+        running: &mut Running<'_>,
     ) {
-        // Below 0 by rounding only; NaN stays.
+        let Moments { n, mean, squares } = moments;
+        let Running {
+            epsilon, momentum, ..
+        } = *running;
+        // Negative by rounding only; NaN stays.
         let squares = if squares < 0.0 { 0.0 } else { squares };
-        let follow = |running: &mut f32, now: f64| {
+        let update = |running: &mut f32, now: f64| {
             let before = f64::from(*running);
             *running = (before + momentum * (now - before)) as f32;
         };
-        follow(running.0, mean);
-        follow(running.1, squares / (n - 1.0));
+        update(&mut running.mean[channel], mean);
+        update(&mut running.variance[channel], squares / (n - 1.0));
         self.set(channel, mean, 1.0 / (squares / n + epsilon).sqrt(), affine);
     }
 
-    /// Takes the sums of [`Normal::gradients`] of all parts of a batch of `rows`: adds to dγ and dβ,
-    /// and keeps what dx is made with. dβ = Σ g, dγ = Σ g · x̂, dx = slope · (g − dβ / n − x̂ · dγ / n).
-    pub(in crate::cpu) fn differentiate<'a>(
+    /// Adds to dγ and dβ, and sets the backward coefficients, from the sums of [`NormCoefficients::gradient_sums`] of all
+    /// parts of a batch with n = `rows` numbers per channel.
+    ///
+    /// With x̂ = (x − mean) · scale: dβ = Σ g, dγ = Σ g · x̂, dx = slope · (g − dβ / n − x̂ · dγ / n) (Ioffe and
+    /// Szegedy 2015, section 3).
+    pub(in crate::cpu) fn add_affine_gradient<'a>(
         &mut self,
         isa: Isa,
         parts: impl Iterator<Item = &'a [f64]> + Clone,
         rows: usize,
-        affine: (&mut [f32], &mut [f32]),
+        affine: AffineGradient<'_>,
     ) {
         let stride = self.mean.len();
         for first in (0..stride).step_by(LANES) {
@@ -161,7 +208,7 @@ impl Normal {
                 || {
                     for part in parts.clone() {
                         let (own, more) = part.split_at(stride);
-                        let (own, more) = (some_of(own, first), some_of(more, first));
+                        let (own, more) = (lanes_from(own, first), lanes_from(more, first));
                         for i in 0..LANES {
                             sums[i] += own[i];
                             products[i] += more[i];
@@ -169,12 +216,12 @@ impl Normal {
                     }
                 },
             );
-            let channels = first..affine.0.len().min(first + LANES);
+            let channels = first..affine.gamma.len().min(first + LANES);
             for (channel, (sum, product)) in channels.zip(sums.into_iter().zip(products)) {
                 let scale = f64::from(self.scale[channel]);
                 let product = product * scale;
-                affine.0[channel] += product as f32;
-                affine.1[channel] += sum as f32;
+                affine.gamma[channel] += product as f32;
+                affine.beta[channel] += sum as f32;
                 self.constant[channel] = (sum / rows as f64) as f32;
                 self.linear[channel] = (scale * product / rows as f64) as f32;
             }
@@ -182,7 +229,15 @@ impl Normal {
     }
 }
 
-/// [`LANES`] channels from `first` on, a multiple of it.
-fn some_of<T>(channels: &[T], first: usize) -> &[T; LANES] {
+/// Mean and Σ (x − mean)² of the `n` numbers of a channel.
+#[derive(Debug, Clone, Copy)]
+struct Moments {
+    n: f64,
+    mean: f64,
+    squares: f64,
+}
+
+/// [`LANES`] channels from `first` on, which is a multiple of it.
+fn lanes_from<T>(channels: &[T], first: usize) -> &[T; LANES] {
     &channels.as_chunks().0[first / LANES]
 }

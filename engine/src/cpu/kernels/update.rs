@@ -1,15 +1,16 @@
-//! The update of a tensor by several threads.
+//! The optimizer step of one tensor, split over threads.
 
 use super::isa::Isa;
 use crate::Optimizer;
 use crate::optimizer::{self, Rates};
 
-/// Numbers that a thread takes at a time.
+/// Elements per parallel chunk.
 const CHUNK: usize = 1 << 15;
 
-/// Updates a tensor and clears its gradient g; returns Σ g² of before. The sum is cut into parts that
-/// depend on sizes alone.
-pub(in crate::cpu) fn follow(
+/// One optimizer step of `w` along its gradient `g`, which is set to 0 afterwards. Returns Σ g² from before the step.
+///
+/// The sum is split by the length of `w` alone, so that its bits do not depend on the number of threads.
+pub(in crate::cpu) fn step(
     isa: Isa,
     optimizer: &Optimizer,
     rates: Rates,
@@ -22,8 +23,8 @@ pub(in crate::cpu) fn follow(
         let ((w, more_w), (g, more_g)) = (w.split_at_mut(at), g.split_at_mut(at));
         let [(a, more_a), (b, more_b)] = slots.map(|slot| slot.split_at_mut(at.min(slot.len())));
         let (sum, more) = rayon::join(
-            || follow(isa, optimizer, rates, w, g, [a, b]),
-            || follow(isa, optimizer, rates, more_w, more_g, [more_a, more_b]),
+            || step(isa, optimizer, rates, w, g, [a, b]),
+            || step(isa, optimizer, rates, more_w, more_g, [more_a, more_b]),
         );
         return sum + more;
     }
@@ -37,7 +38,7 @@ pub(in crate::cpu) fn follow(
     sum
 }
 
-/// Σ x², in parts of f32 that are merged in f64.
+/// Σ x²: f32 sums of 1024 elements, which are added in f64.
 pub(in crate::cpu) fn squares(isa: Isa, x: &[f32]) -> f64 {
     let mut total = 0.0;
     isa.run_loops(

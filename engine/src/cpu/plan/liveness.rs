@@ -1,30 +1,37 @@
-//! How long values and gradients are needed, and where each lies in memory meanwhile.
+//! Buffer liveness and memory assignment: buffers whose lifetimes do not overlap share memory.
 
 use std::cmp::Reverse;
 use std::ops::Range;
 
 use super::program::Segment;
-use crate::cpu::kernels::lines::LINE;
+use crate::cpu::kernels::aligned_buffer::CACHE_LINE;
 
-/// A value or gradient, as long as it is needed.
+/// The buffer of a value or gradient: its size, lifetime and place in memory.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::cpu) struct Slot {
-    /// Numbers for an image.
+pub(in crate::cpu) struct Buffer {
+    /// Elements per image.
     pub(in crate::cpu) len: usize,
-    /// The first and the last action that uses it.
-    uses: Option<(Place, Place)>,
-    /// Whether all images have to be there when a segment ends.
+    /// Its first and last use; `None` if it is not used.
+    uses: Option<(Time, Time)>,
+    /// Whether it has to hold all images of a shard at the end of a segment.
     kept: bool,
-    /// Numbers that lie before it: for each image where it holds all of them, else in all.
+    /// Its offset: in elements per image in the shard's arena if it holds all images, else in elements in the thread's
+    /// arena for blocks.
     pub(in crate::cpu) at: usize,
 }
 
-/// A segment, and an action there.
-type Place = (usize, usize);
+/// An action of a program, as a point in time.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::cpu) struct Time {
+    pub(in crate::cpu) segment: usize,
+    /// Index of the action in its segment.
+    pub(in crate::cpu) action: usize,
+}
 
-impl Slot {
-    pub(in crate::cpu) fn new(len: usize) -> Slot {
-        Slot {
+impl Buffer {
+    /// An unused buffer of `len` elements per image.
+    pub(in crate::cpu) fn new(len: usize) -> Buffer {
+        Buffer {
             len,
             uses: None,
             kept: false,
@@ -32,105 +39,111 @@ impl Slot {
         }
     }
 
-    /// An action uses it.
-    pub(in crate::cpu) fn touch(&mut self, at: Place) {
-        let first = self.uses.map_or(at, |(first, _)| first);
-        self.uses = Some((first, at));
+    /// Extends its lifetime to an action, which is not before its last use.
+    pub(in crate::cpu) fn use_at(&mut self, time: Time) {
+        let first = self.uses.map_or(time, |(first, _)| first);
+        self.uses = Some((first, time));
     }
 
-    /// Segments leave all images of it.
-    pub(in crate::cpu) fn keep(&mut self) {
+    /// Makes it hold all images of a shard at the end of a segment.
+    pub(in crate::cpu) fn keep_all_images(&mut self) {
         self.kept = true;
     }
 
-    /// Whether it holds all images of a task, and not only those of a block.
-    pub(in crate::cpu) fn is_whole(&self) -> bool {
-        self.kept || self.uses.is_some_and(|(first, last)| first.0 != last.0)
+    /// Whether it holds all images of a shard, and not only those of one block.
+    pub(in crate::cpu) fn holds_all_images(&self) -> bool {
+        self.kept
+            || self
+                .uses
+                .is_some_and(|(first, last)| first.segment != last.segment)
     }
 
-    /// Where a block of so many images lies in the memory for all of them, or in that for blocks.
+    /// The range of a block of images: in the arena of a shard of `images`, or in the arena for blocks.
     pub(in crate::cpu) fn range(&self, images: usize, block: &Range<usize>) -> Range<usize> {
-        let (at, block) = match self.is_whole() {
-            true => (self.at * images, block.clone()),
-            false => (self.at, 0..block.len()),
+        let (at, block) = if self.holds_all_images() {
+            (self.at * images, block.clone())
+        } else {
+            (self.at, 0..block.len())
         };
         at + block.start * self.len..at + block.end * self.len
     }
 }
 
-/// How much memory is needed, in numbers.
+/// The sizes of the arenas, in elements.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::cpu) struct Extent {
-    /// For each image: what holds all images.
-    pub(in crate::cpu) whole: usize,
-    /// For each thread: what holds those of a block.
-    pub(in crate::cpu) near: usize,
+pub(in crate::cpu) struct ArenaSizes {
+    /// Per image: the arena of a shard, for buffers that hold all its images.
+    pub(in crate::cpu) shard: usize,
+    /// Per thread: the arena for buffers that hold one block.
+    pub(in crate::cpu) block: usize,
 }
 
-/// Gives every slot a place; those share one that live one after the other. The first slot, the images',
-/// has its own.
-pub(in crate::cpu) fn assign(slots: &mut [Slot], segments: &[Segment]) -> Extent {
-    slots[0].uses = Some(((0, 0), (usize::MAX, 0)));
-    let mut whole = Vec::new();
-    let mut near: Vec<Vec<Tenant<'_>>> = segments.iter().map(|_| Vec::new()).collect();
-    for slot in slots {
-        let Some((first, last)) = slot.uses else {
+/// Assigns an offset to every buffer, and returns the sizes of the arenas. Buffers that are not alive at the same time
+/// share memory, but for buffer 0, the input images.
+pub(in crate::cpu) fn allocate(buffers: &mut [Buffer], segments: &[Segment]) -> ArenaSizes {
+    let always = |segment| Time { segment, action: 0 };
+    buffers[0].uses = Some((always(0), always(usize::MAX)));
+    let mut of_shard = Vec::new();
+    let mut of_block: Vec<Vec<Lifetime<'_>>> = segments.iter().map(|_| Vec::new()).collect();
+    for buffer in buffers {
+        let Some((first, last)) = buffer.uses else {
             continue;
         };
-        // Values begin where a line does, so that no vector lies in two.
-        let len = slot.len.next_multiple_of(LINE);
-        match slot.is_whole() {
-            true => whole.push(Tenant {
-                from: first.0,
-                until: last.0,
+        // Buffers start on a cache line, so that no vector crosses two lines.
+        let len = buffer.len.next_multiple_of(CACHE_LINE);
+        if buffer.holds_all_images() {
+            of_shard.push(Lifetime {
+                from: first.segment,
+                until: last.segment,
                 len,
-                slot,
-            }),
-            false => near[first.0].push(Tenant {
-                from: first.1,
-                until: last.1,
-                len: segments[first.0].block * len,
-                slot,
-            }),
+                buffer,
+            });
+        } else {
+            of_block[first.segment].push(Lifetime {
+                from: first.action,
+                until: last.action,
+                len: segments[first.segment].block_images * len,
+                buffer,
+            });
         }
     }
-    Extent {
-        whole: pack(whole),
-        near: near.into_iter().map(pack).max().unwrap_or(0),
+    ArenaSizes {
+        shard: pack(of_shard),
+        block: of_block.into_iter().map(pack).max().unwrap_or(0),
     }
 }
 
-/// A slot that wants memory from one point of time until another.
-struct Tenant<'a> {
+/// A buffer that needs `len` elements of memory from one point in time until another, both included.
+struct Lifetime<'a> {
     from: usize,
     until: usize,
     len: usize,
-    slot: &'a mut Slot,
+    buffer: &'a mut Buffer,
 }
 
-/// Gives each its place, the largest first, as low as no other of its time is; returns where the last
-/// ends.
-fn pack(mut tenants: Vec<Tenant<'_>>) -> usize {
-    tenants.sort_by_key(|tenant| Reverse(tenant.len));
+/// Assigns offsets greedily: the largest buffer first, each at the lowest offset that is free during its lifetime. Returns
+/// the size of the arena.
+fn pack(mut lifetimes: Vec<Lifetime<'_>>) -> usize {
+    lifetimes.sort_by_key(|lifetime| Reverse(lifetime.len));
     let mut end = 0;
-    let mut placed: Vec<Tenant<'_>> = Vec::with_capacity(tenants.len());
-    for tenant in tenants {
+    let mut placed: Vec<Lifetime<'_>> = Vec::with_capacity(lifetimes.len());
+    for lifetime in lifetimes {
         let others = placed
             .iter()
-            .filter(|other| other.from <= tenant.until && tenant.from <= other.until);
+            .filter(|other| other.from <= lifetime.until && lifetime.from <= other.until);
         let mut taken: Vec<(usize, usize)> =
-            others.map(|other| (other.slot.at, other.len)).collect();
+            others.map(|other| (other.buffer.at, other.len)).collect();
         taken.sort_unstable();
         let mut at = 0;
         for (other, len) in taken {
-            if at + tenant.len <= other {
+            if at + lifetime.len <= other {
                 break;
             }
             at = at.max(other + len);
         }
-        tenant.slot.at = at;
-        end = end.max(at + tenant.len);
-        placed.push(tenant);
+        lifetime.buffer.at = at;
+        end = end.max(at + lifetime.len);
+        placed.push(lifetime);
     }
     end
 }
@@ -141,7 +154,7 @@ mod tests {
     use crate::uniform::uniform;
 
     #[test]
-    fn what_lives_at_one_time_lies_apart_and_nothing_lies_idle_for_long() {
+    fn buffers_alive_at_one_time_do_not_overlap_and_little_memory_is_wasted() {
         let draws = uniform("tenants", 600);
         let draw =
             |at: usize, count: f64| ((draws[at] / 3_f64.sqrt() + 1.0) / 2.0 * count) as usize;
@@ -155,16 +168,16 @@ mod tests {
                 )
             })
             .collect();
-        let mut slots = vec![Slot::new(0); wanted.len()];
-        let tenants = wanted.iter().zip(&mut slots);
-        let tenants = tenants.map(|(&(from, until, len), slot)| Tenant {
+        let mut buffers = vec![Buffer::new(0); wanted.len()];
+        let lifetimes = wanted.iter().zip(&mut buffers);
+        let lifetimes = lifetimes.map(|(&(from, until, len), buffer)| Lifetime {
             from,
             until,
             len,
-            slot,
+            buffer,
         });
-        let end = pack(tenants.collect());
-        let all: Vec<_> = wanted.iter().zip(&slots).collect();
+        let end = pack(lifetimes.collect());
+        let all: Vec<_> = wanted.iter().zip(&buffers).collect();
         for (i, (a, here)) in all.iter().enumerate() {
             assert!(here.at + a.2 <= end);
             for (b, there) in &all[..i] {

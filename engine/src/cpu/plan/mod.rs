@@ -1,8 +1,12 @@
-//! What is computed, in which order, and where it lies meanwhile: knows graphs and no loops.
+//! Plans a batch: which steps are computed in which order, and where their values lie in memory. Knows graphs, but no loops
+//! and no vectors.
 //!
-//! The graph becomes steps (`step`), passes make fewer of them (`passes`), a program cuts them into
-//! segments and decides what backward computes again (`program`, `backward`), and what is needed at one
-//! time gets its place (`liveness`), all for one machine (`target`).
+//! 1. The graph becomes a list of steps, see [`step`].
+//! 2. Passes fuse steps, see [`passes`].
+//! 3. The program cuts the steps into segments, and decides what backward recomputes, see [`program`] and [`backward`].
+//! 4. Buffers get memory, which those share that are not alive at the same time, see [`liveness`].
+//!
+//! Sizes of vectors and caches come from a [`target`].
 
 pub(super) mod backward;
 pub(super) mod liveness;

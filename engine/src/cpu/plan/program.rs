@@ -1,108 +1,115 @@
-//! The order in which a batch is computed. Some images go through as many steps as possible before the
-//! next images do, so that what one step writes the next reads from the cache. A segment of such steps
-//! ends where something of all images must be known, the sums of a normalisation; where maps become so much
-//! smaller or larger that another number of images at a time suits them; and in evaluation where its
-//! filters become so many that they would not stay in the cache until the next images come.
+//! The program of a batch: segments of actions, each of which runs for a block of images before the next block, so that
+//! an action reads what the one before it wrote from the cache.
 //!
-//! What is computed fast from what is kept, as by a normalisation, an activation or a sum, is not kept for
-//! backward but computed again.
+//! A segment ends
+//!
+//! - where something is needed of all images: the statistics of a BatchNorm;
+//! - where maps become so much smaller or larger that another block size suits them;
+//! - in evaluation, where its filters would no longer stay in the cache from block to block.
+//!
+//! Values that are cheap to compute from kept ones, as by BatchNorm, activation or sum, are not kept for backward but
+//! recomputed.
 
-use crate::cpu::kernels::expand;
-use crate::cpu::kernels::layout::{Images, padded};
+use crate::cpu::kernels::fused_pointwise;
+use crate::cpu::kernels::layout::{InputLayout, padded_len};
 use crate::cpu::plan::backward::depths;
-use crate::cpu::plan::liveness::Slot;
-use crate::cpu::plan::step::{Kind, Step};
+use crate::cpu::plan::liveness::{Buffer, Time};
+use crate::cpu::plan::step::{Step, StepKind};
 use crate::cpu::plan::target::Target;
 use crate::net::Shape;
 
-/// What images go through together.
+/// A sequence of actions that runs for one block of images after the other.
 #[derive(Debug, Default)]
 pub(in crate::cpu) struct Segment {
     pub(in crate::cpu) actions: Vec<Action>,
-    /// Images that go through at a time.
-    pub(in crate::cpu) block: usize,
-    /// Numbers that a task needs for sums of normalisations, for gradients of filters, and that all need
-    /// for prepared filters.
+    /// Images per block.
+    pub(in crate::cpu) block_images: usize,
+    /// Elements per shard for the sums of BatchNorms.
     pub(in crate::cpu) sums: usize,
-    pub(in crate::cpu) parts: usize,
+    /// Elements per shard for partial filter and bias gradients.
+    pub(in crate::cpu) partials: usize,
+    /// Elements for prepared filters, shared by all shards.
     pub(in crate::cpu) prepared: usize,
-    /// Numbers of filters that forward reads in it.
+    /// Elements of the filters that forward reads in it.
     filters: usize,
 }
 
-/// A part of a step.
+/// A part of a step: what a shard does in one go for a block of images.
 #[derive(Debug)]
 pub(in crate::cpu) struct Action {
+    /// Index of the step.
     pub(in crate::cpu) step: usize,
-    pub(in crate::cpu) work: Work,
+    pub(in crate::cpu) kind: ActionKind,
 }
 
-/// What is done for some images; values and gradients are named by their slots.
+/// What an action does. Values (`x`, `y`) and gradients (`dx`, `dy`) are indices of buffers; `at` is an index into the
+/// shard's sums or partial gradients.
 #[derive(Debug)]
-pub(in crate::cpu) enum Work {
-    /// The value.
+pub(in crate::cpu) enum ActionKind {
+    /// Computes the step's value y from its inputs x.
     Forward {
         x: Vec<usize>,
         y: usize,
-        /// Where the prepared filters are, see [`Convolution::prepared`](super::step::Convolution::prepared).
+        /// Index of the prepared filters, see
+        /// [`Convolution::prepared_len`](super::step::Convolution::prepared_len).
         filters: usize,
     },
-    /// Sums of what a normalisation, or an expansion, reads.
-    Moments { x: usize, at: usize },
-    /// From the gradient of a normalisation's value that of what is inside its activation, in place, and
-    /// sums of it. `x` is what the normalisation reads, and of an expansion what it computes. `y` is the value
-    /// itself, where a sum is inside the activation.
-    Gradients {
+    /// Adds to the moments of the input of a BatchNorm or fused pointwise convolution.
+    NormMoments { x: usize, at: usize },
+    /// Replaces the gradient of a BatchNorm's value by the gradient before its activation, and adds to the sums of that.
+    /// `x` is the input of the BatchNorm, or the output of a fused pointwise convolution. `y` is the value itself, set
+    /// where a residual sum is inside the activation.
+    NormGradient {
         x: usize,
         y: Option<usize>,
         dy: usize,
         at: usize,
     },
-    /// The gradient of filters: a share of it in the task's parts, or, where filters are large, all of it
-    /// when all images are through.
-    Weight {
+    /// Adds to the shard's partial filter gradient. Where filters are large, `at` is `None`: their gradient is computed at
+    /// the end of the segment, from all images.
+    WeightGradient {
         x: usize,
         dy: usize,
         at: Option<usize>,
-        /// Where in the task's parts that of the bias is.
+        /// Index of the partial bias gradient.
         bias: Option<usize>,
     },
-    /// Gradients of the inputs.
-    Backward {
+    /// Computes the gradients of the step's inputs. `values` are those that the gradient depends on.
+    InputGradients {
         values: Vec<usize>,
         dy: usize,
-        into: Vec<Option<GradientSlot>>,
-        /// Where the prepared filters are.
+        into: Vec<Option<GradientTarget>>,
+        /// Index of the prepared filters.
         filters: usize,
     },
-    /// Adds to the gradient of an expansion's input what follows from sums.
-    Correct { x: usize, dx: usize },
+    /// Adds the BatchNorm-statistics term to the input gradient of a fused pointwise convolution.
+    StatisticsGradient { x: usize, dx: usize },
 }
 
-/// Where the gradient of an input goes; the slot may be that of the output's.
+/// Where the gradient of an input goes, which may be the buffer of the output's gradient.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::cpu) struct GradientSlot {
-    pub(in crate::cpu) slot: usize,
-    /// Whether others have put their share there already.
+pub(in crate::cpu) struct GradientTarget {
+    pub(in crate::cpu) buffer: usize,
+    /// Whether it is added to what other readers of the input have put there.
     pub(in crate::cpu) add: bool,
 }
 
-/// All segments, and the slots of the values.
+/// The segments, and the buffers of values and gradients.
 #[derive(Debug)]
 pub(in crate::cpu) struct Program {
     pub(in crate::cpu) segments: Vec<Segment>,
-    /// How many of them are forward.
+    /// Number of segments of forward, which come first.
     pub(in crate::cpu) forward: usize,
-    pub(in crate::cpu) slots: Vec<Slot>,
-    /// The slot of each value's gradient; `None` where nothing asks for it.
+    pub(in crate::cpu) buffers: Vec<Buffer>,
+    /// The buffer of each value's gradient; `None` where no gradient is needed.
     pub(in crate::cpu) gradients: Vec<Option<usize>>,
 }
 
 impl Program {
-    /// For tasks of this many images.
+    /// The program for shards of `images`.
     pub(in crate::cpu) fn new(
         steps: &[Step],
-        layout: Images,
+        layout: InputLayout,
         shapes: &[Shape],
         images: usize,
         training: bool,
@@ -110,7 +117,7 @@ impl Program {
     ) -> Program {
         let len = |value: usize| match value {
             0 => layout.len(shapes[0]),
-            _ => padded(shapes[value]),
+            _ => padded_len(shapes[value]),
         };
         let mut readers = vec![Vec::new(); shapes.len()];
         for (number, step) in steps.iter().enumerate() {
@@ -129,129 +136,140 @@ impl Program {
             readers,
             makers,
             segments: vec![Segment::default()],
-            slots: (0..shapes.len())
-                .map(|value| Slot::new(len(value)))
+            buffers: (0..shapes.len())
+                .map(|value| Buffer::new(len(value)))
                 .collect(),
             depths: depths(steps, shapes.len()),
             gradients: vec![None; shapes.len()],
-            again: vec![None; shapes.len()],
+            recomputed: vec![None; shapes.len()],
             pending: vec![0; shapes.len()],
             summed: vec![usize::MAX; steps.len()],
         };
-        builder.slots[0].keep();
+        builder.buffers[0].keep_all_images();
         builder.forward(training);
-        let forward = builder.end();
+        let forward = builder.finish();
         let output = shapes.len() - 1;
-        builder.slots[output].keep();
-        // It is read when forward is through.
+        builder.buffers[output].keep_all_images();
+        // The output is read at the end of forward.
         if let Some(last) = builder.segments.last() {
-            builder.slots[output].touch((forward - 1, last.actions.len() - 1));
+            builder.buffers[output].use_at(Time {
+                segment: forward - 1,
+                action: last.actions.len() - 1,
+            });
         }
         if training {
             builder.segments.push(Segment::default());
             builder.backward(output);
-            builder.end();
+            builder.finish();
         }
         Program {
             segments: builder.segments,
             forward,
-            slots: builder.slots,
+            buffers: builder.buffers,
             gradients: builder.gradients,
         }
     }
 }
 
-/// A program that is being made.
+/// A program under construction.
 pub(in crate::cpu) struct Builder<'a> {
     pub(in crate::cpu) steps: &'a [Step],
     pub(in crate::cpu) images: usize,
     target: Target,
-    /// The steps that read and make each value.
+    /// The steps that read each value.
     pub(in crate::cpu) readers: Vec<Vec<usize>>,
+    /// The step that computes each value.
     pub(in crate::cpu) makers: Vec<Option<usize>>,
     pub(in crate::cpu) segments: Vec<Segment>,
-    pub(in crate::cpu) slots: Vec<Slot>,
-    /// How many steps compute each value again from what is kept; 0 where it is kept itself.
+    pub(in crate::cpu) buffers: Vec<Buffer>,
+    /// Number of steps that recompute each value from kept ones; 0 if it is kept.
     pub(in crate::cpu) depths: Vec<usize>,
-    /// The segment in which it was computed again last, and the slot.
-    pub(in crate::cpu) again: Vec<Option<(usize, usize)>>,
+    /// Segment and buffer of each value's latest recomputation.
+    pub(in crate::cpu) recomputed: Vec<Option<(usize, usize)>>,
+    /// The buffer of each value's gradient.
     pub(in crate::cpu) gradients: Vec<Option<usize>>,
-    /// Shares in each value's gradient that are still to come.
+    /// Number of readers whose contribution to a value's gradient is still missing.
     pub(in crate::cpu) pending: Vec<usize>,
-    /// The segment in which the sums for a normalisation were taken last.
+    /// For each step, the segment that computed the latest sums for its BatchNorm.
     pub(in crate::cpu) summed: Vec<usize>,
 }
 
 impl Builder<'_> {
-    fn now(&mut self) -> &mut Segment {
+    /// The current segment.
+    fn current(&mut self) -> &mut Segment {
         let last = self.segments.len() - 1;
         &mut self.segments[last]
     }
 
-    /// Ends the segment.
+    /// Ends the current segment, unless it is empty.
     fn cut(&mut self) {
-        if !self.now().actions.is_empty() {
+        if !self.current().actions.is_empty() {
             self.segments.push(Segment::default());
         }
     }
 
-    /// Drops a segment in which nothing is done, and says how many there are.
-    fn end(&mut self) -> usize {
+    /// Drops the current segment if it is empty; returns the number of segments.
+    fn finish(&mut self) -> usize {
         self.segments.pop_if(|last| last.actions.is_empty());
         self.segments.len()
     }
 
-    /// Ends the segment where it has taken sums that a normalisation needs whole.
-    pub(in crate::cpu) fn arrive(&mut self, step: usize) {
+    /// Ends the current segment if it computes sums that the step needs of all images.
+    pub(in crate::cpu) fn wait_for_sums(&mut self, step: usize) {
         if self.summed[step] == self.segments.len() - 1 {
             self.cut();
         }
     }
 
-    /// Adds an action that reads or writes these slots; `work` is made with the segment it is in.
+    /// Adds an action that uses these buffers; `kind` is called with its segment. Actions with `sums` never start a segment.
     pub(in crate::cpu) fn push(
         &mut self,
         step: usize,
-        slots: &[usize],
+        buffers: &[usize],
         sums: bool,
-        work: impl FnOnce(&mut Segment) -> Work,
+        kind: impl FnOnce(&mut Segment) -> ActionKind,
     ) {
-        let numbers = slots.iter().map(|slot| self.slots[*slot].len);
-        let bytes = numbers.sum::<usize>() * self.target.element_bytes;
+        let elements = buffers.iter().map(|buffer| self.buffers[*buffer].len);
+        let bytes = elements.sum::<usize>() * self.target.element_bytes;
         let block = (self.target.block_bytes / bytes.max(1)).clamp(1, self.images);
-        // Small maps want many images at a time, and large ones few. Sums follow what is summed.
-        let now = self.now().block;
+        // Small maps need large blocks, and large maps small ones. Sums stay with the action that computes what they sum.
+        let now = self.current().block_images;
         if !sums && (block >= 4 * now || now >= 4 * block) {
             self.cut();
         }
         let segment = self.segments.len() - 1;
-        let now = self.now();
-        now.block = match now.actions.len() {
-            0 => block,
-            _ => now.block.min(block),
+        let current = self.current();
+        current.block_images = if current.actions.is_empty() {
+            block
+        } else {
+            current.block_images.min(block)
         };
-        let at = (segment, now.actions.len());
-        let work = work(now);
-        now.actions.push(Action { step, work });
-        for slot in slots {
-            self.slots[*slot].touch(at);
+        let time = Time {
+            segment,
+            action: current.actions.len(),
+        };
+        let kind = kind(current);
+        current.actions.push(Action { step, kind });
+        for buffer in buffers {
+            self.buffers[*buffer].use_at(time);
         }
     }
 
-    /// Whether a step waits for sums of all it reads.
+    /// Whether a step needs sums over its input for all images.
     fn needs_sums(&self, number: usize) -> bool {
         let step = &self.steps[number];
-        matches!(step.kind, Kind::Norm(_)) || step.expansion().is_some()
+        matches!(step.kind, StepKind::Norm(_)) || step.fused_pointwise().is_some()
     }
 
+    /// Adds the segments of forward.
     fn forward(&mut self, training: bool) {
         if training {
-            self.moments(0);
+            self.norm_moments(0);
         }
         let mut done = vec![false; self.steps.len()];
         for number in 0..self.steps.len() {
-            // A normalisation is computed when it is needed: its reader may follow in the same segment. Not with a sum:
-            // normalisations that read that take their sums in the order of the network.
+            // A BatchNorm is computed when its value is first read, in the segment of its reader. One with a residual sum is
+            // computed at once, since BatchNorms that read it update running statistics in the order of the network.
             let waits = self.needs_sums(number) && self.steps[number].inputs.len() == 1;
             if !waits || self.readers[self.steps[number].output].is_empty() {
                 self.forward_step(number, training, &mut done);
@@ -259,9 +277,10 @@ impl Builder<'_> {
         }
     }
 
+    /// Adds a step to forward, after the steps that it depends on and that are not done.
     fn forward_step(&mut self, number: usize, training: bool, done: &mut [bool]) {
         let mut open = vec![number];
-        // What has to come before comes before.
+        // A depth-first search.
         while let Some(&number) = open.last() {
             let step = &self.steps[number];
             let makers = step
@@ -280,50 +299,50 @@ impl Builder<'_> {
             }
             done[number] = true;
             if self.needs_sums(number) {
-                self.arrive(number);
+                self.wait_for_sums(number);
             }
             let x: Vec<usize> = step.inputs.iter().map(|input| input.value).collect();
             let y = step.output;
-            let slots: Vec<usize> = x.iter().copied().chain([y]).collect();
+            let buffers: Vec<usize> = x.iter().copied().chain([y]).collect();
             let (prepared, read) = match &step.kind {
-                Kind::Convolution(layer) => (layer.prepared(false), layer.numbers()),
+                StepKind::Convolution(layer) => (layer.prepared_len(false), layer.filter_len()),
                 _ => (0, 0),
             };
-            let before = self.now().filters;
+            let before = self.current().filters;
             let many = before > 0
                 && (before + read) * self.target.element_bytes > self.target.filter_bytes;
-            // In training sums of normalisations end segments sooner, and no speed came of it.
+            // Not in training, where BatchNorm statistics end segments sooner.
             if !training && read > 0 && many {
                 self.cut();
             }
-            self.push(number, &slots, false, |segment| {
+            self.push(number, &buffers, false, |segment| {
                 segment.filters += read;
-                let filters = take(&mut segment.prepared, prepared);
-                Work::Forward { x, y, filters }
+                let filters = reserve(&mut segment.prepared, prepared);
+                ActionKind::Forward { x, y, filters }
             });
             if training {
-                self.moments(step.output);
+                self.norm_moments(step.output);
             }
         }
     }
 
-    /// Sums of a value for the normalisations that read it.
-    fn moments(&mut self, value: usize) {
+    /// Adds the moments of a value for each BatchNorm that reads it.
+    fn norm_moments(&mut self, value: usize) {
         for number in self.readers[value].clone() {
             let step = &self.steps[number];
             let len = match &step.kind {
-                Kind::Norm(norm) if step.inputs[0].value == value => {
-                    Some(2 * norm.normal.mean.len())
+                StepKind::Norm(norm) if step.inputs[0].value == value => {
+                    Some(2 * norm.coefficients.mean.len())
                 }
-                Kind::Convolution(layer) if layer.expansion.is_some() => {
-                    Some(expand::moments(layer.geometry.input.channels))
+                StepKind::Convolution(layer) if layer.fused.is_some() => {
+                    Some(fused_pointwise::moments_len(layer.geometry.input.channels))
                 }
                 _ => None,
             };
             if let Some(len) = len {
                 self.push(number, &[value], true, |segment| {
-                    let at = take(&mut segment.sums, len);
-                    Work::Moments { x: value, at }
+                    let at = reserve(&mut segment.sums, len);
+                    ActionKind::NormMoments { x: value, at }
                 });
                 self.summed[number] = self.segments.len() - 1;
             }
@@ -331,8 +350,8 @@ impl Builder<'_> {
     }
 }
 
-/// The next `len` places.
-pub(in crate::cpu) fn take(next: &mut usize, len: usize) -> usize {
-    *next += len;
-    *next - len
+/// Reserves `len` elements behind the first `end`, and returns the index of the first.
+pub(in crate::cpu) fn reserve(end: &mut usize, len: usize) -> usize {
+    *end += len;
+    *end - len
 }

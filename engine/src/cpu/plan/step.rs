@@ -1,204 +1,209 @@
-//! The steps of a network: what is computed in one go.
+//! The steps of a plan: each computes one value with one kernel, and may fuse several nodes of the graph.
 
 use crate::channels::{runs, shuffle};
 use crate::cpu::kernels::activation::Function;
+use crate::cpu::kernels::channel_copy::ChannelCopy;
 use crate::cpu::kernels::convolution::winograd::{self, Winograd};
-use crate::cpu::kernels::convolution::{Geometry, Walk};
-use crate::cpu::kernels::expand::{Expansion, Pointwise};
-use crate::cpu::kernels::finish::Finish;
-use crate::cpu::kernels::grouped::Narrow;
-use crate::cpu::kernels::layout::{Images, Plane};
+use crate::cpu::kernels::convolution::{Geometry, Phase};
+use crate::cpu::kernels::epilogue::Epilogue;
+use crate::cpu::kernels::fused_pointwise::{FusedPointwise, PointwiseConvolution};
+use crate::cpu::kernels::grouped::GroupedFilterLayout;
+use crate::cpu::kernels::layout::{ImageLayout, InputLayout};
 use crate::cpu::kernels::max_pool::MaxPool;
-use crate::cpu::kernels::mix::Mix;
-use crate::cpu::kernels::moves::Moves;
-use crate::cpu::kernels::statistics::Normal;
+use crate::cpu::kernels::resample::Resample;
+use crate::cpu::kernels::statistics::NormCoefficients;
 use crate::net::{Graph, Node, Op, Shape, TensorId, Window};
 
-/// One operation.
+/// A step, which computes one value.
 #[derive(Debug)]
 pub(in crate::cpu) struct Step {
-    pub(in crate::cpu) kind: Kind,
-    /// The node whose noise it is.
+    pub(in crate::cpu) kind: StepKind,
+    /// The first node that it computes; seeds dropout and stochastic depth.
     pub(in crate::cpu) node: usize,
-    pub(in crate::cpu) inputs: Vec<Input>,
+    pub(in crate::cpu) inputs: Vec<StepInput>,
+    /// The value that it computes: the index of its node.
     pub(in crate::cpu) output: usize,
+    /// Shape of one image of that value.
     pub(in crate::cpu) shape: Shape,
 }
 
-/// A value that a step reads.
+/// A value that a step reads: the index of its node, and the shape of one image.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::cpu) struct Input {
+pub(in crate::cpu) struct StepInput {
     pub(in crate::cpu) value: usize,
     pub(in crate::cpu) shape: Shape,
 }
 
-/// What a step does.
+/// What a step computes.
 #[derive(Debug)]
-pub(in crate::cpu) enum Kind {
+pub(in crate::cpu) enum StepKind {
     /// A convolution or linear layer.
     Convolution(Box<Convolution>),
-    Norm(Box<Norm>),
+    Norm(Box<FusedNorm>),
     Activation(Function),
     Add,
     Gate,
-    /// Where channels go, by input.
-    Move(Vec<Moves>),
+    /// Concatenation, slice, shuffle or channel padding: the copies from each input.
+    ChannelCopy(Vec<ChannelCopy>),
     MaxPool(MaxPool),
-    Mix(Mix),
-    /// Dropout, or stochastic depth, which takes whole images away.
+    Resample(Resample),
+    /// Dropout, or with `per_image` stochastic depth; 0 with probability `p`.
     Noise {
         p: f64,
-        whole: bool,
+        per_image: bool,
     },
     Flatten,
 }
 
-impl Kind {
-    /// As it is called where steps are listed.
+impl StepKind {
+    /// The name that listings show.
     pub(in crate::cpu) fn name(&self) -> &'static str {
         match self {
-            Kind::Convolution(layer) => match layer.algorithm {
-                Algorithm::Product => "convolution",
+            StepKind::Convolution(layer) => match layer.algorithm {
+                Algorithm::Direct => "convolution",
                 Algorithm::Winograd(_) => "winograd",
-                Algorithm::Grouped(Narrow { width: 1, .. }) => "depthwise",
+                Algorithm::Grouped(GroupedFilterLayout { width: 1, .. }) => "depthwise",
                 Algorithm::Grouped(_) => "grouped",
             },
-            Kind::Norm(_) => "norm",
-            Kind::Activation(_) => "activation",
-            Kind::Add => "add",
-            Kind::Gate => "gate",
-            Kind::Move(_) => "move",
-            Kind::MaxPool(_) => "max pool",
-            Kind::Mix(_) => "mix",
-            Kind::Noise { .. } => "noise",
-            Kind::Flatten => "flatten",
+            StepKind::Norm(_) => "norm",
+            StepKind::Activation(_) => "activation",
+            StepKind::Add => "add",
+            StepKind::Gate => "gate",
+            StepKind::ChannelCopy(_) => "copy",
+            StepKind::MaxPool(_) => "max pool",
+            StepKind::Resample(_) => "resample",
+            StepKind::Noise { .. } => "noise",
+            StepKind::Flatten => "flatten",
         }
     }
 }
 
-/// BatchNorm and the activation behind it. A second input is added between the two, see
-/// [`passes::shortcut`](super::passes::shortcut).
+/// BatchNorm with the activation that follows it. A second input of its step is a residual that is added between the two,
+/// see [`passes::shortcut`](super::passes::shortcut).
 #[derive(Debug)]
-pub(in crate::cpu) struct Norm {
+pub(in crate::cpu) struct FusedNorm {
+    /// The BatchNorm.
     pub(in crate::cpu) op: Op,
     pub(in crate::cpu) function: Function,
-    pub(in crate::cpu) normal: Normal,
+    pub(in crate::cpu) coefficients: NormCoefficients,
 }
 
-impl Norm {
-    /// As the end of a convolution.
-    pub(in crate::cpu) fn finish(&self) -> Finish<'_> {
-        Finish {
-            normal: &self.normal,
+impl FusedNorm {
+    /// As the epilogue of a convolution.
+    pub(in crate::cpu) fn epilogue(&self) -> Epilogue<'_> {
+        Epilogue {
+            coefficients: &self.coefficients,
             function: self.function,
         }
     }
 }
 
 impl Step {
-    /// The normalisation that it is, or ends with.
-    pub(in crate::cpu) fn norm(&self) -> Option<&Norm> {
+    /// The BatchNorm that it is, or that it fuses.
+    pub(in crate::cpu) fn norm(&self) -> Option<&FusedNorm> {
         match &self.kind {
-            Kind::Norm(norm) => Some(norm),
-            Kind::Convolution(layer) => layer.norm.as_deref(),
+            StepKind::Norm(norm) => Some(norm),
+            StepKind::Convolution(layer) => layer.norm.as_deref(),
             _ => None,
         }
     }
 
-    /// The same, to be changed.
-    pub(in crate::cpu) fn norm_mut(&mut self) -> Option<&mut Norm> {
+    /// As [`Step::norm`], to be changed.
+    pub(in crate::cpu) fn norm_mut(&mut self) -> Option<&mut FusedNorm> {
         match &mut self.kind {
-            Kind::Norm(norm) => Some(norm),
-            Kind::Convolution(layer) => layer.norm.as_deref_mut(),
+            StepKind::Norm(norm) => Some(norm),
+            StepKind::Convolution(layer) => layer.norm.as_deref_mut(),
             _ => None,
         }
     }
 
-    /// The convolution that it is, where that is an expansion.
-    pub(in crate::cpu) fn expansion(&self) -> Option<(&Convolution, &Expansion)> {
+    /// The convolution that it is, if that is a fused pointwise one.
+    pub(in crate::cpu) fn fused_pointwise(&self) -> Option<(&Convolution, &FusedPointwise)> {
         match &self.kind {
-            Kind::Convolution(layer) => Some((layer, layer.expansion.as_deref()?)),
+            StepKind::Convolution(layer) => Some((layer, layer.fused.as_deref()?)),
             _ => None,
         }
     }
 }
 
-/// A convolution's tensors, sizes and walks.
+/// A convolution or linear layer.
 #[derive(Debug)]
 pub(in crate::cpu) struct Convolution {
     pub(in crate::cpu) geometry: Geometry,
     pub(in crate::cpu) weight: TensorId,
     pub(in crate::cpu) bias: Option<TensorId>,
-    pub(in crate::cpu) forward: Vec<Walk>,
-    pub(in crate::cpu) backward: Vec<Walk>,
+    /// The single phase of forward.
+    pub(in crate::cpu) forward: Vec<Phase>,
+    /// The phases of the input gradient.
+    pub(in crate::cpu) backward: Vec<Phase>,
     pub(in crate::cpu) algorithm: Algorithm,
-    /// What its result goes through before it is left, see
-    /// [`passes::finish`](super::passes::finish).
-    pub(in crate::cpu) norm: Option<Box<Norm>>,
-    /// In training, where it has such a normalisation.
-    pub(in crate::cpu) expansion: Option<Box<Expansion>>,
+    /// BatchNorm and activation that are fused into it: as epilogue in evaluation, see
+    /// [`passes::epilogue`](super::passes::epilogue); as fused pointwise convolution in training.
+    pub(in crate::cpu) norm: Option<Box<FusedNorm>>,
+    /// State of a fused pointwise convolution; set in training where `norm` is.
+    pub(in crate::cpu) fused: Option<Box<FusedPointwise>>,
 }
 
-/// How a convolution is computed.
+/// The algorithm of a convolution.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::cpu) enum Algorithm {
-    /// As a product of matrices.
-    Product,
+    /// Direct convolution: an implicit matrix product.
+    Direct,
     Winograd(Winograd),
-    Grouped(Narrow),
+    Grouped(GroupedFilterLayout),
 }
 
 impl Algorithm {
-    /// The fastest for a batch of so many images.
+    /// The fastest algorithm for a batch of `images`.
     fn of(g: &Geometry, images: usize) -> Algorithm {
-        if let Some(narrow) = Narrow::of(&g.filters()) {
-            return Algorithm::Grouped(narrow);
+        if let Some(grouped) = GroupedFilterLayout::of(&g.filters()) {
+            return Algorithm::Grouped(grouped);
         }
         match Winograd::of(g, images) {
             Some(winograd) => Algorithm::Winograd(winograd),
-            None => Algorithm::Product,
+            None => Algorithm::Direct,
         }
     }
 }
 
 impl Convolution {
-    /// As an expansion's kernels take it.
-    pub(in crate::cpu) fn pointwise(&self) -> Pointwise<'_> {
-        Pointwise {
+    /// The arguments of the fused pointwise kernels.
+    pub(in crate::cpu) fn pointwise(&self) -> PointwiseConvolution<'_> {
+        PointwiseConvolution {
             geometry: &self.geometry,
-            walks: &self.forward,
+            phases: &self.forward,
         }
     }
 
-    /// Numbers of the filters as forward, or backward, reads them; 0 where it reads them as they are kept.
-    pub(in crate::cpu) fn prepared(&self, backward: bool) -> usize {
+    /// Elements of the prepared filters that forward, or the input gradient, reads; 0 where it reads the stored ones.
+    pub(in crate::cpu) fn prepared_len(&self, backward: bool) -> usize {
         let filters = self.geometry.filters();
         match (backward, self.algorithm) {
-            (false, Algorithm::Product) if self.expansion.is_some() => filters.len(),
-            (false, Algorithm::Product | Algorithm::Grouped(_)) => 0,
-            (false, Algorithm::Winograd(_)) => winograd::transformed(&filters).len(),
-            (true, Algorithm::Product) => filters.transposed().len(),
-            (true, Algorithm::Grouped(narrow)) => narrow.turned(),
+            (false, Algorithm::Direct) if self.fused.is_some() => filters.len(),
+            (false, Algorithm::Direct | Algorithm::Grouped(_)) => 0,
+            (false, Algorithm::Winograd(_)) => winograd::transformed_layout(&filters).len(),
+            (true, Algorithm::Direct) => filters.transposed().len(),
+            (true, Algorithm::Grouped(grouped)) => grouped.transposed_len(),
             (true, Algorithm::Winograd(_)) => {
-                let turned = filters.transposed();
-                winograd::transformed(&turned).len() + turned.len()
+                let transposed = filters.transposed();
+                winograd::transformed_layout(&transposed).len() + transposed.len()
             }
         }
     }
 
-    /// Numbers of its filters as forward reads them, and of their gradient as a task sums it up.
-    pub(in crate::cpu) fn numbers(&self) -> usize {
+    /// Elements of the filters that forward reads, and of a shard's partial filter gradient.
+    pub(in crate::cpu) fn filter_len(&self) -> usize {
         let filters = self.geometry.filters();
         match self.algorithm {
-            Algorithm::Product => filters.len(),
-            Algorithm::Winograd(_) => winograd::transformed(&filters).len(),
-            Algorithm::Grouped(narrow) => narrow.len(),
+            Algorithm::Direct => filters.len(),
+            Algorithm::Winograd(_) => winograd::transformed_layout(&filters).len(),
+            Algorithm::Grouped(grouped) => grouped.len(),
         }
     }
 }
 
-/// The steps in order, for a batch of so many images. A BatchNorm and an activation that alone reads it become
-/// one.
+/// The steps of a graph in order, for a batch of `images`. A BatchNorm is fused with an activation that is its only
+/// reader.
 pub(in crate::cpu) fn steps(graph: &Graph, images: usize) -> Vec<Step> {
     let nodes = graph.nodes();
     let mut readers = vec![0; nodes.len()];
@@ -208,7 +213,7 @@ pub(in crate::cpu) fn steps(graph: &Graph, images: usize) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     for (number, node) in nodes.iter().enumerate().skip(1) {
         if let (Op::Activation(activation), Some(last)) = (&node.op, steps.last_mut())
-            && let Kind::Norm(norm) = &mut last.kind
+            && let StepKind::Norm(norm) = &mut last.kind
             && last.output == node.inputs[0].index()
             && norm.function == Function::Identity
             && readers[last.output] == 1
@@ -217,7 +222,7 @@ pub(in crate::cpu) fn steps(graph: &Graph, images: usize) -> Vec<Step> {
             last.output = number;
             continue;
         }
-        let inputs = node.inputs.iter().map(|input| Input {
+        let inputs = node.inputs.iter().map(|input| StepInput {
             value: input.index(),
             shape: graph.shape(*input),
         });
@@ -232,24 +237,28 @@ pub(in crate::cpu) fn steps(graph: &Graph, images: usize) -> Vec<Step> {
     steps
 }
 
-/// Where one convolution alone reads the images, and they have few channels: lays them out so that
-/// it gathers along each row of its kernel at once.
-pub(in crate::cpu) fn frame(steps: &mut [Step], shape: Shape, lanes: usize) -> Images {
+/// Chooses the layout of the input images: [`InputLayout::Framed`] if they have few channels and a single convolution reads
+/// them, which is changed to match.
+pub(in crate::cpu) fn choose_input_layout(
+    steps: &mut [Step],
+    shape: Shape,
+    lanes: usize,
+) -> InputLayout {
     let mut readers = steps
         .iter_mut()
         .filter(|step| step.inputs.iter().any(|input| input.value == 0));
     let (Some(step), None) = (readers.next(), readers.next()) else {
-        return Images::Padded;
+        return InputLayout::Padded;
     };
-    let Kind::Convolution(layer) = &mut step.kind else {
-        return Images::Padded;
+    let StepKind::Convolution(layer) = &mut step.kind else {
+        return InputLayout::Padded;
     };
     let Geometry { groups, window, .. } = layer.geometry;
     if groups > 1 || window.dilation.1 > 1 || shape.channels >= lanes / 2 {
-        return Images::Padded;
+        return InputLayout::Padded;
     }
     let (before, after) = (window.before, window.after);
-    layer.geometry.input = Plane {
+    layer.geometry.input = ImageLayout {
         channels: window.kernel.1 * shape.channels,
         height: shape.height + before.0 + after.0,
         width: shape.width + before.1 + after.1,
@@ -261,11 +270,12 @@ pub(in crate::cpu) fn frame(steps: &mut [Step], shape: Shape, lanes: usize) -> I
         after: (0, 0),
         ..window
     };
-    layer.forward = Walk::forward(&layer.geometry);
-    Images::Framed { before, after }
+    layer.forward = Phase::forward(&layer.geometry);
+    InputLayout::Framed { before, after }
 }
 
-fn kind(graph: &Graph, node: &Node, images: usize) -> Kind {
+/// What the step of a node computes.
+fn kind(graph: &Graph, node: &Node, images: usize) -> StepKind {
     let input = graph.shape(node.inputs[0]);
     let layer = |weight, bias, window, groups| {
         let geometry = Geometry {
@@ -275,11 +285,11 @@ fn kind(graph: &Graph, node: &Node, images: usize) -> Kind {
             groups,
         };
         Box::new(Convolution {
-            forward: Walk::forward(&geometry),
-            backward: Walk::backward(&geometry),
+            forward: Phase::forward(&geometry),
+            backward: Phase::backward(&geometry),
             algorithm: Algorithm::of(&geometry, images),
             norm: None,
-            expansion: None,
+            fused: None,
             geometry,
             weight,
             bias,
@@ -291,37 +301,42 @@ fn kind(graph: &Graph, node: &Node, images: usize) -> Kind {
             bias,
             window,
             groups,
-        } => Kind::Convolution(layer(*weight, *bias, *window, *groups)),
+        } => StepKind::Convolution(layer(*weight, *bias, *window, *groups)),
         Op::Linear { weight, bias } => {
-            Kind::Convolution(layer(*weight, *bias, Window::square(1), 1))
+            StepKind::Convolution(layer(*weight, *bias, Window::square(1), 1))
         }
-        Op::BatchNorm { .. } => Kind::Norm(Box::new(Norm {
+        Op::BatchNorm { .. } => StepKind::Norm(Box::new(FusedNorm {
             op: node.op.clone(),
             function: Function::Identity,
-            normal: Normal::new(node.shape.channels),
+            coefficients: NormCoefficients::new(node.shape.channels),
         })),
-        Op::Activation(activation) => Kind::Activation(Function::Of(*activation)),
-        Op::Add => Kind::Add,
-        Op::Gate => Kind::Gate,
-        Op::Shuffle { groups } => Kind::Move(vec![Moves::new(shuffle(input.channels, *groups))]),
-        Op::Concat | Op::Slice { .. } | Op::PadChannels { .. } => {
-            let runs = runs(graph, node).map(|run| Moves::new([run].into_iter()));
-            Kind::Move(runs.collect())
+        Op::Activation(activation) => StepKind::Activation(Function::Of(*activation)),
+        Op::Add => StepKind::Add,
+        Op::Gate => StepKind::Gate,
+        Op::Shuffle { groups } => {
+            StepKind::ChannelCopy(vec![ChannelCopy::new(shuffle(input.channels, *groups))])
         }
-        Op::MaxPool(window) => Kind::MaxPool(MaxPool {
+        Op::Concat | Op::Slice { .. } | Op::PadChannels { .. } => {
+            let runs = runs(graph, node).map(|run| ChannelCopy::new([run].into_iter()));
+            StepKind::ChannelCopy(runs.collect())
+        }
+        Op::MaxPool(window) => StepKind::MaxPool(MaxPool {
             window: *window,
             input,
             output: node.shape,
         }),
-        Op::Dropout { p } => Kind::Noise {
+        Op::Dropout { p } => StepKind::Noise {
             p: *p,
-            whole: false,
+            per_image: false,
         },
-        Op::StochasticDepth { p } => Kind::Noise { p: *p, whole: true },
-        Op::Flatten => Kind::Flatten,
-        op => match Mix::of(op, input, node.shape) {
-            Some(mix) => Kind::Mix(mix),
-            None => unreachable!("{} is none of the sums", op.name()),
+        Op::StochasticDepth { p } => StepKind::Noise {
+            p: *p,
+            per_image: true,
+        },
+        Op::Flatten => StepKind::Flatten,
+        op => match Resample::of(op, input, node.shape) {
+            Some(resample) => StepKind::Resample(resample),
+            None => unreachable!("{} is no resampling", op.name()),
         },
     }
 }

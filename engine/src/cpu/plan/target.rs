@@ -1,48 +1,48 @@
-//! What a plan is made for: the numbers, vectors and caches of a processor.
+//! The machine that a plan is made for: element type, vector width and cache sizes.
 
 use crate::cpu::kernels::layout::LANES;
 
-/// Sizes by which a plan is made.
+/// The sizes that a plan depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::cpu) struct Target {
-    /// Bytes of a number in memory.
+    /// Bytes per element.
     pub(in crate::cpu) element_bytes: usize,
-    /// Numbers of the widest vector, of which channels are padded to a multiple.
+    /// Elements of the widest vector; channels are padded to a multiple of it.
     pub(in crate::cpu) lanes: usize,
-    /// Bytes that a block of images is computed from and to: a part of a core's second cache.
+    /// Bytes of the values of a block of images that one action reads and writes: a part of a core's L2 cache.
     pub(in crate::cpu) block_bytes: usize,
-    /// Bytes of filters that a segment reads in evaluation: half of a core's second cache.
+    /// Bytes of filters that a segment reads in evaluation, at most: half of a core's L2 cache.
     pub(in crate::cpu) filter_bytes: usize,
-    /// Numbers of a task from which on the output of an expanding convolution is computed again in
-    /// training instead of kept: half of a core's second cache.
-    pub(in crate::cpu) expanded_numbers: usize,
-    /// Numbers of all values of a task's images from which on a batch is cut into more tasks.
-    pub(in crate::cpu) task_numbers: usize,
+    /// Output elements of a shard from which on training recomputes an expanding 1 × 1 convolution instead of keeping its
+    /// output: half of a core's L2 cache.
+    pub(in crate::cpu) fused_min_elements: usize,
+    /// Elements of all values of a shard from which on a batch is cut into more shards.
+    pub(in crate::cpu) shard_min_elements: usize,
 }
 
 impl Default for Target {
-    /// Measured on processors with 1 to 2 MiB of second cache a core.
+    /// Measured on processors with 1 to 2 MiB of L2 cache per core.
     fn default() -> Target {
         Target {
             element_bytes: size_of::<f32>(),
             lanes: LANES,
             block_bytes: 512 << 10,
             filter_bytes: 1 << 20,
-            expanded_numbers: 1 << 18,
-            task_numbers: 1 << 22,
+            fused_min_elements: 1 << 18,
+            shard_min_elements: 1 << 22,
         }
     }
 }
 
 #[cfg(test)]
 impl Target {
-    /// So small that the networks of tests are cut as large ones are.
+    /// So small that the networks of tests are cut into blocks and segments as large ones are.
     pub(in crate::cpu) const TINY: Target = Target {
         element_bytes: size_of::<f32>(),
         lanes: LANES,
         block_bytes: 8 << 10,
         filter_bytes: 4 << 10,
-        expanded_numbers: 1 << 8,
-        task_numbers: 1 << 12,
+        fused_min_elements: 1 << 8,
+        shard_min_elements: 1 << 12,
     };
 }

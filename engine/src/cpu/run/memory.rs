@@ -1,23 +1,23 @@
-//! Memory: what values and gradients are read from and written to.
+//! The memory of values and gradients, and views into it.
 
 use std::io;
 use std::ops::Range;
 
 use memmap2::MmapMut;
 
-use crate::cpu::plan::liveness::Slot;
+use crate::cpu::plan::liveness::Buffer;
 
-/// Numbers, 0 at first.
+/// Zeroed memory for f32, in huge pages where the system has them.
 #[derive(Debug)]
-pub(in crate::cpu) struct Memory(MmapMut);
+pub(in crate::cpu) struct Arena(MmapMut);
 
-impl Memory {
-    pub(in crate::cpu) fn new(numbers: usize) -> io::Result<Memory> {
+impl Arena {
+    pub(in crate::cpu) fn new(numbers: usize) -> io::Result<Arena> {
         let bytes = MmapMut::map_anon(numbers * size_of::<f32>())?;
-        // Fewer pages are fewer places to look up; where there are no large ones, the small do.
+        // Huge pages cut TLB misses; without them the system falls back silently.
         #[cfg(target_os = "linux")]
         let _ = bytes.advise(memmap2::Advice::HugePage);
-        Ok(Memory(bytes))
+        Ok(Arena(bytes))
     }
 
     pub(in crate::cpu) fn numbers(&self) -> &[f32] {
@@ -29,42 +29,44 @@ impl Memory {
     }
 }
 
-/// Where the values and gradients of a task are while it runs.
-pub(in crate::cpu) struct Room<'a> {
-    /// Of the task.
+/// The memory of a shard while it runs.
+pub(in crate::cpu) struct ShardMemory<'a> {
+    /// Images of the shard.
     pub(in crate::cpu) images: usize,
-    /// What holds all of them.
-    pub(in crate::cpu) whole: &'a mut [f32],
-    /// What holds those of a block.
-    pub(in crate::cpu) near: &'a mut [f32],
+    /// Buffers that hold all images of the shard.
+    pub(in crate::cpu) shard: &'a mut [f32],
+    /// Buffers that hold the images of one block.
+    pub(in crate::cpu) block: &'a mut [f32],
 }
 
-impl Room<'_> {
-    /// A block's images in a slot.
-    pub(in crate::cpu) fn get(&self, slot: &Slot, block: &Range<usize>) -> &[f32] {
-        let range = slot.range(self.images, block);
-        match slot.is_whole() {
-            true => &self.whole[range],
-            false => &self.near[range],
+impl ShardMemory<'_> {
+    /// The images of a block in a buffer.
+    pub(in crate::cpu) fn get(&self, buffer: &Buffer, block: &Range<usize>) -> &[f32] {
+        let range = buffer.range(self.images, block);
+        if buffer.holds_all_images() {
+            &self.shard[range]
+        } else {
+            &self.block[range]
         }
     }
 
-    /// The same to be written, while all else is read.
-    pub(in crate::cpu) fn write(
+    /// The images of a block in a buffer, to be written while other buffers are read.
+    pub(in crate::cpu) fn split(
         &mut self,
-        slot: &Slot,
+        buffer: &Buffer,
         block: &Range<usize>,
-    ) -> (&mut [f32], Others<'_>) {
-        let range = slot.range(self.images, block);
-        let (written, other) = match slot.is_whole() {
-            true => (&mut *self.whole, &*self.near),
-            false => (&mut *self.near, &*self.whole),
+    ) -> (&mut [f32], ReadView<'_>) {
+        let range = buffer.range(self.images, block);
+        let (written, other) = if buffer.holds_all_images() {
+            (&mut *self.shard, &*self.block)
+        } else {
+            (&mut *self.block, &*self.shard)
         };
         let (before, rest) = written.split_at_mut(range.start);
         let (target, after) = rest.split_at_mut(range.len());
-        let others = Others {
+        let others = ReadView {
             images: self.images,
-            is_whole: slot.is_whole(),
+            writes_shard: buffer.holds_all_images(),
             before,
             after,
             end: range.end,
@@ -74,29 +76,30 @@ impl Room<'_> {
     }
 }
 
-/// What is not being written.
-pub(in crate::cpu) struct Others<'a> {
+/// The memory of a shard without the range that is being written.
+pub(in crate::cpu) struct ReadView<'a> {
     images: usize,
-    /// Whether a slot that holds all images is being written.
-    is_whole: bool,
+    /// Whether the buffer that is being written holds all images of the shard.
+    writes_shard: bool,
     before: &'a [f32],
     after: &'a [f32],
-    /// Where what is being written ends.
+    /// The end of the range that is being written.
     end: usize,
-    /// The memory in which nothing is being written.
+    /// The one of the two memories in which nothing is being written.
     other: &'a [f32],
 }
 
-impl<'a> Others<'a> {
-    /// As [`Room::get`].
-    pub(in crate::cpu) fn get(&self, slot: &Slot, block: &Range<usize>) -> &'a [f32] {
-        let range = slot.range(self.images, block);
-        if slot.is_whole() != self.is_whole {
+impl<'a> ReadView<'a> {
+    /// The images of a block in a buffer, as [`ShardMemory::get`].
+    pub(in crate::cpu) fn get(&self, buffer: &Buffer, block: &Range<usize>) -> &'a [f32] {
+        let range = buffer.range(self.images, block);
+        if buffer.holds_all_images() != self.writes_shard {
             return &self.other[range];
         }
-        match range.start < self.end {
-            true => &self.before[range],
-            false => &self.after[range.start - self.end..range.end - self.end],
+        if range.start < self.end {
+            &self.before[range]
+        } else {
+            &self.after[range.start - self.end..range.end - self.end]
         }
     }
 }

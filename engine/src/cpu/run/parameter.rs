@@ -1,63 +1,63 @@
-//! How the engine keeps a tensor: filters so that the channels of one pixel's result are side by
-//! side, all else as it is.
+//! A tensor of the network as the engine stores it: filters packed for the kernels, all others as in the state dict.
 
 use crate::net::{Graph, Kind, Op};
 
-use crate::cpu::kernels::convolution::Filters;
-use crate::cpu::kernels::grouped::Narrow;
-use crate::cpu::kernels::lines::Lines;
+use crate::cpu::kernels::aligned_buffer::AlignedBuffer;
+use crate::cpu::kernels::convolution::FilterLayout;
+use crate::cpu::kernels::grouped::GroupedFilterLayout;
 
-/// A tensor with what training keeps of it, all in one layout.
+/// A tensor, its gradient, optimizer slots and average, all in one memory layout.
 #[derive(Debug, Default)]
 pub(in crate::cpu) struct Parameter {
     layout: Layout,
-    /// Numbers in the state dict, which has no padding.
+    /// Elements in the state dict, which has no padding.
     len: usize,
-    /// Empty for a count.
-    pub(in crate::cpu) value: Lines,
-    /// Empty for what is not trained; so are the slots.
-    pub(in crate::cpu) gradient: Lines,
-    pub(in crate::cpu) slots: [Lines; 2],
-    /// Empty before there is one.
-    pub(in crate::cpu) average: Lines,
+    /// Empty for a batch count, which is in `count`.
+    pub(in crate::cpu) value: AlignedBuffer,
+    /// Empty for tensors that are not trained.
+    pub(in crate::cpu) gradient: AlignedBuffer,
+    /// Optimizer state; empty before the first update.
+    pub(in crate::cpu) slots: [AlignedBuffer; 2],
+    /// The exponential moving average; empty before it begins.
+    pub(in crate::cpu) average: AlignedBuffer,
     pub(in crate::cpu) count: u64,
     pub(in crate::cpu) average_count: u64,
 }
 
-/// Where the number at [out][in][tap] of the state dict is kept.
+/// The memory layout of a tensor.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 enum Layout {
     #[default]
-    AsItIs,
-    Filters(Filters),
-    Narrow(Narrow),
+    StateDict,
+    Filters(FilterLayout),
+    GroupedFilters(GroupedFilterLayout),
 }
 
 impl Layout {
-    /// Numbers kept.
+    /// Elements of a tensor that has `len` elements in the state dict.
     fn len(self, len: usize) -> usize {
         match self {
             Layout::Filters(filters) => filters.len(),
-            Layout::Narrow(filters) => filters.len(),
-            Layout::AsItIs => len,
+            Layout::GroupedFilters(filters) => filters.len(),
+            Layout::StateDict => len,
         }
     }
 
-    /// Where the number at `at` in the state dict is kept.
-    fn place(self, at: usize) -> usize {
+    /// The index of element `at` of the state dict.
+    fn index(self, at: usize) -> usize {
         match self {
-            Layout::AsItIs => at,
-            Layout::Filters(filters) => filters.place(at),
-            Layout::Narrow(filters) => filters.place(at),
+            Layout::StateDict => at,
+            Layout::Filters(filters) => filters.index(at),
+            Layout::GroupedFilters(filters) => filters.index(at),
         }
     }
 }
 
 impl Parameter {
-    /// All tensors of a graph, 0.
+    /// All tensors of a graph, set to 0.
     ///
     /// # Errors
-    /// The name of a tensor that two nodes use in different ways.
+    /// The name of a tensor that two nodes need in different layouts.
     pub(in crate::cpu) fn all(graph: &Graph) -> Result<Vec<Parameter>, String> {
         let mut layouts: Vec<Option<Layout>> = vec![None; graph.tensors().len()];
         for node in graph.nodes() {
@@ -65,24 +65,24 @@ impl Parameter {
                 let shape = &graph.tensor(id).shape;
                 let layout = match &node.op {
                     Op::Convolution { weight, groups, .. } if id == *weight => {
-                        let filters = Filters {
+                        let filters = FilterLayout {
                             groups: *groups,
-                            kernel: shape[2] * shape[3],
-                            from: shape[1],
-                            to: shape[0] / groups,
+                            taps: shape[2] * shape[3],
+                            in_channels: shape[1],
+                            out_channels: shape[0] / groups,
                         };
-                        match Narrow::of(&filters) {
-                            Some(narrow) => Layout::Narrow(narrow),
+                        match GroupedFilterLayout::of(&filters) {
+                            Some(grouped) => Layout::GroupedFilters(grouped),
                             None => Layout::Filters(filters),
                         }
                     }
-                    Op::Linear { weight, .. } if id == *weight => Layout::Filters(Filters {
+                    Op::Linear { weight, .. } if id == *weight => Layout::Filters(FilterLayout {
                         groups: 1,
-                        kernel: 1,
-                        from: shape[1],
-                        to: shape[0],
+                        taps: 1,
+                        in_channels: shape[1],
+                        out_channels: shape[0],
                     }),
-                    _ => Layout::AsItIs,
+                    _ => Layout::StateDict,
                 };
                 match layouts[id.index()] {
                     Some(other) if other != layout => {
@@ -94,9 +94,12 @@ impl Parameter {
         }
         let parameter = |(spec, layout): (&crate::net::TensorSpec, Option<Layout>)| {
             let layout = layout.unwrap_or_default();
-            let zeros = |wanted| match wanted {
-                true => Lines::new(layout.len(spec.len())),
-                false => Lines::default(),
+            let zeros = |wanted| {
+                if wanted {
+                    AlignedBuffer::new(layout.len(spec.len()))
+                } else {
+                    AlignedBuffer::default()
+                }
             };
             Parameter {
                 layout,
@@ -109,32 +112,32 @@ impl Parameter {
         Ok(graph.tensors().iter().zip(layouts).map(parameter).collect())
     }
 
-    /// Puts kept numbers in the order of the state dict.
-    pub(in crate::cpu) fn give(&self, kept: &[f32], into: &mut Vec<f64>) {
-        if !kept.is_empty() {
-            into.extend((0..self.len).map(|at| f64::from(kept[self.layout.place(at)])));
+    /// Appends `stored`, a part of this parameter, in the order of the state dict; nothing if it is empty.
+    pub(in crate::cpu) fn give(&self, stored: &[f32], into: &mut Vec<f64>) {
+        if !stored.is_empty() {
+            into.extend((0..self.len).map(|at| f64::from(stored[self.layout.index(at)])));
         }
     }
 
-    /// Puts the numbers of a state dict where they are kept.
+    /// Stores values in the order of the state dict in a part of this parameter; padding becomes 0.
     pub(in crate::cpu) fn take(
         &mut self,
         values: &[f64],
-        part: impl FnOnce(&mut Self) -> &mut Lines,
+        part: impl FnOnce(&mut Self) -> &mut AlignedBuffer,
     ) {
         let (layout, len) = (self.layout, self.layout.len(self.len));
         let kept = part(self);
         kept.reset(len);
         for (at, value) in values.iter().enumerate() {
-            kept[layout.place(at)] = *value as f32;
+            kept[layout.index(at)] = *value as f32;
         }
     }
 
-    pub(in crate::cpu) fn value(&mut self) -> &mut Lines {
+    pub(in crate::cpu) fn value(&mut self) -> &mut AlignedBuffer {
         &mut self.value
     }
 
-    pub(in crate::cpu) fn gradient(&mut self) -> &mut Lines {
+    pub(in crate::cpu) fn gradient(&mut self) -> &mut AlignedBuffer {
         &mut self.gradient
     }
 }

@@ -9,19 +9,20 @@ use std::time::Instant;
 use rayon::prelude::*;
 
 use crate::Batch;
+use crate::cpu::kernels::aligned_buffer::AlignedBuffer;
 use crate::cpu::kernels::isa::Isa;
-use crate::cpu::kernels::layout::{self, Images, padded};
-use crate::cpu::kernels::lines::Lines;
-use crate::cpu::plan::liveness::{Extent, assign};
-use crate::cpu::plan::passes::{expand, finish, moves, shortcut};
-use crate::cpu::plan::program::{Program, Work};
-use crate::cpu::plan::step::{Kind, Norm, Step, frame, steps};
+use crate::cpu::kernels::layout::{self, InputLayout, padded_len};
+use crate::cpu::kernels::statistics::Affine;
+use crate::cpu::plan::liveness::{ArenaSizes, allocate};
+use crate::cpu::plan::passes::{channel_copy, epilogue, fused_pointwise, shortcut};
+use crate::cpu::plan::program::{ActionKind, Program};
+use crate::cpu::plan::step::{FusedNorm, Step, StepKind, choose_input_layout, steps};
 use crate::cpu::plan::target::Target;
-use crate::cpu::run::collect::Collect;
 use crate::cpu::run::parameter::Parameter;
 use crate::cpu::run::prepare::prepare;
+use crate::cpu::run::reduce::Reduce;
+use crate::cpu::run::shard::{Shard, Workspace, shard_ranges};
 use crate::cpu::run::step::Shared;
-use crate::cpu::run::task::{Task, Workspace, shares};
 use crate::net::{Graph, Op, Shape, TensorId};
 
 /// What runs for one batch size.
@@ -30,18 +31,18 @@ pub(in crate::cpu) struct Plan {
     pub(in crate::cpu) images: usize,
     pub(in crate::cpu) training: bool,
     /// How the first value, the images, lies in memory.
-    pub(in crate::cpu) layout: Images,
+    pub(in crate::cpu) layout: InputLayout,
     pub(in crate::cpu) steps: Vec<Step>,
     pub(in crate::cpu) program: Program,
     /// Memory of each task and thread.
-    pub(in crate::cpu) extent: Extent,
-    pub(in crate::cpu) tasks: Vec<Task>,
+    pub(in crate::cpu) extent: ArenaSizes,
+    pub(in crate::cpu) tasks: Vec<Shard>,
     /// Where tasks wait for a thread while segments run, each with the number of its next.
-    waiting: VecDeque<(usize, Task)>,
+    waiting: VecDeque<(usize, Shard)>,
     /// Of each thread that has a task to run.
     pub(in crate::cpu) workspaces: Vec<Workspace>,
     /// Filters of a segment as it reads them.
-    prepared: Lines,
+    prepared: AlignedBuffer,
     /// As many as the widest group has padded channels; never written.
     zeros: Vec<f32>,
     pub(in crate::cpu) logits: Vec<f32>,
@@ -60,29 +61,29 @@ impl Plan {
     ) -> io::Result<Plan> {
         let mut steps = steps(graph, images);
         let nodes = graph.nodes();
-        moves::fold(&mut steps, nodes.len());
-        let numbers: usize = steps.iter().map(|step| padded(step.shape)).sum();
-        let shares = || shares(images, numbers, target.task_numbers);
+        channel_copy::merge(&mut steps, nodes.len());
+        let numbers: usize = steps.iter().map(|step| padded_len(step.shape)).sum();
+        let shares = || shard_ranges(images, numbers, target.shard_min_elements);
         let share = shares().next().map_or(1, |share| share.len());
         if training {
-            shortcut::fold(&mut steps, nodes.len());
-            expand::fold(&mut steps, nodes.len(), share, &target);
+            shortcut::fuse(&mut steps, nodes.len());
+            fused_pointwise::fuse(&mut steps, nodes.len(), share, &target);
         } else {
-            finish::fold(&mut steps, nodes.len(), target.lanes, |_, _, _| true);
+            epilogue::fuse(&mut steps, nodes.len(), target.lanes, |_, _, _| true);
         }
-        let layout = frame(&mut steps, graph.input_shape(), target.lanes);
+        let layout = choose_input_layout(&mut steps, graph.input_shape(), target.lanes);
         let shapes: Vec<Shape> = nodes.iter().map(|node| node.shape).collect();
         let mut program = Program::new(&steps, layout, &shapes, share, training, target);
-        let extent = assign(&mut program.slots, &program.segments);
-        let tasks = shares().map(|share| Task::new(share, extent, &program.segments, steps.len()));
-        let tasks: Vec<Task> = tasks.collect::<io::Result<_>>()?;
+        let extent = allocate(&mut program.buffers, &program.segments);
+        let tasks = shares().map(|share| Shard::new(share, extent, &program.segments, steps.len()));
+        let tasks: Vec<Shard> = tasks.collect::<io::Result<_>>()?;
         let workspaces =
             (0..threads.min(tasks.len())).map(|_| Workspace::new(extent, &steps, training));
         let prepared = program.segments.iter().map(|segment| segment.prepared);
         let zeros = steps.iter().map(|step| match &step.kind {
-            Kind::Convolution(layer) => {
+            StepKind::Convolution(layer) => {
                 let filters = layer.geometry.filters();
-                layout::stride(filters.from.max(filters.to))
+                layout::pixel_stride(filters.in_channels.max(filters.out_channels))
             }
             _ => 0,
         });
@@ -95,7 +96,7 @@ impl Plan {
             waiting: VecDeque::with_capacity(tasks.len()),
             tasks,
             extent,
-            prepared: Lines::new(prepared.max().unwrap_or(0)),
+            prepared: AlignedBuffer::new(prepared.max().unwrap_or(0)),
             zeros: vec![0.0; zeros.max().unwrap_or(0)],
             logits_gradient: logits.clone(),
             logits,
@@ -108,9 +109,9 @@ impl Plan {
     /// Bytes of what steps use while they run, and of the statistics of normalisations.
     pub(in crate::cpu) fn scratch(&self) -> usize {
         let norms = self.steps.iter().filter_map(Step::norm);
-        let norms = norms.map(|norm| norm.normal.bytes());
-        let expansions = self.steps.iter().filter_map(Step::expansion);
-        let expansions = expansions.map(|(_, expansion)| expansion.bytes());
+        let norms = norms.map(|norm| norm.coefficients.bytes());
+        let fused = self.steps.iter().filter_map(Step::fused_pointwise);
+        let fused = fused.map(|(_, fused)| fused.bytes());
         let shared = [
             &self.prepared[..],
             &self.zeros,
@@ -118,9 +119,9 @@ impl Plan {
             &self.logits_gradient,
         ];
         norms.sum::<usize>()
-            + expansions.sum::<usize>()
+            + fused.sum::<usize>()
             + shared.map(size_of_val).iter().sum::<usize>()
-            + self.tasks.iter().map(Task::scratch).sum::<usize>()
+            + self.tasks.iter().map(Shard::scratch).sum::<usize>()
             + self
                 .workspaces
                 .iter()
@@ -143,10 +144,10 @@ impl Plan {
             self.take_statistics(parameters);
         }
         let (layout, shape) = (self.layout, graph.input_shape());
-        let slot = self.program.slots[0];
+        let slot = self.program.buffers[0];
         self.tasks.par_iter_mut().for_each(|task| {
             let range = task.images.start * shape.len()..task.images.end * shape.len();
-            layout.take(shape, &batch.images[range], task.whole_mut(&slot));
+            layout.write_images(shape, &batch.images[range], task.whole_mut(&slot));
         });
         let mut next = 0;
         while next < self.program.forward {
@@ -155,11 +156,11 @@ impl Plan {
             self.run(segments, isa, parameters, seed);
         }
         let output = graph.output_shape();
-        let slot = self.program.slots[graph.nodes().len() - 1];
+        let slot = self.program.buffers[graph.nodes().len() - 1];
         for task in &self.tasks {
             let range = task.images.start * output.len()..task.images.end * output.len();
             let mut logits = self.logits[range].iter_mut();
-            layout::give(output, task.whole(&slot), |x| {
+            layout::to_channels_first(output, task.whole(&slot), |x| {
                 if let Some(logit) = logits.next() {
                     *logit = x;
                 }
@@ -180,10 +181,14 @@ impl Plan {
         let Some(slot) = slot.filter(|_| self.program.segments.len() > self.program.forward) else {
             return;
         };
-        let slot = self.program.slots[slot];
+        let slot = self.program.buffers[slot];
         for task in &mut self.tasks {
             let range = task.images.start * output.len()..task.images.end * output.len();
-            layout::take(output, &self.logits_gradient[range], task.whole_mut(&slot));
+            layout::from_channels_first(
+                output,
+                &self.logits_gradient[range],
+                task.whole_mut(&slot),
+            );
         }
         for number in self.program.forward..self.program.segments.len() {
             self.run(number..number + 1, isa, parameters, Some(seed));
@@ -194,7 +199,9 @@ impl Plan {
     fn take_statistics(&mut self, parameters: &[Parameter]) {
         let value = |id: TensorId| &parameters[id.index()].value[..];
         self.steps.par_iter_mut().for_each(|step| {
-            if let Some(Norm { op, normal, .. }) = step.norm_mut()
+            if let Some(FusedNorm {
+                op, coefficients, ..
+            }) = step.norm_mut()
                 && let Op::BatchNorm {
                     gamma,
                     beta,
@@ -204,8 +211,11 @@ impl Plan {
                     ..
                 } = op
             {
-                let affine = (value(*gamma), value(*beta));
-                normal.take((value(*mean), value(*variance)), affine, *epsilon);
+                let affine = Affine {
+                    gamma: value(*gamma),
+                    beta: value(*beta),
+                };
+                coefficients.use_running(value(*mean), value(*variance), affine, *epsilon);
             }
         });
     }
@@ -239,16 +249,16 @@ impl Plan {
             }
         };
         for action in &first.actions {
-            let Kind::Convolution(layer) = &self.steps[action.step].kind else {
+            let StepKind::Convolution(layer) = &self.steps[action.step].kind else {
                 continue;
             };
-            let (filters, backward) = match action.work {
-                Work::Forward { filters, .. } => (filters, false),
-                Work::Backward { filters, .. } => (filters, true),
+            let (filters, backward) = match action.kind {
+                ActionKind::Forward { filters, .. } => (filters, false),
+                ActionKind::InputGradients { filters, .. } => (filters, true),
                 _ => continue,
             };
             let begin = Instant::now();
-            let into = &mut self.prepared[filters..][..layer.prepared(backward)];
+            let into = &mut self.prepared[filters..][..layer.prepared_len(backward)];
             let weight = &parameters[layer.weight.index()].value;
             prepare(layer, isa, weight, backward, into);
             spend(&mut self.seconds[action.step], begin);
@@ -256,7 +266,7 @@ impl Plan {
         let shared = Shared {
             isa,
             steps: &self.steps,
-            slots: &self.program.slots,
+            buffers: &self.program.buffers,
             parameters,
             zeros: &self.zeros,
             prepared: &self.prepared,
@@ -282,15 +292,15 @@ impl Plan {
             }
         });
         self.tasks.sort_unstable_by_key(|task| task.images.start);
-        let mut collect = Collect {
+        let mut reduce = Reduce {
             isa,
-            tasks: &self.tasks,
-            slots: &self.program.slots,
+            shards: &self.tasks,
+            buffers: &self.program.buffers,
             parameters,
         };
         for action in &last.actions {
             let begin = Instant::now();
-            collect.take(&mut self.steps[action.step], &action.work);
+            reduce.run(&mut self.steps[action.step], &action.kind);
             spend(&mut self.seconds[action.step], begin);
         }
     }

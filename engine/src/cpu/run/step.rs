@@ -1,44 +1,45 @@
-//! One step for some images, forward and backward: calls the kernels.
+//! Runs one step for a block of images, forward and backward: calls its kernel.
 
-use crate::cpu::kernels::activation::{self, Into};
-use crate::cpu::kernels::convolution::{Gather, WeightGradient, winograd};
+use crate::cpu::kernels::activation::{self, ActivationGradient};
+use crate::cpu::kernels::channel_copy::ChannelCopy;
+use crate::cpu::kernels::convolution::{ForwardConvolution, WeightGradient, winograd};
+use crate::cpu::kernels::destination::Destination;
 use crate::cpu::kernels::elementwise;
 use crate::cpu::kernels::grouped;
 use crate::cpu::kernels::isa::Isa;
-use crate::cpu::kernels::layout::stride;
-use crate::cpu::kernels::moves::Moves;
-use crate::cpu::plan::liveness::Slot;
-use crate::cpu::plan::step::{Algorithm, Convolution, Kind, Norm, Step};
+use crate::cpu::kernels::layout::pixel_stride;
+use crate::cpu::plan::liveness::Buffer;
+use crate::cpu::plan::step::{Algorithm, Convolution, FusedNorm, Step, StepKind};
 use crate::cpu::run::parameter::Parameter;
 use crate::noise;
 
-/// What all tasks read.
+/// What all shards read while they run a segment.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::cpu) struct Shared<'a> {
     pub(in crate::cpu) isa: Isa,
     pub(in crate::cpu) steps: &'a [Step],
-    pub(in crate::cpu) slots: &'a [Slot],
+    pub(in crate::cpu) buffers: &'a [Buffer],
     pub(in crate::cpu) parameters: &'a [Parameter],
-    /// As many as the widest group has padded channels.
+    /// A zero for each padded channel of the widest group.
     pub(in crate::cpu) zeros: &'a [f32],
-    /// Filters as a segment reads them.
+    /// The segment's prepared filters, see [`prepare`](super::prepare::prepare).
     pub(in crate::cpu) prepared: &'a [f32],
-    /// `None` in evaluation.
+    /// Seed of dropout and stochastic depth; `None` in evaluation.
     pub(in crate::cpu) seed: Option<u64>,
 }
 
-/// The value of a step.
+/// Forward of a step.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::cpu) struct Forward<'a> {
     pub(in crate::cpu) step: &'a Step,
-    /// The number of the first image.
+    /// Number of the first image in the batch.
     pub(in crate::cpu) first: usize,
-    /// Where the step's prepared filters are.
+    /// Index of the step's prepared filters in [`Shared::prepared`].
     pub(in crate::cpu) filters: usize,
 }
 
 impl Forward<'_> {
-    /// Computes it from the values of the step's inputs.
+    /// Computes the step's value `y`, given the value `x(i)` of each input.
     pub(in crate::cpu) fn run<'x>(
         &self,
         shared: &Shared<'_>,
@@ -52,266 +53,317 @@ impl Forward<'_> {
             first,
             filters,
         } = *self;
-        let shapes = (step.inputs[0].shape, step.shape);
+        let input = step.inputs[0].shape;
         let parameter = |id: crate::net::TensorId| &shared.parameters[id.index()].value[..];
         match &step.kind {
-            Kind::Convolution(layer) => match &layer.algorithm {
-                Algorithm::Product => {
-                    let (norm, expansion) = (layer.norm.as_deref(), layer.expansion.as_deref());
-                    let (filters, bias) = match expansion {
-                        Some(expansion) => (
-                            &shared.prepared[filters..][..layer.prepared(false)],
-                            Some(&expansion.bias[..]),
+            StepKind::Convolution(layer) => match &layer.algorithm {
+                Algorithm::Direct => {
+                    let (norm, fused) = (layer.norm.as_deref(), layer.fused.as_deref());
+                    let (filters, bias) = match fused {
+                        Some(fused) => (
+                            &shared.prepared[filters..][..layer.prepared_len(false)],
+                            Some(&fused.bias[..]),
                         ),
                         None => (parameter(layer.weight), layer.bias.map(parameter)),
                     };
-                    let gather = Gather {
+                    let conv = ForwardConvolution {
                         isa,
-                        walks: &layer.forward,
-                        shapes: (layer.geometry.input, layer.geometry.output),
+                        phases: &layer.forward,
+                        input: layer.geometry.input,
+                        output: layer.geometry.output,
                         groups: layer.geometry.groups,
                         source: x(0),
                         filters,
-                        outside: shared.zeros,
+                        zeros: shared.zeros,
                         bias,
                         add: false,
-                        finish: norm.filter(|_| expansion.is_none()).map(Norm::finish),
-                        limit: expansion.and(norm).and_then(|norm| norm.function.limit()),
+                        epilogue: norm.filter(|_| fused.is_none()).map(FusedNorm::epilogue),
+                        limit: fused.and(norm).and_then(|norm| norm.function.limit()),
                     };
-                    gather.run(y);
+                    conv.run(y);
                 }
                 Algorithm::Winograd(winograd) => {
-                    let gather = winograd::Gather {
+                    let conv = winograd::ForwardConvolution {
                         isa,
-                        squares: &winograd.forward,
+                        tiles: &winograd.forward,
                         source: x(0),
                         filters: &shared.prepared[filters..],
-                        outside: shared.zeros,
+                        zeros: shared.zeros,
                         bias: layer.bias.map(parameter),
                         add: false,
-                        finish: layer.norm.as_deref().map(Norm::finish),
+                        epilogue: layer.norm.as_deref().map(FusedNorm::epilogue),
                     };
-                    gather.run(y, scratch);
+                    conv.run(y, scratch);
                 }
-                Algorithm::Grouped(narrow) => {
-                    let filters = (narrow.width, parameter(layer.weight));
-                    let finish = layer.norm.as_deref().map(Norm::finish);
-                    let walks = &layer.forward;
-                    grouped::gather(isa, walks, shapes, filters, x(0), (y, false), finish);
+                Algorithm::Grouped(grouped) => {
+                    let conv = grouped::ForwardConvolution {
+                        phases: &layer.forward,
+                        input,
+                        output: step.shape,
+                        width: grouped.width,
+                        filters: parameter(layer.weight),
+                        source: x(0),
+                        epilogue: layer.norm.as_deref().map(FusedNorm::epilogue),
+                    };
+                    conv.run(isa, Destination::overwrite(y));
                     if let Some(bias) = layer.bias {
                         elementwise::add_to_channels(isa, parameter(bias), y);
                     }
                 }
             },
-            Kind::Norm(norm) => {
+            StepKind::Norm(norm) => {
                 let shortcut = step.inputs.get(1).map(|_| x(1));
-                norm.normal.apply(isa, norm.function, x(0), shortcut, y);
+                norm.coefficients
+                    .apply(isa, norm.function, x(0), shortcut, y);
             }
-            Kind::Activation(function) => activation::forward(isa, *function, x(0), y),
-            Kind::Add => elementwise::sum(isa, x(0), x(1), y),
-            Kind::Gate => elementwise::gate(isa, step.shape, x(0), x(1), (y, false)),
-            Kind::Move(moves) => {
-                // Channels that nothing goes to are 0.
-                if moves.iter().map(Moves::len).sum::<usize>() < step.shape.channels {
+            StepKind::Activation(function) => activation::forward(isa, *function, x(0), y),
+            StepKind::Add => elementwise::sum(isa, x(0), x(1), y),
+            StepKind::Gate => {
+                elementwise::gate(isa, step.shape, x(0), x(1), Destination::overwrite(y))
+            }
+            StepKind::ChannelCopy(copies) => {
+                // Output channels that nothing is copied to are 0.
+                if copies.iter().map(ChannelCopy::len).sum::<usize>() < step.shape.channels {
                     y.fill(0.0);
                 }
-                for (number, moves) in moves.iter().enumerate() {
-                    moves.spread(isa, (step.inputs[number].shape, step.shape), x(number), y);
+                for (number, copies) in copies.iter().enumerate() {
+                    let input = step.inputs[number].shape;
+                    copies.forward(isa, input, step.shape, x(number), y);
                 }
             }
-            Kind::MaxPool(pool) => pool.forward(isa, x(0), y),
-            Kind::Mix(mix) => mix.forward(isa, x(0), y),
-            Kind::Noise { p, whole } => {
-                noise(
+            StepKind::MaxPool(pool) => pool.forward(isa, x(0), y),
+            StepKind::Resample(resample) => resample.forward(isa, x(0), y),
+            StepKind::Noise { p, per_image } => {
+                let noise = Noise {
                     step,
-                    (*p, *whole),
-                    shared.seed,
+                    p: *p,
+                    per_image: *per_image,
                     first,
-                    x(0),
-                    (y, false),
-                    isa,
-                );
+                };
+                noise.run(shared, x(0), Destination::overwrite(y));
             }
-            Kind::Flatten => elementwise::flatten(shapes.0, x(0), y),
+            StepKind::Flatten => elementwise::flatten(input, x(0), y),
         }
     }
 }
 
-/// y = x with dropped numbers or images, or added to it.
-fn noise(
-    step: &Step,
-    (p, whole): (f64, bool),
-    seed: Option<u64>,
+/// Dropout or stochastic depth of a block of images.
+#[derive(Debug, Clone, Copy)]
+struct Noise<'a> {
+    step: &'a Step,
+    /// Probability of 0.
+    p: f64,
+    /// Whether whole images are dropped.
+    per_image: bool,
+    /// Number of the first image in the batch.
     first: usize,
-    x: &[f32],
-    y: (&mut [f32], bool),
-    isa: Isa,
-) {
-    match seed {
-        Some(seed) if p > 0.0 => {
-            let seed = noise::of_node(seed, step.node);
-            let before = if whole {
-                first
-            } else {
-                first * step.shape.len()
-            };
-            let factor = |place| noise::factor(p, seed, before + place);
-            elementwise::noise(step.shape, factor, whole, x, y);
+}
+
+impl Noise<'_> {
+    /// y = x · factor, each factor 0 or 1 / (1 − p); y = x in evaluation. Backward is the same function of gradients.
+    fn run(&self, shared: &Shared<'_>, x: &[f32], y: Destination<'_>) {
+        let Noise {
+            step,
+            p,
+            per_image,
+            first,
+        } = *self;
+        match shared.seed {
+            Some(seed) if p > 0.0 => {
+                let seed = noise::of_node(seed, step.node);
+                let before = if per_image {
+                    first
+                } else {
+                    first * step.shape.len()
+                };
+                let factor = |index| noise::factor(p, seed, before + index);
+                elementwise::noise(step.shape, factor, per_image, x, y);
+            }
+            _ => elementwise::copy(shared.isa, x, y),
         }
-        _ => elementwise::copy(isa, x, y),
     }
 }
 
-/// Adds to the gradient of a step's filters.
-pub(in crate::cpu) fn weight(
+/// Adds to the filter gradient `dw` of a convolution, from its input `x` and output gradient `dy`.
+pub(in crate::cpu) fn add_weight_gradient(
     step: &Step,
     shared: &Shared<'_>,
-    values: (&[f32], &[f32]),
+    x: &[f32],
+    dy: &[f32],
     dw: &mut [f32],
     scratch: &mut [f32],
 ) {
-    let Kind::Convolution(layer) = &step.kind else {
+    let StepKind::Convolution(layer) = &step.kind else {
         return;
     };
-    let dw = &mut dw[..layer.numbers()];
+    let dw = &mut dw[..layer.filter_len()];
     match &layer.algorithm {
-        Algorithm::Product => weight_gradient(layer, shared.isa).add(values, dw),
+        Algorithm::Direct => weight_gradient(layer, shared.isa).add(x, dy, dw),
         Algorithm::Winograd(winograd) => {
             let gradient = winograd::WeightGradient {
                 isa: shared.isa,
-                squares: &winograd.forward,
-                outside: shared.zeros,
+                tiles: &winograd.forward,
+                zeros: shared.zeros,
             };
-            gradient.add(values, dw, scratch);
+            gradient.add(x, dy, dw, scratch);
         }
-        Algorithm::Grouped(narrow) => {
-            let (walk, shapes) = (&layer.forward[0], (step.inputs[0].shape, step.shape));
-            grouped::weight_gradient(shared.isa, walk, shapes, narrow.width, values, dw);
+        Algorithm::Grouped(grouped) => {
+            let gradient = grouped::WeightGradient {
+                phase: &layer.forward[0],
+                input: step.inputs[0].shape,
+                output: step.shape,
+                width: grouped.width,
+            };
+            gradient.add(shared.isa, x, dy, dw);
         }
     }
 }
 
-/// How the gradient of filters is computed.
+/// The filter gradient of a convolution that is computed directly.
 pub(in crate::cpu) fn weight_gradient(layer: &Convolution, isa: Isa) -> WeightGradient<'_> {
     WeightGradient {
         isa,
         geometry: &layer.geometry,
-        walk: &layer.forward[0],
+        phase: &layer.forward[0],
     }
 }
 
-/// Adds to the gradient of a step's bias.
-pub(in crate::cpu) fn bias(step: &Step, dy: &[f32], into: &mut [f32]) {
+/// Adds to the bias gradient of a convolution.
+pub(in crate::cpu) fn add_bias_gradient(step: &Step, dy: &[f32], db: &mut [f32]) {
     let channels = step.shape.channels;
-    elementwise::sum_channels(stride(channels), dy, &mut into[..channels]);
+    elementwise::sum_channels(pixel_stride(channels), dy, &mut db[..channels]);
 }
 
-/// The gradient of one input of a step.
+/// Backward of a step, for one of its inputs.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::cpu) struct Backward<'a> {
     pub(in crate::cpu) step: &'a Step,
-    /// The number of the first image.
+    /// Number of the first image in the batch.
     pub(in crate::cpu) first: usize,
-    /// Where the step's prepared filters are.
+    /// Index of the step's prepared filters in [`Shared::prepared`].
     pub(in crate::cpu) filters: usize,
+    /// Gradient of the step's value.
     pub(in crate::cpu) dy: &'a [f32],
-    /// Which input.
+    /// Number of the input.
     pub(in crate::cpu) input: usize,
 }
 
 impl Backward<'_> {
-    /// Computes it, or adds it to `dx`, given the values that the step's gradient is made from.
+    /// Computes the gradient of the input, given the values `value(i)` that the gradient depends on.
     pub(in crate::cpu) fn run<'x>(
         &self,
         shared: &Shared<'_>,
         value: impl Fn(usize) -> &'x [f32],
-        (dx, add): (&mut [f32], bool),
+        dx: Destination<'_>,
         scratch: &mut [f32],
     ) {
+        let Destination { data: dx, add } = dx;
         let isa = shared.isa;
         let Backward {
             step, dy, input, ..
         } = *self;
         let shape = step.inputs[input].shape;
-        // What reaches only some of the numbers is added to all.
-        if matches!(step.kind, Kind::MaxPool(_) | Kind::Mix(_) | Kind::Flatten) && !add {
+        // These kernels only add.
+        if matches!(
+            step.kind,
+            StepKind::MaxPool(_) | StepKind::Resample(_) | StepKind::Flatten
+        ) && !add
+        {
             dx.fill(0.0);
         }
         match &step.kind {
-            Kind::Convolution(layer) => {
-                let filters = match layer.prepared(true) {
+            StepKind::Convolution(layer) => {
+                let filters = match layer.prepared_len(true) {
                     0 => &shared.parameters[layer.weight.index()].value[..],
                     len => &shared.prepared[self.filters..][..len],
                 };
                 match &layer.algorithm {
-                    Algorithm::Product => {
-                        let gather = Gather {
+                    Algorithm::Direct => {
+                        let conv = ForwardConvolution {
                             isa,
-                            walks: &layer.backward,
-                            shapes: (layer.geometry.output.into(), shape),
+                            phases: &layer.backward,
+                            input: layer.geometry.output.into(),
+                            output: shape,
                             groups: layer.geometry.groups,
                             source: dy,
                             filters,
-                            outside: shared.zeros,
+                            zeros: shared.zeros,
                             bias: None,
                             add,
-                            finish: None,
+                            epilogue: None,
                             limit: None,
                         };
-                        gather.run(dx);
+                        conv.run(dx);
                     }
                     Algorithm::Winograd(winograd) => {
-                        let gather = winograd::Gather {
+                        let conv = winograd::ForwardConvolution {
                             isa,
-                            squares: &winograd.backward,
+                            tiles: &winograd.backward,
                             source: dy,
                             filters,
-                            outside: shared.zeros,
+                            zeros: shared.zeros,
                             bias: None,
                             add,
-                            finish: None,
+                            epilogue: None,
                         };
-                        gather.run(dx, scratch);
+                        conv.run(dx, scratch);
                     }
-                    Algorithm::Grouped(narrow) => {
-                        let (walks, filters) = (&layer.backward, (narrow.width, filters));
-                        let (shapes, dx) = ((step.shape, shape), (dx, add));
-                        grouped::gather(isa, walks, shapes, filters, dy, dx, None);
+                    Algorithm::Grouped(grouped) => {
+                        let conv = grouped::ForwardConvolution {
+                            phases: &layer.backward,
+                            input: step.shape,
+                            output: shape,
+                            width: grouped.width,
+                            filters,
+                            source: dy,
+                            epilogue: None,
+                        };
+                        conv.run(isa, Destination { data: dx, add });
                     }
                 }
             }
-            Kind::Norm(norm) if input == 0 => {
-                norm.normal.input_gradient(isa, value(0), dy, (dx, add));
+            StepKind::Norm(norm) if input == 0 => {
+                let dx = Destination { data: dx, add };
+                norm.coefficients.input_gradient(isa, value(0), dy, dx);
             }
-            Kind::Activation(function) => {
-                activation::backward(isa, *function, value(0), Into::Other { dy, dx, add });
+            StepKind::Activation(function) => {
+                let dx = Destination { data: dx, add };
+                let gradient = ActivationGradient::Separate { dy, dx };
+                activation::backward(isa, *function, value(0), gradient);
             }
-            Kind::Norm(_) | Kind::Add => elementwise::copy(isa, dy, (dx, add)),
-            Kind::Gate if input == 0 => {
-                elementwise::gate(isa, step.shape, dy, value(1), (dx, add));
+            StepKind::Norm(_) | StepKind::Add => {
+                elementwise::copy(isa, dy, Destination { data: dx, add });
             }
-            Kind::Gate => elementwise::gate_gradient(isa, step.shape, (value(0), dy), (dx, add)),
-            Kind::Move(moves) => moves[input].collect(isa, (shape, step.shape), dy, (dx, add)),
-            Kind::MaxPool(pool) => pool.backward(isa, value(0), dy, dx),
-            Kind::Mix(mix) => mix.backward(isa, dy, dx),
-            Kind::Noise { p, whole } => {
-                noise(
+            StepKind::Gate if input == 0 => {
+                let dx = Destination { data: dx, add };
+                elementwise::gate(isa, step.shape, dy, value(1), dx);
+            }
+            StepKind::Gate => {
+                let dg = Destination { data: dx, add };
+                elementwise::gate_gradient(isa, step.shape, value(0), dy, dg);
+            }
+            StepKind::ChannelCopy(copies) => {
+                let dx = Destination { data: dx, add };
+                copies[input].backward(isa, shape, step.shape, dy, dx);
+            }
+            StepKind::MaxPool(pool) => pool.backward(isa, value(0), dy, dx),
+            StepKind::Resample(resample) => resample.backward(isa, dy, dx),
+            StepKind::Noise { p, per_image } => {
+                let noise = Noise {
                     step,
-                    (*p, *whole),
-                    shared.seed,
-                    self.first,
-                    dy,
-                    (dx, add),
-                    isa,
-                );
+                    p: *p,
+                    per_image: *per_image,
+                    first: self.first,
+                };
+                noise.run(shared, dy, Destination { data: dx, add });
             }
-            Kind::Flatten => elementwise::unflatten(shape, dy, dx),
+            StepKind::Flatten => elementwise::unflatten(shape, dy, dx),
         }
     }
 }
 
-/// The same where the gradient of the input takes the place of that of the output. With `add` it is there
-/// already: a sum of a value and itself.
+/// Backward of a step whose input gradient shares the buffer of its output gradient, `dy`. With `add` the other input of
+/// the sum has put its gradient there already: the sum of a value and itself.
 pub(in crate::cpu) fn backward_in_place<'x>(
     step: &Step,
     shared: &Shared<'_>,
@@ -320,8 +372,13 @@ pub(in crate::cpu) fn backward_in_place<'x>(
     add: bool,
 ) {
     match &step.kind {
-        Kind::Activation(function) => {
-            activation::backward(shared.isa, *function, value(0), Into::Same(dy));
+        StepKind::Activation(function) => {
+            activation::backward(
+                shared.isa,
+                *function,
+                value(0),
+                ActivationGradient::InPlace(dy),
+            );
         }
         _ if add => elementwise::double(shared.isa, dy),
         _ => {}

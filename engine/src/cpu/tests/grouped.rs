@@ -1,9 +1,9 @@
-//! Convolutions of narrow groups, several in a vector.
+//! Grouped convolutions with several groups per vector.
 
 use super::check_as;
 use crate::net::{Convolution, Init, Shape};
 
-/// As [`check_as`], of one layer with groups of so many channels.
+/// As [`check_as`], for one layer with groups of `width` channels.
 fn check_grouped(width: usize, input: Shape, images: usize, layer: Convolution) {
     let kind = if width == 1 { "depthwise" } else { "grouped" };
     let layer = layer.groups(input.channels / width);
@@ -17,7 +17,7 @@ fn check_grouped(width: usize, input: Shape, images: usize, layer: Convolution) 
 fn every_width_and_shape() {
     let bias = Init::Constant(0.0);
     for width in [1, 2, 4, 8] {
-        // The last vector is not full.
+        // The last vector is partly padding.
         for groups in [3, 5, 24 / width] {
             let channels = groups * width;
             let layer = |kernel: usize| Convolution::new(channels, kernel).padding(kernel / 2);
@@ -35,7 +35,7 @@ fn every_width_and_shape() {
 #[test]
 fn depthwise_pixels_go_side_by_side() {
     for (kernel, stride) in [(3, 1), (3, 2), (5, 1), (5, 2)] {
-        // Blocks of all sizes, and more than one piece of a line.
+        // All block sizes, and rows longer than one piece.
         for width in [4, 9, 19, 24].map(|pixels| pixels * stride + kernel) {
             for channels in [5, 48] {
                 let layer = Convolution::new(channels, kernel).padding(kernel / 2);
@@ -43,12 +43,12 @@ fn depthwise_pixels_go_side_by_side() {
                 check_grouped(1, input, 2, layer.stride(stride));
             }
         }
-        // No padding, and so much that lines see no tap.
+        // No padding, and so much that some rows of pixels have no tap inside.
         for padding in [0, kernel] {
             let layer = Convolution::new(24, kernel).padding(padding);
             check_grouped(1, Shape::new(24, 8, 22), 3, layer.stride(stride));
         }
-        // In backward of a stride taps that lie apart are side by side.
+        // In backward with a stride, dilated taps become adjacent.
         let layer = Convolution::new(24, kernel).padding(kernel).dilation(2);
         check_grouped(1, Shape::new(24, 9, 26), 2, layer.stride(stride));
     }

@@ -1,4 +1,4 @@
-//! Networks: how their steps follow each other, and share memory.
+//! Whole and random networks: the order of steps, and shared memory.
 
 use super::{Size, compare, compare_within, everything, small};
 use crate::cpu::Isa;
@@ -16,7 +16,7 @@ fn whole_networks_whatever_the_threads() {
         let graph = crate::net::zoo::build(name, &options).unwrap();
         let run = |threads| {
             let mut engine = small(graph.clone(), Isa::best(), threads).unwrap();
-            // The second time tasks have changed threads.
+            // The second time, shards run on other threads.
             [(); 2].map(|()| everything(&mut engine, 6))
         };
         let one = run(1);
@@ -24,7 +24,7 @@ fn whole_networks_whatever_the_threads() {
     }
 }
 
-/// Steps of every kind in a random order, on any values computed before: some of them nothing reads.
+/// A network of random operations on random earlier values, some of which nothing reads.
 fn random(number: usize) -> Graph {
     let draws = uniform(&format!("random graph {number}"), 64);
     let mut draws = draws.into_iter();
@@ -39,7 +39,7 @@ fn random(number: usize) -> Graph {
         Activation::HardSwish,
         Activation::Silu,
     ];
-    // Of the larger maps, with many images, 3 × 3 convolutions are Winograd's.
+    // On the larger maps, with many images, 3 × 3 convolutions are Winograd convolutions.
     let size = if number % 4 == 3 { 8 } else { 5 };
     let mut graph = Graph::new(format!("random {number}"), Shape::new(3, size, size));
     let layer = |to, kernel| Convolution::new(to, kernel).padding(kernel / 2);
@@ -107,8 +107,8 @@ fn random(number: usize) -> Graph {
 #[test]
 fn random_networks_and_numbers_of_images() {
     for number in 0..48 {
-        // One normalisation after the other, or of a channel without variance, makes roundings large,
-        // and gradients 0 that are sums of large numbers.
+        // Consecutive BatchNorms, or one of a channel without variance, amplify rounding errors, and give gradients that are
+        // 0 as sums of large numbers.
         let limit = |size: &Size| size.absolute() + 30.0 * size.rounding;
         compare_within(limit, random(number), [1, 9, 21, 37][number % 4]);
     }

@@ -1,4 +1,4 @@
-//! Sums behind normalisations, as residual blocks end with.
+//! BatchNorm fused with a residual sum, in training.
 
 use super::{compare_as_f32, count, network};
 use crate::net::{Activation, Convolution, Graph, Op, Shape, Value};

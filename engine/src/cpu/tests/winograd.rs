@@ -1,4 +1,4 @@
-//! 3 × 3 convolutions with fewer multiplications: of channels and pixels that are many enough for it.
+//! Winograd convolutions: 3 × 3 kernels with enough channels and pixels.
 
 use super::{check_as, small};
 use crate::cpu::Isa;
@@ -22,7 +22,7 @@ fn many_channels_on_maps_of_all_sizes() {
         (Shape::new(32, 12, 11), 13, layer(48, 0).bias(bias)),
         (Shape::new(35, 10, 11), 8, layer(70, 2)),
         (Shape::new(64, 33, 35), 1, layer(32, 1)),
-        // Filters so large that their gradient is summed when all images are through.
+        // Filters so large that their gradient is computed at the end of a segment.
         (Shape::new(72, 4, 4), 64, layer(80, 1)),
     ] {
         let found = check_winograd(input, images, |graph, x| {

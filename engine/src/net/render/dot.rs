@@ -1,17 +1,17 @@
-//! A network as text for Graphviz.
+//! A network in Graphviz's DOT language.
 
 use std::fmt::Write as _;
 
 use crate::net::{Graph, Layer, Op, layers};
 
-/// The network as a directed graph in Graphviz's language: a box a [`Layer`], with name, what it
-/// is, and the shape of its value.
+/// Renders the network as a directed graph in DOT. Each [`Layer`] is a box with its name, its description and the shape of
+/// its value.
 pub fn to_dot(graph: &Graph) -> String {
     let all = layers(graph);
-    let mut place = vec![None; graph.nodes().len()];
+    let mut layer_of = vec![None; graph.nodes().len()];
     for (number, layer) in all.iter().enumerate() {
         for index in &layer.nodes {
-            place[*index] = Some(number);
+            layer_of[*index] = Some(number);
         }
     }
     let mut out = String::new();
@@ -33,7 +33,7 @@ pub fn to_dot(graph: &Graph) -> String {
             "  n{number} [label=\"{label}\" fillcolor=\"{colour}\"];"
         );
         for value in &layer.first(graph).inputs {
-            let from = match place[value.index()] {
+            let from = match layer_of[value.index()] {
                 Some(from) => format!("n{from}"),
                 None => "input".to_owned(),
             };
@@ -44,7 +44,8 @@ pub fn to_dot(graph: &Graph) -> String {
     out
 }
 
-/// Blue where there are weights (darker without groups), yellow where paths meet or part.
+/// The fill colour of a layer: blue with weights (light for groups and BatchNorm), yellow where paths meet or part, else
+/// grey.
 fn colour(graph: &Graph, layer: &Layer) -> &'static str {
     match layer.first(graph).op {
         Op::Convolution { groups: 1, .. } | Op::Linear { .. } => "#c6dbef",
@@ -54,10 +55,12 @@ fn colour(graph: &Graph, layer: &Layer) -> &'static str {
     }
 }
 
+/// A DOT string.
 fn quoted(text: &str) -> String {
     format!("\"{}\"", escaped(text))
 }
 
+/// Text inside a DOT string.
 fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"")
 }

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use crate::error::Result;
 use crate::net::{Cost, Graph, Node, Op, Shape, TensorId, TensorSpec, Window};
 
-/// Every node with its operation, inputs (by name), shape of its value for one image, tensors and
-/// cost; every tensor of the state dict; and the whole. Height comes before width.
+/// Renders the network as JSON: every node with its operation, inputs (by name), shape of its value for one image, tensors
+/// and cost; every tensor of the state dict; and the totals. Pairs are (height, width).
 ///
 /// # Errors
 /// As [`Graph::costs`].
@@ -115,6 +115,7 @@ fn operation(graph: &Graph, op: &Op) -> Value {
     }
 }
 
+/// An operation with a sliding window.
 fn windowed(op: &str, window: &Window) -> Value {
     json!({
         "op": op,

@@ -1,4 +1,4 @@
-//! A network for other programs to read. One renderer a file.
+//! A network as text for other programs: Graphviz and JSON.
 
 mod dot;
 mod json;

@@ -5,7 +5,7 @@ fn graph(channels: usize, size: usize) -> Graph {
     Graph::new("net", Shape::new(channels, size, size))
 }
 
-/// What `op` makes of the input of a new network.
+/// The shape that `op` gives on the input of a new network.
 fn apply(op: Op, channels: usize, size: usize) -> Result<Shape, String> {
     let mut graph = graph(channels, size);
     let x = graph.input();
@@ -92,7 +92,7 @@ fn a_map_that_is_too_small_is_refused_by_the_name_of_the_node() {
     assert!(message.contains("resolution is too small"), "{message}");
 }
 
-/// PyTorch computes −∞ there.
+/// A window of padding alone, for which PyTorch returns −∞.
 #[test]
 fn a_window_of_padding_alone_is_refused() {
     let window = |kernel: usize, padding: usize, dilation: usize| Window {
@@ -103,7 +103,7 @@ fn a_window_of_padding_alone_is_refused() {
         ceil: true,
         ..Window::square(kernel)
     };
-    for (kernel, padding, dilation, size, blind) in [
+    for (kernel, padding, dilation, size, empty) in [
         (3, 1, 2, 1, true),
         (2, 1, 4, 3, true),
         (2, 1, 3, 3, false),
@@ -111,15 +111,16 @@ fn a_window_of_padding_alone_is_refused() {
     ] {
         let found = apply(Op::MaxPool(window(kernel, padding, dilation)), 1, size);
         let case = (kernel, padding, dilation, size);
-        match blind {
-            true => assert!(found.unwrap_err().contains("but padding"), "{case:?}"),
-            false => assert!(found.is_ok(), "{case:?} {found:?}"),
+        if empty {
+            assert!(found.unwrap_err().contains("but padding"), "{case:?}");
+        } else {
+            assert!(found.is_ok(), "{case:?} {found:?}");
         }
     }
 }
 
 #[test]
-fn blind_windows_are_those_that_a_search_finds() {
+fn windows_of_padding_alone_are_those_that_a_search_finds() {
     let mut found = [0, 0];
     for size in 1..8 {
         for (kernel, stride, dilation) in (0..150).map(|n| (1 + n % 6, 1 + n / 6 % 5, 1 + n / 30)) {
@@ -132,7 +133,7 @@ fn blind_windows_are_those_that_a_search_finds() {
                     ceil: true,
                     ..Window::square(kernel)
                 };
-                let Ok(shape) = slide(&window, Shape::new(1, size, size), 1) else {
+                let Ok(shape) = window_output(&window, Shape::new(1, size, size), 1) else {
                     continue;
                 };
                 let sees = |at: usize| {
@@ -140,10 +141,10 @@ fn blind_windows_are_those_that_a_search_finds() {
                     taps.into_iter()
                         .any(|tap| (before..before + size).contains(&tap))
                 };
-                let blind = !(0..shape.height).all(sees);
-                let claimed = is_blind(&window, |pair| pair.0, size, shape.height);
-                assert_eq!(claimed, blind, "{window:?} over {size}");
-                found[usize::from(blind)] += 1;
+                let empty = !(0..shape.height).all(sees);
+                let claimed = has_empty_window(&window, |pair| pair.0, size, shape.height);
+                assert_eq!(claimed, empty, "{window:?} over {size}");
+                found[usize::from(empty)] += 1;
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What the families have in common.
+//! Building blocks that several families share.
 
 use crate::error::Result;
 use crate::net::build::{BatchNorm, Convolution};
@@ -6,8 +6,7 @@ use crate::net::graph::{Graph, Value};
 use crate::net::op::{Activation, Op};
 use crate::net::tensor::Init;
 
-/// A convolution, its BatchNorm and perhaps an activation, numbered as torchvision's
-/// `Conv2dNormActivation` numbers them.
+/// Adds a convolution, its BatchNorm and optionally an activation, named as by torchvision's `Conv2dNormActivation`.
 pub(super) fn convolution_norm(
     graph: &mut Graph,
     name: &str,
@@ -24,27 +23,28 @@ pub(super) fn convolution_norm(
     }
 }
 
-/// `channels` · `width` as a multiple of 8: the nearest, and the one above it where the nearest
-/// takes more than a tenth away. torchvision's MobileNets and MNASNet count so.
+/// `channels` · `width`, rounded to a multiple of 8 (at least 8), and up where rounding would remove more than 10 %:
+/// torchvision's `_make_divisible`.
 pub(super) fn scaled(channels: usize, width: f64) -> usize {
     let exact = channels as f64 * width;
     let near = ((exact + 4.0) as usize / 8 * 8).max(8);
-    match (near as f64) < 0.9 * exact {
-        true => near + 8,
-        false => near,
+    if (near as f64) < 0.9 * exact {
+        near + 8
+    } else {
+        near
     }
 }
 
-/// A gate on channels (Hu et al. 2018): their means through two layers, as torchvision's
-/// `SqueezeExcitation`.
+/// Squeeze-and-excitation (Hu et al. 2018): a gate on channels computed from their means by two 1 × 1 convolutions, as
+/// torchvision's `SqueezeExcitation`.
 pub(super) struct SqueezeExcitation {
-    /// Channels between the layers.
+    /// Channels between the two convolutions.
     pub(super) squeeze: usize,
-    /// What follows the first layer.
+    /// Activation after the first convolution.
     pub(super) activation: Activation,
-    /// What follows the second.
+    /// Activation after the second convolution.
     pub(super) gate: Activation,
-    /// Whether biases start at 0, rather than as PyTorch starts them.
+    /// Whether biases are initialised to 0, rather than as in PyTorch.
     pub(super) zero_bias: bool,
 }
 
@@ -52,11 +52,12 @@ impl SqueezeExcitation {
     pub(super) fn add(&self, graph: &mut Graph, name: &str, input: Value) -> Result<Value> {
         let channels = graph.shape(input).channels;
         let layer = |out: usize, fan_in: usize| {
-            let bias = match self.zero_bias {
-                true => Init::Constant(0.0),
-                false => Init::Uniform {
+            let bias = if self.zero_bias {
+                Init::Constant(0.0)
+            } else {
+                Init::Uniform {
                     bound: 1.0 / (fan_in as f64).sqrt(),
-                },
+                }
             };
             Convolution::new(out, 1).kaiming_fan_out().bias(bias)
         };
@@ -70,7 +71,7 @@ impl SqueezeExcitation {
     }
 }
 
-/// A classifier's last layer that starts near 0: normal with deviation 0.01, bias 0.
+/// Adds a linear layer initialised near 0: weight normal with deviation 0.01, bias 0.
 pub(super) fn small_linear(graph: &mut Graph, name: &str, x: Value, out: usize) -> Result<Value> {
     let weight = Init::Normal { deviation: 0.01 };
     graph.linear_with(name, x, out, weight, Some(Init::Constant(0.0)))

@@ -1,5 +1,5 @@
-//! The ResNets for CIFAR of He et al. 2016, section 4.2, with shortcuts of option A: no
-//! parameters. They start as torchvision's ResNets do.
+//! The CIFAR ResNets of He et al. 2016, section 4.2, with shortcuts of option A, which have no parameters. They are
+//! initialised as torchvision's ResNets.
 
 use super::Options;
 use crate::error::Result;
@@ -7,7 +7,7 @@ use crate::net::build::Convolution;
 use crate::net::graph::{Graph, Value};
 use crate::net::op::{Activation, Op, Window};
 
-/// 6 · `blocks` + 2 layers.
+/// Builds the network with `blocks` blocks per stage: 6 · `blocks` + 2 layers.
 pub(super) fn build(graph: &mut Graph, options: &Options, blocks: usize) -> Result<()> {
     let x = graph.input();
     let x = graph.convolution("conv1", x, &convolution(16, 1))?;
@@ -30,6 +30,7 @@ pub(super) fn build(graph: &mut Graph, options: &Options, blocks: usize) -> Resu
     Ok(())
 }
 
+/// A 3 × 3 convolution with "same" padding.
 fn convolution(channels: usize, stride: usize) -> Convolution {
     Convolution::new(channels, 3)
         .stride(stride)
@@ -37,6 +38,7 @@ fn convolution(channels: usize, stride: usize) -> Convolution {
         .kaiming_fan_out()
 }
 
+/// Adds a basic block; the shortcut subsamples, and pads channels with zeros.
 fn block(
     graph: &mut Graph,
     name: &str,

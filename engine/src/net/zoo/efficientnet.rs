@@ -8,7 +8,7 @@ use crate::net::graph::{Graph, Value};
 use crate::net::op::{Activation, Op};
 use crate::net::tensor::Init;
 
-/// Table 1 of the paper: expansion, kernel, stride of the first block, output channels, blocks.
+/// Table 1 of the paper: expansion factor, kernel size, stride of the first block, output channels, blocks.
 const STAGES: [(usize, usize, usize, usize, usize); 7] = [
     (1, 3, 1, 16, 1),
     (6, 3, 2, 24, 2),
@@ -19,7 +19,7 @@ const STAGES: [(usize, usize, usize, usize, usize); 7] = [
     (6, 3, 1, 320, 1),
 ];
 
-/// The probability of stochastic depth that the blocks approach, from 0 at the first.
+/// Stochastic depth grows linearly over the blocks, from 0 towards this probability.
 const STOCHASTIC_DEPTH: f64 = 0.2;
 
 pub(super) fn b0(graph: &mut Graph, options: &Options) -> Result<()> {
@@ -50,13 +50,13 @@ pub(super) fn b0(graph: &mut Graph, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// An inverted residual with a gate.
+/// An inverted residual block with squeeze-and-excitation.
 struct Block {
     expansion: usize,
     kernel: usize,
     stride: usize,
     out: usize,
-    /// Probability that it is left out.
+    /// Probability of stochastic depth.
     p: f64,
 }
 
@@ -93,6 +93,7 @@ impl Block {
     }
 }
 
+/// Adds a convolution with BatchNorm and optionally an activation.
 fn unit(
     graph: &mut Graph,
     name: &str,

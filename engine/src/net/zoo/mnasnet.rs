@@ -8,7 +8,7 @@ use crate::net::graph::{Graph, Value};
 use crate::net::op::{Activation, Op};
 use crate::net::tensor::Init;
 
-/// Output channels, kernel, stride of the first block, expansion, blocks.
+/// The stages: output channels, kernel size, stride of the first block, expansion factor, blocks.
 const STAGES: [(usize, usize, usize, usize, usize); 6] = [
     (24, 3, 2, 3, 3),
     (40, 5, 2, 3, 3),
@@ -18,13 +18,13 @@ const STAGES: [(usize, usize, usize, usize, usize); 6] = [
     (320, 3, 1, 6, 1),
 ];
 
-/// TensorFlow's momentum of 0.9997, as PyTorch counts.
+/// TensorFlow's momentum of 0.9997, in PyTorch's convention.
 const NORM: BatchNorm = BatchNorm {
     epsilon: 1e-5,
     momentum: 1.0 - 0.9997,
 };
 
-/// `alpha` is the network's own width, which the options' multiplies.
+/// Builds the network; `alpha` is its width multiplier, which the options' multiplies further.
 pub(super) fn build(graph: &mut Graph, options: &Options, alpha: f64) -> Result<()> {
     let alpha = alpha * options.width;
     let mut layers = Layers {
@@ -62,7 +62,7 @@ pub(super) fn build(graph: &mut Graph, options: &Options, alpha: f64) -> Result<
     Ok(())
 }
 
-/// An inverted residual.
+/// An inverted residual block.
 struct Block {
     out: usize,
     kernel: usize,
@@ -86,14 +86,15 @@ impl Block {
         let x = layers.add(input, Convolution::new(expanded, 1), true)?;
         let x = layers.add(x, depthwise, true)?;
         let x = layers.add(x, Convolution::new(self.out, 1), false)?;
-        match self.stride == 1 && channels == self.out {
-            true => graph.add(&format!("{name}.add"), Op::Add, &[x, input]),
-            false => Ok(x),
+        if self.stride == 1 && channels == self.out {
+            graph.add(&format!("{name}.add"), Op::Add, &[x, input])
+        } else {
+            Ok(x)
         }
     }
 }
 
-/// Layers in one flat sequence.
+/// Builds layers that torchvision keeps in one flat `Sequential`, numbered in order.
 struct Layers<'a> {
     graph: &'a mut Graph,
     prefix: String,

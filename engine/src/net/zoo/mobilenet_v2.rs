@@ -7,7 +7,7 @@ use crate::net::build::{BatchNorm, Convolution};
 use crate::net::graph::{Graph, Value};
 use crate::net::op::{Activation, Op};
 
-/// Table 2 of the paper: expansion, output channels, blocks, stride of the first.
+/// Table 2 of the paper: expansion factor, output channels, blocks, stride of the first block.
 const STAGES: [(usize, usize, usize, usize); 7] = [
     (1, 16, 1, 1),
     (6, 24, 2, 2),
@@ -45,12 +45,12 @@ pub(super) fn build(graph: &mut Graph, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// An inverted residual.
+/// An inverted residual block.
 struct Block {
     expansion: usize,
     channels: usize,
     stride: usize,
-    /// Whether its convolution leaves the stride out. It gets no shortcut by that.
+    /// Whether the depthwise convolution has stride 1 whatever `stride` is, which still decides about the shortcut.
     keep_size: bool,
 }
 
@@ -78,13 +78,15 @@ impl Block {
         let project = Convolution::new(self.channels, 1).kaiming_fan_out();
         x = graph.convolution(&format!("{name}.conv.{}", index + 1), x, &project)?;
         x = graph.batch_norm(&format!("{name}.conv.{}", index + 2), x)?;
-        match self.stride == 1 && channels == self.channels {
-            true => graph.add(&format!("{name}.add"), Op::Add, &[input, x]),
-            false => Ok(x),
+        if self.stride == 1 && channels == self.channels {
+            graph.add(&format!("{name}.add"), Op::Add, &[input, x])
+        } else {
+            Ok(x)
         }
     }
 }
 
+/// Adds a convolution with BatchNorm and ReLU6.
 fn unit(graph: &mut Graph, name: &str, x: Value, convolution: Convolution) -> Result<Value> {
     convolution_norm(
         graph,

@@ -10,7 +10,7 @@ use crate::net::op::{Activation, Op};
 const RE: Activation = Activation::Relu;
 const HS: Activation = Activation::HardSwish;
 
-/// A row of the paper's table: kernel, expanded channels, output channels, squeeze and excitation,
+/// A row of the paper's tables, as a block: kernel size, expanded channels, output channels, squeeze-and-excitation,
 /// activation, stride.
 type Row = (usize, usize, usize, bool, Activation, usize);
 
@@ -59,7 +59,7 @@ pub(super) fn large(graph: &mut Graph, options: &Options) -> Result<()> {
     build(graph, options, &rows, 1280)
 }
 
-/// `last`: channels before the last layer.
+/// Builds the network from its rows; `last` is the number of channels before the last linear layer.
 fn build(graph: &mut Graph, options: &Options, rows: &[Row], last: usize) -> Result<()> {
     let width = options.width;
     let first = Convolution::new(scaled(16, width), 3).stride(2).padding(1);
@@ -78,6 +78,7 @@ fn build(graph: &mut Graph, options: &Options, rows: &[Row], last: usize) -> Res
     Ok(())
 }
 
+/// Adds an inverted residual block.
 fn block(graph: &mut Graph, name: &str, input: Value, row: &Row, width: f64) -> Result<Value> {
     let &(kernel, expanded, out, gated, activation, stride) = row;
     let (expanded, out) = (scaled(expanded, width), scaled(out, width));
@@ -104,12 +105,14 @@ fn block(graph: &mut Graph, name: &str, input: Value, row: &Row, width: f64) -> 
         x = gate.add(graph, &next(), x)?;
     }
     x = unit(graph, &next(), x, Convolution::new(out, 1), None)?;
-    match stride == 1 && channels == out {
-        true => graph.add(&format!("{name}.add"), Op::Add, &[input, x]),
-        false => Ok(x),
+    if stride == 1 && channels == out {
+        graph.add(&format!("{name}.add"), Op::Add, &[input, x])
+    } else {
+        Ok(x)
     }
 }
 
+/// Adds a convolution with BatchNorm and optionally an activation.
 fn unit(
     graph: &mut Graph,
     name: &str,

@@ -1,5 +1,5 @@
-//! Networks by name: torchvision's, with its definitions, parameter names and initialisation, and
-//! the ResNets of He et al. 2016 for CIFAR. A state dict of one fits the other.
+//! Networks by name: torchvision's, with its architectures, parameter names and initialisation, so that state dicts are
+//! interchangeable; and the CIFAR ResNets of He et al. 2016.
 //!
 //! ```
 //! # fn main() -> Result<(), ckpt_regen_engine::Error> {
@@ -28,46 +28,44 @@ use super::shape::Shape;
 use crate::error::{Error, Result};
 use resnet::Block;
 
-/// What can be chosen about a network.
+/// The options of a network.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Options {
     /// Number of classes.
     pub classes: usize,
-    /// Height and width of the images.
+    /// Height and width of the images, in pixels.
     pub resolution: Resolution,
-    /// How it takes the images in.
+    /// The first layers.
     pub stem: Stem,
-    /// Factor of its channel counts, above 0 and at most 100; 1 for networks whose definition in
-    /// torchvision has none.
+    /// Width multiplier of the channel counts, above 0 and at most 100; 1 for networks without one in torchvision.
     pub width: f64,
 }
 
-/// How a network takes images in.
+/// The first layers of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stem {
-    /// As it is defined.
+    /// As the network is defined.
     Native,
-    /// For images of 32 × 32: without the strides and the pooling by which a network for ImageNet
-    /// begins.
+    /// For images of 32 × 32 pixels: without the strides and the pooling at the start of an ImageNet network.
     Cifar,
 }
 
-/// A network's name and what it lets choose.
+/// A network's name and the options that it supports.
 #[derive(Debug, Clone, Copy)]
 pub struct Model {
     /// Its name.
     pub name: &'static str,
-    /// Whether there is a [`Stem::Cifar`] of it.
+    /// Whether it has a [`Stem::Cifar`].
     pub cifar_stem: bool,
-    /// Whether its definition has a width multiplier.
+    /// Whether it has a width multiplier.
     pub width: bool,
-    data: Data,
+    designed_for: DesignedFor,
     build: Build,
 }
 
-/// What a network was made for.
+/// The data set that a network was designed for.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Data {
+enum DesignedFor {
     ImageNet,
     Cifar,
 }
@@ -78,7 +76,7 @@ impl Model {
     const fn new(name: &'static str, build: Build) -> Model {
         Model {
             name,
-            data: Data::ImageNet,
+            designed_for: DesignedFor::ImageNet,
             cifar_stem: false,
             width: false,
             build,
@@ -87,7 +85,7 @@ impl Model {
 
     const fn cifar(name: &'static str, build: Build) -> Model {
         Model {
-            data: Data::Cifar,
+            designed_for: DesignedFor::Cifar,
             ..Model::new(name, build)
         }
     }
@@ -174,7 +172,7 @@ static MODELS: [Model; 19] = [
     }),
 ];
 
-/// All networks, families together.
+/// All networks, grouped by family.
 pub fn models() -> &'static [Model] {
     &MODELS
 }
@@ -184,15 +182,15 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     MODELS.iter().map(|model| model.name)
 }
 
-/// What a network was made for: 1000 classes at 224 × 224, and for the CIFAR ResNets 10 classes at
-/// 32 × 32; the native stem, width 1.
+/// The default options of a network: 1000 classes at 224 × 224 pixels, for the CIFAR ResNets 10 classes at 32 × 32; native
+/// stem, width 1.
 ///
 /// # Errors
 /// There is no network of this name; the message suggests others.
 pub fn defaults(name: &str) -> Result<Options> {
-    let (classes, resolution) = match find(name)?.data {
-        Data::ImageNet => (1000, 224),
-        Data::Cifar => (10, 32),
+    let (classes, resolution) = match find(name)?.designed_for {
+        DesignedFor::ImageNet => (1000, 224),
+        DesignedFor::Cifar => (10, 32),
     };
     Ok(Options {
         classes,
@@ -205,8 +203,8 @@ pub fn defaults(name: &str) -> Result<Options> {
 /// Builds a network.
 ///
 /// # Errors
-/// There is no network of this name; it has no such stem or width; or the numbers make no network,
-/// as with a resolution that is too small, in which case the message names the node.
+/// There is no network of this name; it lacks the stem or the width multiplier; or the options give no valid network, as
+/// with a resolution that is too small, in which case the message names the node.
 pub fn build(name: &str, options: &Options) -> Result<Graph> {
     let model = find(name)?;
     let refuse = |reason: String| Err(Error::Options(format!("{name}: {reason}")));
@@ -220,9 +218,9 @@ pub fn build(name: &str, options: &Options) -> Result<Graph> {
         return refuse("0 classes: a network needs at least one".to_owned());
     }
     if stem == Stem::Cifar && !model.cifar_stem {
-        return refuse(match model.data {
-            Data::Cifar => "its own stem is for CIFAR already".to_owned(),
-            Data::ImageNet => "there is no CIFAR stem for it".to_owned(),
+        return refuse(match model.designed_for {
+            DesignedFor::Cifar => "its own stem is for CIFAR already".to_owned(),
+            DesignedFor::ImageNet => "there is no CIFAR stem for it".to_owned(),
         });
     }
     if width != 1.0 && !model.width {
@@ -230,12 +228,12 @@ pub fn build(name: &str, options: &Options) -> Result<Graph> {
             "width {width}: there is no width multiplier for it"
         ));
     }
-    // Far above any use, and far below where counts would overflow.
+    // The limit is far above any use, and far below overflow.
     if !(width > 0.0 && width <= 100.0) {
         return refuse(format!("width {width}: it must be above 0 and at most 100"));
     }
     let mut graph = Graph::new(name, Shape::new(3, resolution.height, resolution.width));
-    // The graph depends on nothing but the options.
+    // Building fails only because of the options.
     (model.build)(&mut graph, options).map_err(|err| Error::Options(err.to_string()))?;
     Ok(graph)
 }
@@ -245,7 +243,7 @@ fn find(name: &str) -> Result<&'static Model> {
     found.ok_or_else(|| Error::Options(unknown(name)))
 }
 
-/// The names, at most three, that are most like what was typed.
+/// At most three names similar to the one typed, the most similar first.
 fn near(typed: &str) -> Vec<&'static str> {
     let likeness = |name| strsim::normalized_damerau_levenshtein(&typed.to_lowercase(), name);
     let all = names().map(|name| (likeness(name), name));
@@ -254,19 +252,19 @@ fn near(typed: &str) -> Vec<&'static str> {
     near.into_iter().take(3).map(|(_, name)| name).collect()
 }
 
+/// The message for an unknown name.
 fn unknown(name: &str) -> String {
     let near = near(name);
-    match near.is_empty() {
-        true => {
-            let all: Vec<&str> = names().collect();
-            format!(
-                "no network is called {name:?}; there are {}",
-                all.join(", ")
-            )
-        }
-        false => format!(
+    if near.is_empty() {
+        let all: Vec<&str> = names().collect();
+        format!(
+            "no network is called {name:?}; there are {}",
+            all.join(", ")
+        )
+    } else {
+        format!(
             "no network is called {name:?}; did you mean {}?",
             near.join(" or ")
-        ),
+        )
     }
 }

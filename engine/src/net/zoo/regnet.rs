@@ -7,17 +7,17 @@ use crate::net::build::{BatchNorm, Convolution};
 use crate::net::graph::{Graph, Value};
 use crate::net::op::{Activation, Op};
 
-/// What a RegNet's few parameters come to.
+/// The stages that a RegNet's parameters (w_0, w_a, w_m, depth) give.
 struct Design {
     /// Blocks and channels of each stage.
     stages: [(usize, usize); 4],
-    /// Channels a group.
+    /// Channels per group.
     group: usize,
-    /// Whether a block has a gate (Y), squeezed to a quarter of the block's input channels.
+    /// Whether blocks have squeeze-and-excitation (RegNetY), with a quarter of the block's input channels.
     gated: bool,
 }
 
-/// 22 blocks, w_0 = 24, w_a = 24.48, w_m = 2.54, 16 channels a group.
+/// 22 blocks, w_0 = 24, w_a = 24.48, w_m = 2.54, 16 channels per group.
 pub(super) fn x_400mf(graph: &mut Graph, options: &Options) -> Result<()> {
     let design = Design {
         stages: [(1, 32), (2, 64), (7, 160), (12, 400)],
@@ -27,7 +27,7 @@ pub(super) fn x_400mf(graph: &mut Graph, options: &Options) -> Result<()> {
     design.build(graph, options)
 }
 
-/// 16 blocks, w_0 = 48, w_a = 27.89, w_m = 2.09, 8 channels a group.
+/// 16 blocks, w_0 = 48, w_a = 27.89, w_m = 2.09, 8 channels per group.
 pub(super) fn y_400mf(graph: &mut Graph, options: &Options) -> Result<()> {
     let design = Design {
         stages: [(1, 48), (3, 104), (6, 208), (6, 440)],

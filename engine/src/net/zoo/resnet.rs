@@ -1,5 +1,5 @@
-//! ResNet (He et al. 2016) and ResNeXt (Xie et al. 2017), with the stride of a bottleneck in its
-//! 3 × 3 convolution, as torchvision has it.
+//! ResNet (He et al. 2016) and ResNeXt (Xie et al. 2017). As in torchvision, a bottleneck block has its stride in the 3 × 3
+//! convolution.
 
 use super::{Options, Stem};
 use crate::error::Result;
@@ -7,21 +7,21 @@ use crate::net::build::{Convolution, Pool};
 use crate::net::graph::{Graph, Value};
 use crate::net::op::{Activation, Op};
 
-/// What a stage consists of.
+/// The kind of block that all stages consist of.
 #[derive(Clone, Copy)]
 pub(super) enum Block {
     /// Two 3 × 3 convolutions.
     Basic,
-    /// 1 × 1, 3 × 3 and 1 × 1, the last with four times the stage's channels.
+    /// 1 × 1, 3 × 3 and 1 × 1 convolutions, the last with four times the stage's channels.
     Bottleneck {
         /// Groups of the 3 × 3 convolution.
         groups: usize,
-        /// Channels a group in the first stage.
+        /// Channels per group in the first stage.
         group_width: usize,
     },
 }
 
-/// `blocks`: of each stage.
+/// Builds the network; `blocks` is the number of blocks of each stage.
 pub(super) fn build(
     graph: &mut Graph,
     options: &Options,
@@ -29,9 +29,10 @@ pub(super) fn build(
     blocks: [usize; 4],
 ) -> Result<()> {
     let cifar = options.stem == Stem::Cifar;
-    let stem = match cifar {
-        true => square(64, 3, 1),
-        false => square(64, 7, 2),
+    let stem = if cifar {
+        square(64, 3, 1)
+    } else {
+        square(64, 7, 2)
     };
     let x = graph.convolution("conv1", graph.input(), &stem)?;
     let x = graph.batch_norm("bn1", x)?;
@@ -58,6 +59,7 @@ pub(super) fn build(
 }
 
 impl Block {
+    /// Adds a block to a stage with this number of channels.
     fn add(
         self,
         graph: &mut Graph,
@@ -102,7 +104,7 @@ impl Block {
     }
 }
 
-/// A convolution with a square kernel that keeps the size but for its stride.
+/// A convolution with a square kernel and "same" padding.
 fn square(channels: usize, kernel: usize, stride: usize) -> Convolution {
     Convolution::new(channels, kernel)
         .stride(stride)

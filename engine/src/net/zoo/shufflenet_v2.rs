@@ -6,7 +6,7 @@ use crate::net::build::{Convolution, Pool};
 use crate::net::graph::{Graph, Value};
 use crate::net::op::{Activation, Op};
 
-/// `channels`: of the stages.
+/// Builds the network; `channels` are the output channels of the stages.
 pub(super) fn build(graph: &mut Graph, options: &Options, channels: [usize; 3]) -> Result<()> {
     let cifar = options.stem == Stem::Cifar;
     let stride = if cifar { 1 } else { 2 };
@@ -22,7 +22,7 @@ pub(super) fn build(graph: &mut Graph, options: &Options, channels: [usize; 3]) 
     }
     for (stage, (out, blocks)) in (2..).zip(channels.into_iter().zip([4, 8, 4])) {
         let name = |number| format!("stage{stage}.{number}");
-        x = halving_block(graph, &name(0), x, out)?;
+        x = downsampling_block(graph, &name(0), x, out)?;
         for number in 1..blocks {
             x = block(graph, &name(number), x)?;
         }
@@ -33,8 +33,8 @@ pub(super) fn build(graph: &mut Graph, options: &Options, channels: [usize; 3]) 
     Ok(())
 }
 
-/// Both branches see all channels, and halve height and width.
-fn halving_block(graph: &mut Graph, name: &str, input: Value, out: usize) -> Result<Value> {
+/// Adds the first block of a stage: both branches read all channels, and halve height and width.
+fn downsampling_block(graph: &mut Graph, name: &str, input: Value, out: usize) -> Result<Value> {
     let branch = format!("{name}.branch1");
     let channels = graph.shape(input).channels;
     let first = convolution(graph, &branch, 0, input, &depthwise(channels, 2), false)?;
@@ -44,7 +44,7 @@ fn halving_block(graph: &mut Graph, name: &str, input: Value, out: usize) -> Res
     join(graph, name, first, second)
 }
 
-/// One half of the channels passes through.
+/// Adds a block in which one half of the channels is passed through.
 fn block(graph: &mut Graph, name: &str, input: Value) -> Result<Value> {
     let len = graph.shape(input).channels / 2;
     let mut half = |number: usize| {
@@ -57,6 +57,7 @@ fn block(graph: &mut Graph, name: &str, input: Value) -> Result<Value> {
     join(graph, name, first, second)
 }
 
+/// Adds the branch with 1 × 1, depthwise 3 × 3 and 1 × 1 convolutions.
 fn second_branch(
     graph: &mut Graph,
     name: &str,
@@ -71,6 +72,7 @@ fn second_branch(
     convolution(graph, &branch, 5, x, &pointwise, true)
 }
 
+/// Adds concatenation and channel shuffle.
 fn join(graph: &mut Graph, name: &str, first: Value, second: Value) -> Result<Value> {
     let x = graph.add(&format!("{name}.concat"), Op::Concat, &[first, second])?;
     graph.add(&format!("{name}.shuffle"), Op::Shuffle { groups: 2 }, &[x])
@@ -83,7 +85,7 @@ fn depthwise(channels: usize, stride: usize) -> Convolution {
         .groups(channels)
 }
 
-/// A convolution with its BatchNorm, numbered from `index` on.
+/// Adds a convolution with its BatchNorm, and with ReLU if `active`, named by numbers from `index` on.
 fn convolution(
     graph: &mut Graph,
     name: &str,
@@ -95,8 +97,9 @@ fn convolution(
     let named = |offset: usize| format!("{name}.{}", index + offset);
     let x = graph.convolution(&named(0), x, layer)?;
     let x = graph.batch_norm(&named(1), x)?;
-    match active {
-        true => graph.activation(&named(2), x, Activation::Relu),
-        false => Ok(x),
+    if active {
+        graph.activation(&named(2), x, Activation::Relu)
+    } else {
+        Ok(x)
     }
 }

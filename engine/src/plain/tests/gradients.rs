@@ -1,4 +1,4 @@
-//! Every operation's gradients beside finite differences, in f64, on sizes where loops go wrong.
+//! Gradients of every operation against finite differences, in f64, on sizes at which loops tend to go wrong.
 
 use super::{Bench, Mode};
 use crate::net::{Activation, Convolution, Graph, Op, Shape, Value, Window};
@@ -7,8 +7,8 @@ use crate::uniform::uniform;
 const SEED: u64 = 7;
 const STEP: f64 = 1e-5;
 
-/// Compares the gradients of Σ dy · y, by every input number and every parameter, with central
-/// differences. `build` adds the operation to a graph whose first node passes the images on.
+/// Compares the gradients of Σ dy · y by every input element and every parameter with central differences. `build` adds the
+/// operation to a graph whose first node is the identity.
 fn check(name: &str, input: Shape, images: usize, build: impl Fn(&mut Graph, Value) -> Value) {
     let mut graph = Graph::new(name, input);
     // A convolution does not compute the gradient of the images themselves.

@@ -1,4 +1,4 @@
-//! Every operation against PyTorch and against its own finite differences.
+//! Tests of the plain engine: every operation against PyTorch and against finite differences.
 
 mod gradients;
 mod operations;
@@ -10,7 +10,7 @@ use super::{Mode, Tensor, step};
 use crate::net::{Graph, Kind};
 use crate::uniform::uniform;
 
-/// A graph with its memory, for one batch in training.
+/// A graph with tensors and memory for one training batch.
 struct Bench {
     graph: Graph,
     tensors: Vec<Tensor<f64>>,
@@ -18,7 +18,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// Tensors filled from their names; variances are positive.
+    /// Tensors filled with numbers that follow from their names; variances are positive.
     fn new(graph: Graph, images: usize) -> Bench {
         let tensors = graph.tensors().iter().map(|spec| {
             let value = uniform(&spec.name, spec.len());
@@ -39,6 +39,7 @@ impl Bench {
         }
     }
 
+    /// Runs forward; returns the output.
     fn forward(&mut self, mode: Mode) -> &[f64] {
         for node in 1..self.graph.nodes().len() {
             step::forward(&self.graph, &mut self.tensors, &mut self.plan, node, mode);
@@ -46,7 +47,7 @@ impl Bench {
         self.plan.output()
     }
 
-    /// The gradient of Σ dy · y; that of the images is returned.
+    /// Computes the gradients of Σ dy · y; returns that of the images.
     fn backward(&mut self, dy: &[f64], seed: u64) -> &[f64] {
         for gradient in &mut self.plan.gradients {
             gradient.fill(0.0);

@@ -1,4 +1,4 @@
-//! Values and gradients beside PyTorch's (fixtures/operations).
+//! Values and gradients of operations against PyTorch's (fixtures/operations).
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! NaN, infinity, kinks and ties: as PyTorch 2.15 answers.
+//! NaN, infinity, kinks and ties: values and gradients as in PyTorch 2.15.
 
 use super::{Bench, Mode};
 use crate::net::{Activation, Graph, Op, Shape, Window};
@@ -7,7 +7,7 @@ const NAN: f64 = f64::NAN;
 const INF: f64 = f64::INFINITY;
 const SIXTH: f64 = (1.0_f32 / 6.0) as f64;
 
-/// The value of `op` on one channel of numbers in a row, and their gradients under dy = 1.
+/// The value of `op` on one row of numbers, and the gradient of x for dy = 1.
 fn run(op: Op, x: &[f64]) -> (Vec<f64>, Vec<f64>) {
     let mut graph = Graph::new("one", Shape::new(1, 1, x.len()));
     graph.add("op", op, &[graph.input()]).unwrap();

@@ -1,4 +1,4 @@
-//! What a user of the engine relies on beyond the numbers of one step.
+//! What a user of the engine relies on beyond single operations: training, evaluation, updates, averages.
 
 use crate::net::{Activation, Convolution, Graph, Op, Shape};
 use crate::plain::Plain;

@@ -26,9 +26,10 @@ fn places(series: &Series) -> Vec<f64> {
 
 /// What the dashed lines are, where there are any.
 fn dashed(series: &Series) -> &'static str {
-    match series.regenerations.is_empty() {
-        true => "",
-        false => " Dashed: a regeneration.",
+    if series.regenerations.is_empty() {
+        ""
+    } else {
+        " Dashed: a regeneration."
     }
 }
 

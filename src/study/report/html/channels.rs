@@ -48,9 +48,10 @@ pub(super) fn section(report: &Report) -> io::Result<String> {
         .collect();
     for number in &shown {
         let run = &report.runs[*number];
-        let marks = match run.regenerations.is_empty() {
-            true => Vec::new(),
-            false => vec![of_run(run, *number)],
+        let marks = if run.regenerations.is_empty() {
+            Vec::new()
+        } else {
+            vec![of_run(run, *number)]
         };
         for (word, part, y_name) in [
             ("γ", "gamma", "γ"),

@@ -40,9 +40,10 @@ type Chart<'c> = (
 
 pub(super) fn section(report: &Report) -> io::Result<String> {
     let (along, marks) = (Along::epochs(&report.epochs), marks(report));
-    let told = match marks.is_empty() {
-        true => "",
-        false => " The strokes above: regenerations.",
+    let told = if marks.is_empty() {
+        ""
+    } else {
+        " The strokes above: regenerations."
     };
     let lines = |list: &str, value: &dyn Fn(&Run) -> Vec<Option<f64>>| -> Vec<ChartLine> {
         let runs = report.runs.iter().enumerate();

@@ -1,76 +1,80 @@
-//! Convolutions as products of matrices, without a buffer for their windows: a row of the left
-//! matrix is where a tap falls, read in place.
+//! Convolutions as matrix products without an im2col buffer (implicit GEMM): for each tap of the kernel, the pixels under
+//! it are rows of the left matrix, read in place.
 //!
-//! Forward and the gradient of the input are the same walk: every pixel of the result gathers from
-//! the pixels of a source, tap by tap. With a stride the pixels of the gradient fall into classes
-//! that see different taps, and each class is a [`Walk`] of its own.
+//! The gradient of the input is computed by the same code as forward, from the output gradient with transposed filters.
+//! With a stride, the pixels of the input see different taps, depending on their position modulo the stride; each such
+//! set of pixels is one [`Phase`].
 
-mod even;
-mod filters;
-mod gather;
-mod weight;
+mod filter_layout;
+mod forward;
+mod strided_gemm;
+mod weight_gradient;
 pub(in crate::cpu) mod winograd;
 
-pub(in crate::cpu) use filters::Filters;
-pub(in crate::cpu) use gather::Gather;
-pub(in crate::cpu) use weight::WeightGradient;
+pub(in crate::cpu) use filter_layout::FilterLayout;
+pub(in crate::cpu) use forward::ForwardConvolution;
+pub(in crate::cpu) use weight_gradient::WeightGradient;
 
-use crate::cpu::kernels::layout::Plane;
+use crate::cpu::kernels::layout::ImageLayout;
 use crate::net::{Shape, Window};
 
-/// The sizes of a convolution; values are channels last and padded, see [`super::layout`].
+/// The shapes of a convolution. Values are channels last and padded, see [`super::layout`].
 #[derive(Debug, Clone, Copy)]
 pub(in crate::cpu) struct Geometry {
-    pub(in crate::cpu) input: Plane,
+    pub(in crate::cpu) input: ImageLayout,
     pub(in crate::cpu) output: Shape,
     pub(in crate::cpu) window: Window,
     pub(in crate::cpu) groups: usize,
 }
 
-/// Pixels of a result that see the same taps: those at `origin` + i · `step`.
+/// The pixels of a convolution's result that see the same taps: a grid of pixels at `origin` + i · `step`. Forward has one
+/// phase; the gradient of the input has one for each remainder modulo the stride. Pairs are (down, across).
 #[derive(Debug, Clone)]
-pub(in crate::cpu) struct Walk {
-    /// How many pixels, down and across.
+pub(in crate::cpu) struct Phase {
+    /// Number of pixels.
     pub(in crate::cpu) grid: (usize, usize),
     pub(in crate::cpu) origin: (usize, usize),
     pub(in crate::cpu) step: (usize, usize),
-    /// How far the source moves from one pixel of the grid to the next.
+    /// Distance in source pixels from one pixel of the grid to the next.
     pub(in crate::cpu) stride: (usize, usize),
-    /// Row by row, each from the left.
+    /// The taps, row by row, each row from the left.
     pub(in crate::cpu) taps: Vec<Tap>,
-    /// How many taps the kernel has.
-    pub(in crate::cpu) kernel: usize,
+    /// Number of taps of the whole kernel.
+    pub(in crate::cpu) kernel_len: usize,
 }
 
-/// Where a tap falls for the first pixel of a walk, and which of the kernel's it is.
+/// One tap of a phase.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::cpu) struct Tap {
+    /// Row of the source under the tap, for the first pixel of the phase.
     pub(in crate::cpu) down: isize,
+    /// Column of the source under the tap, for the first pixel of the phase.
     pub(in crate::cpu) over: isize,
+    /// Index of the tap in the kernel: row · kernel width + column.
     pub(in crate::cpu) number: usize,
 }
 
-impl Walk {
-    /// The walk over the output.
-    pub(in crate::cpu) fn forward(g: &Geometry) -> Vec<Walk> {
+impl Phase {
+    /// The single phase of forward: the pixels of the output, which read the input.
+    pub(in crate::cpu) fn forward(g: &Geometry) -> Vec<Phase> {
         let taps = g.taps().map(|(number, shift)| Tap {
             down: shift.0 as isize - g.window.before.0 as isize,
             over: shift.1 as isize - g.window.before.1 as isize,
             number,
         });
-        let walk = Walk {
+        let phase = Phase {
             grid: (g.output.height, g.output.width),
             origin: (0, 0),
             step: (1, 1),
             stride: g.window.stride,
             taps: taps.collect(),
-            kernel: g.kernel(),
+            kernel_len: g.kernel_len(),
         };
-        vec![walk.within(g.input)]
+        vec![phase.without_unused_taps(g.input)]
     }
 
-    /// Without the taps that fall outside of the source everywhere.
-    fn within(mut self, source: Plane) -> Walk {
+    /// Drops the taps that fall into the padding for all pixels.
+    fn without_unused_taps(mut self, source: ImageLayout) -> Phase {
         let reaches = |count: usize, stride: usize, shift: isize, size: usize| {
             (0..count).any(|at| (((at * stride) as isize + shift) as usize) < size)
         };
@@ -81,16 +85,17 @@ impl Walk {
         self
     }
 
-    /// The walks over the input that gather its gradient from that of the output.
-    pub(in crate::cpu) fn backward(g: &Geometry) -> Vec<Walk> {
+    /// The phases of the input gradient: the pixels of the input, which read the gradient of the output. One for each
+    /// remainder modulo the stride.
+    pub(in crate::cpu) fn backward(g: &Geometry) -> Vec<Phase> {
         let stride = g.window.stride;
-        let classes = (0..stride.0).flat_map(|down| (0..stride.1).map(move |over| (down, over)));
-        let walk = |origin: (usize, usize)| {
+        let origins = (0..stride.0).flat_map(|down| (0..stride.1).map(move |over| (down, over)));
+        let phase = |origin: (usize, usize)| {
             let along = |origin: usize, before: usize, shift: usize, stride: usize| {
                 let from = (origin + before) as isize - shift as isize;
                 (from.rem_euclid(stride as isize) == 0).then(|| from.div_euclid(stride as isize))
             };
-            // From the last, which falls above and to the left of the others.
+            // In reverse, since the last tap falls above and to the left of the others.
             let taps = g.taps().rev().filter_map(|(number, shift)| {
                 Some(Tap {
                     down: along(origin.0, g.window.before.0, shift.0, stride.0)?,
@@ -101,7 +106,7 @@ impl Walk {
             let count = |size: usize, origin: usize, stride: usize| {
                 size.saturating_sub(origin).div_ceil(stride)
             };
-            let walk = Walk {
+            let phase = Phase {
                 grid: (
                     count(g.input.height, origin.0, stride.0),
                     count(g.input.width, origin.1, stride.1),
@@ -110,16 +115,16 @@ impl Walk {
                 step: stride,
                 stride: (1, 1),
                 taps: taps.collect(),
-                kernel: g.kernel(),
+                kernel_len: g.kernel_len(),
             };
-            walk.within(g.output.into())
+            phase.without_unused_taps(g.output.into())
         };
-        classes.map(walk).collect()
+        origins.map(phase).collect()
     }
 }
 
 impl Geometry {
-    /// Number and shift of every tap of the kernel.
+    /// Index and (row, column) offset of every tap of the kernel.
     fn taps(&self) -> impl DoubleEndedIterator<Item = (usize, (usize, usize))> {
         let (rows, columns) = self.window.kernel;
         let dilation = self.window.dilation;
@@ -129,18 +134,18 @@ impl Geometry {
         })
     }
 
-    /// Taps of the kernel.
-    pub(in crate::cpu) fn kernel(&self) -> usize {
+    /// Number of taps of the kernel.
+    pub(in crate::cpu) fn kernel_len(&self) -> usize {
         self.window.kernel.0 * self.window.kernel.1
     }
 
-    /// The sizes of its filters.
-    pub(in crate::cpu) fn filters(&self) -> Filters {
-        Filters {
+    /// The layout of the filters.
+    pub(in crate::cpu) fn filters(&self) -> FilterLayout {
+        FilterLayout {
             groups: self.groups,
-            kernel: self.kernel(),
-            from: self.input.channels / self.groups,
-            to: self.output.channels / self.groups,
+            taps: self.kernel_len(),
+            in_channels: self.input.channels / self.groups,
+            out_channels: self.output.channels / self.groups,
         }
     }
 }

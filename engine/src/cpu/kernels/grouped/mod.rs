@@ -1,66 +1,69 @@
-//! Convolutions of narrow groups, each of 1, 2, 4 or 8 channels to as many; of one channel they are depthwise.
+//! Grouped convolutions with 1, 2, 4 or 8 channels per group, in and out; with one channel they are depthwise.
 //!
-//! A vector holds whole groups. Of each product the sum over taps is kept for the channel that is read, once for
-//! every channel k places from it within its group, where places are told apart by exclusive or: then only the sums
-//! have to change lanes, not what is read.
+//! A vector holds whole groups. Input channel i of a group contributes to every output channel i ^ k of it, for k below
+//! the group width. The kernels keep one sum per k in the lane of the input channel, so that loaded values need no
+//! permutation; only the finished sums are permuted, by k, and added.
 
-mod gather;
-mod rows;
-mod runs;
-mod weight;
+mod forward;
+mod pixel_runs;
+mod tap_rows;
+mod weight_gradient;
 
-pub(in crate::cpu) use gather::gather;
-pub(in crate::cpu) use weight::weight_gradient;
+pub(in crate::cpu) use forward::ForwardConvolution;
+pub(in crate::cpu) use weight_gradient::WeightGradient;
 
 use pulp::Simd;
 
-use super::convolution::Filters;
-use super::layout::{LANES, stride};
+use super::convolution::FilterLayout;
+use super::layout::{LANES, pixel_stride};
 
-/// Sizes of narrow groups' filters, which are kept as [tap][strip][k][lane]: for each channel that is read, in strips of
-/// [`LANES`], those for the channel that is computed k places away.
+/// The sizes of a grouped convolution's filters, and their layout `[tap][strip][k][lane]`: for each input channel, in strips
+/// of [`LANES`], the filter to output channel `input ^ k`.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(in crate::cpu) struct Narrow {
-    /// Channels of a group.
+pub(in crate::cpu) struct GroupedFilterLayout {
+    /// Channels per group: 1, 2, 4 or 8.
     pub(in crate::cpu) width: usize,
-    pub(in crate::cpu) kernel: usize,
+    /// Taps of the kernel: height · width.
+    pub(in crate::cpu) taps: usize,
+    /// Channels of all groups.
     pub(in crate::cpu) channels: usize,
 }
 
-impl Narrow {
-    /// Those of some filters; `None` where groups are of another width, or not as wide in the result, or there is but one.
-    pub(in crate::cpu) fn of(filters: &Filters) -> Option<Narrow> {
-        let width = filters.from;
-        let fits = filters.groups > 1 && filters.to == width && [1, 2, 4, 8].contains(&width);
-        fits.then_some(Narrow {
+impl GroupedFilterLayout {
+    /// The layout for some filters; `None` where there is a single group, another group width, or a channel multiplier.
+    pub(in crate::cpu) fn of(filters: &FilterLayout) -> Option<GroupedFilterLayout> {
+        let width = filters.in_channels;
+        let fits =
+            filters.groups > 1 && filters.out_channels == width && [1, 2, 4, 8].contains(&width);
+        fits.then_some(GroupedFilterLayout {
             width,
-            kernel: filters.kernel,
+            taps: filters.taps,
             channels: filters.groups * width,
         })
     }
 
-    /// Numbers, padding included.
+    /// Elements in all, padding included.
     pub(in crate::cpu) fn len(&self) -> usize {
-        self.kernel * self.width * stride(self.channels)
+        self.taps * self.width * pixel_stride(self.channels)
     }
 
-    /// Where the number at [out][in][tap] of a state dict is.
-    pub(in crate::cpu) fn place(&self, at: usize) -> usize {
-        let (out, tap) = (at / (self.width * self.kernel), at % self.kernel);
-        let from = at / self.kernel % self.width;
+    /// The index in this layout of element `at` of the state dict's `[out, in / groups, height, width]`.
+    pub(in crate::cpu) fn index(&self, at: usize) -> usize {
+        let (out, tap) = (at / (self.width * self.taps), at % self.taps);
+        let from = at / self.taps % self.width;
         let read = out / self.width * self.width + from;
-        let strip = tap * (stride(self.channels) / LANES) + read / LANES;
+        let strip = tap * (pixel_stride(self.channels) / LANES) + read / LANES;
         let k = (out % self.width) ^ from;
         (strip * self.width + k) * LANES + read % LANES
     }
 
-    /// Numbers of the filters that give the gradient of what these gather; 0 where they are the same.
-    pub(in crate::cpu) fn turned(&self) -> usize {
+    /// Elements of the transposed filters, which give the input gradient; 0 for depthwise, where they are the same.
+    pub(in crate::cpu) fn transposed_len(&self) -> usize {
         if self.width > 1 { self.len() } else { 0 }
     }
 
-    /// Writes them: what was computed is read.
-    pub(in crate::cpu) fn turn(&self, filters: &[f32], into: &mut [f32]) {
+    /// Writes the transposed filters: input and output channels of each group exchanged.
+    pub(in crate::cpu) fn transpose(&self, filters: &[f32], into: &mut [f32]) {
         if self.width > 1 {
             let rows = into
                 .chunks_exact_mut(LANES)
@@ -73,9 +76,9 @@ impl Narrow {
         }
     }
 
-    /// Makes 0 of what is kept for channels that are only padding.
+    /// Sets the filters of padding channels to 0.
     pub(in crate::cpu) fn clear_padding(&self, filters: &mut [f32]) {
-        let strips = stride(self.channels) / LANES;
+        let strips = pixel_stride(self.channels) / LANES;
         for (number, row) in filters.chunks_exact_mut(LANES).enumerate() {
             let first = number / self.width % strips * LANES;
             row[LANES.min(self.channels - first)..].fill(0.0);
@@ -83,14 +86,15 @@ impl Narrow {
     }
 }
 
-/// Where the filters of a vector of channels begin among those of a tap, in vectors.
+/// Offset, in vectors, of the filters of vector `channel` among those of a tap.
 #[inline(always)]
-fn place<S: Simd>(channel: usize, width: usize) -> usize {
-    channel / step::<S>() * step::<S>() * width + channel % step::<S>()
+fn filter_offset<S: Simd>(channel: usize, width: usize) -> usize {
+    channel / vectors_per_strip::<S>() * vectors_per_strip::<S>() * width
+        + channel % vectors_per_strip::<S>()
 }
 
-/// Vectors of a strip: from one k to the next.
+/// Vectors per strip, which is the distance from one k to the next.
 #[inline(always)]
-fn step<S: Simd>() -> usize {
+fn vectors_per_strip<S: Simd>() -> usize {
     LANES / S::F32_LANES
 }

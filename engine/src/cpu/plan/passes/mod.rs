@@ -1,6 +1,6 @@
-//! Passes over the steps: each makes fewer of them, or some that do more in one go.
+//! Fusion passes: each merges steps, so that fewer values are written and read.
 
-pub(in crate::cpu) mod expand;
-pub(in crate::cpu) mod finish;
-pub(in crate::cpu) mod moves;
+pub(in crate::cpu) mod channel_copy;
+pub(in crate::cpu) mod epilogue;
+pub(in crate::cpu) mod fused_pointwise;
 pub(in crate::cpu) mod shortcut;

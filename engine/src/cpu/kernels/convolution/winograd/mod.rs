@@ -1,46 +1,47 @@
-//! Convolutions of 3 × 3 taps with fewer multiplications: F(2 × 2, 3 × 3) of Lavin and Gray, "Fast
-//! Algorithms for Convolutional Neural Networks", CVPR 2016, section 4.1, after Winograd.
+//! Winograd convolution for 3 × 3 kernels with stride 1: F(2 × 2, 3 × 3) of Lavin and Gray, "Fast Algorithms for
+//! Convolutional Neural Networks", CVPR 2016, section 4.1.
 //!
-//! A square of 2 × 2 pixels y, the 4 × 4 pixels x that it is gathered from, and the filter g make
-//! y = Aᵀ ((G g Gᵀ) ⊙ (Bᵀ x B)) A, with 16 multiplications for two channels instead of 36. Over all channels
-//! and squares they are 16 products of matrices. The gradient of g follows: Gᵀ ((Bᵀ x B) ⊙ (A dy Aᵀ)) G.
+//! A tile of 2 × 2 output pixels y is computed from the 4 × 4 input pixels x under it and the filter g as
+//! y = Aᵀ ((G g Gᵀ) ⊙ (Bᵀ x B)) A, with 16 multiplications for each pair of channels instead of 36. Over all channels and
+//! tiles, these are 16 matrix products `[tile, input channel] × [input channel, output channel]`. The filter gradient is
+//! dg = Gᵀ ((Bᵀ x B) ⊙ (A dy Aᵀ)) G.
 
-mod gather;
-mod planes;
+mod forward;
+mod matrices;
 mod transform;
-mod weight;
+mod weight_gradient;
 
-pub(in crate::cpu) use gather::Gather;
-pub(in crate::cpu) use weight::{WeightGradient, collect};
+pub(in crate::cpu) use forward::ForwardConvolution;
+pub(in crate::cpu) use weight_gradient::{WeightGradient, add_filter_gradient};
 
 use rayon::prelude::*;
 
-use super::{Filters, Geometry};
+use super::{FilterLayout, Geometry};
 use crate::cpu::kernels::isa::Isa;
-use crate::cpu::kernels::layout::{Plane, stride};
+use crate::cpu::kernels::layout::{ImageLayout, pixel_stride};
 use crate::net::{Shape, Window};
 
-/// Matrices that are multiplied.
+/// Number of matrix products: one for each element of a transformed 4 × 4 tile.
 const PRODUCTS: usize = 16;
 
-/// A 3 × 3 convolution that is computed this way, forward and for the gradient of its input.
+/// The tiling of a Winograd convolution, forward and for the gradient of its input.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::cpu) struct Winograd {
-    pub(in crate::cpu) forward: Squares,
-    pub(in crate::cpu) backward: Squares,
+    pub(in crate::cpu) forward: Tiles,
+    pub(in crate::cpu) backward: Tiles,
 }
 
-/// Channels, on either side, below which making the matrices takes too long beside multiplying them.
-const CHANNELS: usize = 16;
-/// Pixels of a batch below which transforming the filters does.
-const PIXELS: usize = 1024;
-/// Squares whose matrices are there at a time.
-const SQUARES: usize = 32;
-/// Strips of the result that are computed at a time.
+/// Input and output channels from which on the products outweigh the tile transforms.
+const MIN_CHANNELS: usize = 16;
+/// Output pixels of a batch from which on the products outweigh the filter transform.
+const MIN_PIXELS: usize = 1024;
+/// Tiles that are transformed and multiplied at a time.
+const TILES: usize = 32;
+/// Strips of output channels that are computed at a time.
 const STRIPS: usize = 2;
 
 impl Winograd {
-    /// The convolution, for a batch of so many images; `None` where computing it directly is faster.
+    /// The tiling for a batch of `images`; `None` where the kernel does not fit or direct convolution is faster.
     pub(in crate::cpu) fn of(g: &Geometry, images: usize) -> Option<Winograd> {
         let Window {
             kernel,
@@ -52,18 +53,18 @@ impl Winograd {
         let fits = (kernel, stride, dilation) == ((3, 3), (1, 1), (1, 1))
             && before.0.max(before.1) <= 2
             && g.groups == 1;
-        let many = g.input.channels.min(g.output.channels) >= CHANNELS
-            && images * g.output.pixels() >= PIXELS;
+        let many = g.input.channels.min(g.output.channels) >= MIN_CHANNELS
+            && images * g.output.pixels() >= MIN_PIXELS;
         if !fits || !many {
             return None;
         }
         let winograd = Winograd {
-            forward: Squares {
+            forward: Tiles {
                 source: g.input,
                 result: g.output,
                 before,
             },
-            backward: Squares {
+            backward: Tiles {
                 source: g.output.into(),
                 result: Shape {
                     channels: g.input.channels,
@@ -73,8 +74,8 @@ impl Winograd {
                 before: (2 - before.0, 2 - before.1),
             },
         };
-        // For each tap along an axis how many pixels are under it. Computed directly, what is outside of a small
-        // map costs nothing; the matrices are made for it too.
+        // The number of pixels under each tap along an axis. Direct convolution skips taps in the padding of small maps;
+        // tiles include them.
         let under = |size: usize, count: usize, before: usize| {
             [0, 1, 2].map(|tap| {
                 let places = (0..count).map(|at| (at + tap).wrapping_sub(before));
@@ -84,46 +85,46 @@ impl Winograd {
         let down = under(g.input.height, g.output.height, before.0);
         let over = under(g.input.width, g.output.width, before.1);
         let pairs = down.iter().sum::<usize>() * over.iter().sum::<usize>();
-        let squares = winograd.forward.count().max(winograd.backward.count());
-        // A quarter more is what the transforms take.
-        let fewer = PRODUCTS * squares * 5 < pairs * 4;
-        // Filters are transposed without the taps that no pixel is under, and these read all of them.
+        let tiles = winograd.forward.count().max(winograd.backward.count());
+        // The transforms are counted as a quarter of the products.
+        let fewer = PRODUCTS * tiles * 5 < pairs * 4;
+        // Transposed filters lack the taps under which there is never a pixel, but the transform reads all taps.
         let all = down.into_iter().chain(over).all(|pixels| pixels > 0);
         (fewer && all).then_some(winograd)
     }
 
-    /// Numbers of the matrices that are made for some squares at a time, whatever is computed.
-    pub(in crate::cpu) fn scratch(&self, training: bool) -> usize {
-        let forward = gather::scratch(&self.forward);
-        match training {
-            true => forward
-                .max(gather::scratch(&self.backward))
-                .max(weight::scratch(&self.forward)),
-            false => forward,
+    /// Elements of scratch memory for the matrices; enough for forward, and in training for backward.
+    pub(in crate::cpu) fn scratch_len(&self, training: bool) -> usize {
+        let forward = forward::scratch_len(&self.forward);
+        if !training {
+            return forward;
         }
+        forward
+            .max(forward::scratch_len(&self.backward))
+            .max(weight_gradient::scratch_len(&self.forward))
     }
 }
 
-/// The sizes of transformed filters: in the place of taps, 16 numbers.
-pub(in crate::cpu) fn transformed(filters: &Filters) -> Filters {
-    Filters {
-        kernel: PRODUCTS,
+/// The layout of transformed filters: 16 products take the place of 9 taps.
+pub(in crate::cpu) fn transformed_layout(filters: &FilterLayout) -> FilterLayout {
+    FilterLayout {
+        taps: PRODUCTS,
         ..*filters
     }
 }
 
-/// G g Gᵀ of all filters, with `reversed` taken from the last tap to the first.
-pub(in crate::cpu) fn transform(
+/// Writes G g Gᵀ of all filters; with `reversed`, g is rotated by 180° first, as the input gradient needs it.
+pub(in crate::cpu) fn transform_filters(
     isa: Isa,
-    sizes: &Filters,
+    layout: &FilterLayout,
     filters: &[f32],
     reversed: bool,
     into: &mut [f32],
 ) {
-    let strips = filters.par_chunks_exact(sizes.strip());
-    let into = into.par_chunks_exact_mut(transformed(sizes).strip());
+    let strips = filters.par_chunks_exact(layout.strip_len());
+    let into = into.par_chunks_exact_mut(transformed_layout(layout).strip_len());
     strips.zip(into).for_each(|(filters, into)| {
-        isa.run(transform::Filters {
+        isa.run(transform::FilterTransform {
             filters,
             reversed,
             into,
@@ -131,25 +132,25 @@ pub(in crate::cpu) fn transform(
     });
 }
 
-/// Squares of a result, and the pixels of a source that each is gathered from.
+/// The 2 × 2 tiles of a result, and the 4 × 4 tiles of the source that they are computed from.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::cpu) struct Squares {
-    source: Plane,
+pub(in crate::cpu) struct Tiles {
+    source: ImageLayout,
     result: Shape,
-    /// Pixels of padding above and to the left.
+    /// Pixels of padding at the top and at the left.
     before: (usize, usize),
 }
 
-/// Where a square begins.
+/// The first pixel of a tile of the result.
 #[derive(Debug, Clone, Copy)]
-struct Square {
+struct Tile {
     image: usize,
     down: usize,
     over: usize,
 }
 
-impl Squares {
-    /// Of an image, down and across.
+impl Tiles {
+    /// Tiles of an image: (down, across).
     fn grid(&self) -> (usize, usize) {
         (
             self.result.height.div_ceil(2),
@@ -157,57 +158,53 @@ impl Squares {
         )
     }
 
-    /// Of an image.
+    /// Number of tiles of an image.
     fn count(&self) -> usize {
         self.grid().0 * self.grid().1
     }
 
-    fn square(&self, number: usize) -> Square {
+    /// Tile `number`, counted over all images.
+    fn tile(&self, number: usize) -> Tile {
         let (image, within) = (number / self.count(), number % self.count());
-        Square {
+        Tile {
             image,
             down: within / self.grid().1 * 2,
             over: within % self.grid().1 * 2,
         }
     }
 
-    /// The pixels that a square is gathered from; `outside` are those beyond the map.
+    /// The source pixels of a tile; `zeros` stands in for the padding.
     #[inline(always)]
-    fn sources<'a>(
-        &self,
-        square: Square,
-        source: &'a [f32],
-        outside: &'a [f32],
-    ) -> [[&'a [f32]; 4]; 4] {
-        let plane = self.source;
-        let mut pixels = [[&outside[..plane.stride]; 4]; 4];
+    fn sources<'a>(&self, tile: Tile, source: &'a [f32], zeros: &'a [f32]) -> [[&'a [f32]; 4]; 4] {
+        let image = self.source;
+        let mut pixels = [[&zeros[..image.stride]; 4]; 4];
         for (i, row) in pixels.iter_mut().enumerate() {
             for (j, pixel) in row.iter_mut().enumerate() {
-                let down = (square.down + i).wrapping_sub(self.before.0);
-                let over = (square.over + j).wrapping_sub(self.before.1);
-                if down < plane.height && over < plane.width {
-                    let at = (square.image * plane.height + down) * plane.width + over;
-                    *pixel = &source[at * plane.stride..][..plane.stride];
+                let down = (tile.down + i).wrapping_sub(self.before.0);
+                let over = (tile.over + j).wrapping_sub(self.before.1);
+                if down < image.height && over < image.width {
+                    let at = (tile.image * image.height + down) * image.width + over;
+                    *pixel = &source[at * image.stride..][..image.stride];
                 }
             }
         }
         pixels
     }
 
-    /// Where the pixels of a square are in the result: none beyond the map.
+    /// Offsets in the result of the pixels of a tile; `None` past the edge of the map.
     #[inline(always)]
-    fn results(&self, square: Square) -> [[Option<usize>; 2]; 2] {
+    fn result_offsets(&self, tile: Tile) -> [[Option<usize>; 2]; 2] {
         let shape = self.result;
-        let mut places = [[None; 2]; 2];
-        for (i, row) in places.iter_mut().enumerate() {
-            for (j, place) in row.iter_mut().enumerate() {
-                let (down, over) = (square.down + i, square.over + j);
+        let mut offsets = [[None; 2]; 2];
+        for (i, row) in offsets.iter_mut().enumerate() {
+            for (j, offset) in row.iter_mut().enumerate() {
+                let (down, over) = (tile.down + i, tile.over + j);
                 if down < shape.height && over < shape.width {
-                    let at = (square.image * shape.height + down) * shape.width + over;
-                    *place = Some(at * stride(shape.channels));
+                    let at = (tile.image * shape.height + down) * shape.width + over;
+                    *offset = Some(at * pixel_stride(shape.channels));
                 }
             }
         }
-        places
+        offsets
     }
 }

@@ -1,20 +1,20 @@
-//! The five linear transforms, each along one axis and then along the other.
+//! The five Winograd transforms, each given for one axis and applied along both.
 
 use pulp::{Simd, WithSimd};
 
 use super::PRODUCTS;
 use crate::cpu::kernels::layout::LANES;
 
-/// M x Mᵀ, where `along` multiplies a vector by M.
+/// M x Mᵀ, where `transform` multiplies a vector by M.
 #[inline(always)]
-pub(super) fn both<T: Copy, const N: usize, const M: usize>(
+pub(super) fn apply_2d<T: Copy, const N: usize, const M: usize>(
     x: &[[T; N]; N],
-    along: impl Fn([T; N]) -> [T; M],
+    transform: impl Fn([T; N]) -> [T; M],
 ) -> [[T; M]; M] {
-    let rows = x.map(&along);
+    let rows = x.map(&transform);
     let mut result = [[x[0][0]; M]; M];
     for j in 0..M {
-        let column = along(rows.map(|row| row[j]));
+        let column = transform(rows.map(|row| row[j]));
         for (result, number) in result.iter_mut().zip(column) {
             result[j] = number;
         }
@@ -22,9 +22,9 @@ pub(super) fn both<T: Copy, const N: usize, const M: usize>(
     result
 }
 
-/// Bᵀ x.
+/// Bᵀ x, of an input tile.
 #[inline(always)]
-pub(super) fn of_source<S: Simd>(simd: S, [a, b, c, d]: [S::f32s; 4]) -> [S::f32s; 4] {
+pub(super) fn input_transform<S: Simd>(simd: S, [a, b, c, d]: [S::f32s; 4]) -> [S::f32s; 4] {
     [
         simd.sub_f32s(a, c),
         simd.add_f32s(b, c),
@@ -33,18 +33,18 @@ pub(super) fn of_source<S: Simd>(simd: S, [a, b, c, d]: [S::f32s; 4]) -> [S::f32
     ]
 }
 
-/// Aᵀ m.
+/// Aᵀ m, of a product tile.
 #[inline(always)]
-pub(super) fn to_result<S: Simd>(simd: S, [a, b, c, d]: [S::f32s; 4]) -> [S::f32s; 2] {
+pub(super) fn output_transform<S: Simd>(simd: S, [a, b, c, d]: [S::f32s; 4]) -> [S::f32s; 2] {
     [
         simd.add_f32s(a, simd.add_f32s(b, c)),
         simd.sub_f32s(simd.sub_f32s(b, c), d),
     ]
 }
 
-/// A dy.
+/// A dy, of an output gradient tile.
 #[inline(always)]
-pub(super) fn of_gradient<S: Simd>(simd: S, [a, b]: [S::f32s; 2]) -> [S::f32s; 4] {
+pub(super) fn output_gradient_transform<S: Simd>(simd: S, [a, b]: [S::f32s; 2]) -> [S::f32s; 4] {
     [
         a,
         simd.add_f32s(a, b),
@@ -53,9 +53,9 @@ pub(super) fn of_gradient<S: Simd>(simd: S, [a, b]: [S::f32s; 2]) -> [S::f32s; 4
     ]
 }
 
-/// G g.
+/// G g, of a filter.
 #[inline(always)]
-fn of_filter<S: Simd>(simd: S, [a, b, c]: [S::f32s; 3]) -> [S::f32s; 4] {
+fn filter_transform<S: Simd>(simd: S, [a, b, c]: [S::f32s; 3]) -> [S::f32s; 4] {
     let half = simd.splat_f32s(0.5);
     let (outer, inner) = (
         simd.mul_f32s(half, simd.add_f32s(a, c)),
@@ -69,9 +69,12 @@ fn of_filter<S: Simd>(simd: S, [a, b, c]: [S::f32s; 3]) -> [S::f32s; 4] {
     ]
 }
 
-/// Gᵀ u.
+/// Gᵀ u, of the gradient of a transformed filter.
 #[inline(always)]
-pub(super) fn to_filter<S: Simd>(simd: S, [a, b, c, d]: [S::f32s; 4]) -> [S::f32s; 3] {
+pub(super) fn filter_gradient_transform<S: Simd>(
+    simd: S,
+    [a, b, c, d]: [S::f32s; 4],
+) -> [S::f32s; 3] {
     let half = simd.splat_f32s(0.5);
     let (sum, difference) = (
         simd.mul_f32s(half, simd.add_f32s(b, c)),
@@ -80,15 +83,16 @@ pub(super) fn to_filter<S: Simd>(simd: S, [a, b, c, d]: [S::f32s; 4]) -> [S::f32
     [simd.add_f32s(a, sum), difference, simd.add_f32s(sum, d)]
 }
 
-/// G g Gᵀ of a strip: from [tap][channel that is gathered][LANES] to as many for each of the 16 products.
-pub(super) struct Filters<'a> {
+/// The kernel that computes G g Gᵀ of a strip of filters: from `[tap][input channel][LANES]` to
+/// `[product][input channel][LANES]`.
+pub(super) struct FilterTransform<'a> {
     pub(super) filters: &'a [f32],
-    /// From the last tap to the first.
+    /// Whether g is rotated by 180°.
     pub(super) reversed: bool,
     pub(super) into: &'a mut [f32],
 }
 
-impl WithSimd for Filters<'_> {
+impl WithSimd for FilterTransform<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -112,10 +116,10 @@ impl WithSimd for Filters<'_> {
                     *g = filters[number * tap + at];
                 }
             }
-            let products = both(
+            let products = apply_2d(
                 &g,
                 #[inline(always)]
-                |g| of_filter(simd, g),
+                |g| filter_transform(simd, g),
             );
             for (number, product) in products.as_flattened().iter().enumerate() {
                 into[number * tap + at] = *product;

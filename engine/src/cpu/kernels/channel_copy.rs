@@ -1,30 +1,31 @@
-//! Channels that only change places: concatenations, slices, shuffles.
+//! Copies of channels from one value to another: concatenation, slicing, channel shuffle and channel padding.
 
+use super::destination::Destination;
 use super::isa::Isa;
-use super::layout::stride;
+use super::layout::pixel_stride;
 use crate::channels::Run;
 use crate::net::Shape;
 
-/// Channels that go from one input to the output.
+/// Which channels of one input go to which channels of the output, grouped by how they are copied fastest.
 #[derive(Debug, Clone, Default)]
-pub(in crate::cpu) struct Moves {
-    /// Long runs, copied as a whole.
+pub(in crate::cpu) struct ChannelCopy {
+    /// Contiguous runs of at least [`LONG`] channels: a `memcpy` each.
     runs: Vec<Run>,
-    /// Runs that go to every other channel, as the shuffle of two groups has them.
-    spaced: Vec<Run>,
-    /// Single channels: from, to.
+    /// Contiguous runs whose channels go to every other output channel, as in a shuffle of two groups.
+    interleaved: Vec<Run>,
+    /// Single channels: (from, to).
     singles: Vec<(u32, u32)>,
 }
 
-/// Channels that are worth a copy of their own, and that are moved at once.
+/// Channels from which on a run gets a loop of its own.
 const LONG: usize = 8;
 
-impl Moves {
-    /// As they are given.
-    pub(in crate::cpu) fn new(runs: impl Iterator<Item = Run>) -> Moves {
+impl ChannelCopy {
+    /// The copies that some runs of channels stand for.
+    pub(in crate::cpu) fn new(runs: impl Iterator<Item = Run>) -> ChannelCopy {
         let singles = runs.flat_map(|Run { from, to, len }| (from..from + len).zip(to..to + len));
         let singles: Vec<(usize, usize)> = singles.collect();
-        let mut moves = Moves::default();
+        let mut copies = ChannelCopy::default();
         let mut rest = &singles[..];
         while let Some((from, to)) = rest.first() {
             let reach = |step: usize| {
@@ -39,30 +40,30 @@ impl Moves {
             };
             let len = match (reach(1), reach(2)) {
                 (len, _) if len >= LONG => {
-                    moves.runs.push(run(len));
+                    copies.runs.push(run(len));
                     len
                 }
                 (_, len) if len >= LONG => {
-                    moves.spaced.push(run(len));
+                    copies.interleaved.push(run(len));
                     len
                 }
                 _ => {
-                    moves.singles.push((*from as u32, *to as u32));
+                    copies.singles.push((*from as u32, *to as u32));
                     1
                 }
             };
             rest = &rest[len..];
         }
-        moves
+        copies
     }
 
-    /// How many channels.
+    /// Number of channels copied.
     pub(in crate::cpu) fn len(&self) -> usize {
-        let runs = self.runs.iter().chain(&self.spaced);
+        let runs = self.runs.iter().chain(&self.interleaved);
         runs.map(|run| run.len).sum::<usize>() + self.singles.len()
     }
 
-    /// Every channel: from, to.
+    /// Every copied channel: (from, to).
     pub(in crate::cpu) fn channels(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
         let of = |step: usize| {
             move |run: &Run| {
@@ -73,19 +74,20 @@ impl Moves {
         let singles = self.singles.iter();
         let singles = singles.map(|(from, to)| (*from as usize, *to as usize));
         let runs = self.runs.iter().flat_map(of(1));
-        runs.chain(self.spaced.iter().flat_map(of(2)))
+        runs.chain(self.interleaved.iter().flat_map(of(2)))
             .chain(singles)
     }
 
-    /// Copies channels of x into y.
-    pub(in crate::cpu) fn spread(
+    /// Copies the channels of `x` into `y`; other channels of `y` stay.
+    pub(in crate::cpu) fn forward(
         &self,
         isa: Isa,
-        shapes: (Shape, Shape),
+        input: Shape,
+        output: Shape,
         x: &[f32],
         y: &mut [f32],
     ) {
-        let (from, to) = (stride(shapes.0.channels), stride(shapes.1.channels));
+        let (from, to) = (pixel_stride(input.channels), pixel_stride(output.channels));
         isa.run_loops(
             #[inline(always)]
             || {
@@ -93,9 +95,9 @@ impl Moves {
                     for run in &self.runs {
                         y[run.to..][..run.len].copy_from_slice(&x[run.from..][..run.len]);
                     }
-                    for run in &self.spaced {
+                    for run in &self.interleaved {
                         let (y, x) = (&mut y[run.to..], &x[run.from..][..run.len]);
-                        to_every_other(x, y);
+                        copy_to_even(x, y);
                     }
                     for (from, to) in &self.singles {
                         y[*to as usize] = x[*from as usize];
@@ -105,15 +107,17 @@ impl Moves {
         );
     }
 
-    /// dx += dy along the same ways, or dx = dy and 0 where none goes.
-    pub(in crate::cpu) fn collect(
+    /// The gradient of the input: each channel of dx is the sum of the channels of `dy` that it was copied to.
+    pub(in crate::cpu) fn backward(
         &self,
         isa: Isa,
-        shapes: (Shape, Shape),
+        input: Shape,
+        output: Shape,
         dy: &[f32],
-        (dx, add): (&mut [f32], bool),
+        dx: Destination<'_>,
     ) {
-        let (from, to) = (stride(shapes.0.channels), stride(shapes.1.channels));
+        let Destination { data: dx, add } = dx;
+        let (from, to) = (pixel_stride(input.channels), pixel_stride(output.channels));
         isa.run_loops(
             #[inline(always)]
             || {
@@ -126,9 +130,9 @@ impl Moves {
                         let dx = &mut dx[run.from..][..run.len];
                         dx.iter_mut().zip(dy).for_each(|(dx, dy)| *dx += dy);
                     }
-                    for run in &self.spaced {
+                    for run in &self.interleaved {
                         let (dx, dy) = (&mut dx[run.from..][..run.len], &dy[run.to..]);
-                        from_every_other(dx, dy);
+                        add_from_even(dx, dy);
                     }
                     for (from, to) in &self.singles {
                         dx[*from as usize] += dy[*to as usize];
@@ -139,13 +143,13 @@ impl Moves {
     }
 }
 
-/// Where the bits of the first of two numbers are.
+/// Bit offset, in a u64 made of two f32, of the one at the lower address.
 const FIRST: u32 = if cfg!(target_endian = "big") { 32 } else { 0 };
 
-/// Every other number of y, from the first on, is one of x.
+/// y\[2 i\] = x\[i\].
 #[inline(always)]
-fn to_every_other(x: &[f32], y: &mut [f32]) {
-    // Both of a pair are written: such a loop becomes vectors.
+fn copy_to_even(x: &[f32], y: &mut [f32]) {
+    // Writes both numbers of a pair, so that the loop vectorises.
     let (pairs, last) = y.as_chunks_mut::<2>();
     let whole = pairs.iter_mut().zip(x);
     whole.for_each(|(pair, x)| {
@@ -157,9 +161,9 @@ fn to_every_other(x: &[f32], y: &mut [f32]) {
     }
 }
 
-/// Adds every other number of y, from the first on, to x.
+/// x\[i\] += y\[2 i\].
 #[inline(always)]
-fn from_every_other(x: &mut [f32], y: &[f32]) {
+fn add_from_even(x: &mut [f32], y: &[f32]) {
     let (pairs, last) = y.as_chunks::<2>();
     if let (Some(x), Some(y)) = (x.get_mut(pairs.len()), last.first()) {
         *x += *y;

@@ -1,22 +1,22 @@
-//! Expansions: what training computes of 1 × 1 convolutions to many more channels without keeping it.
+//! Fused pointwise convolutions: expanding 1 × 1 convolutions with BatchNorm, whose output training recomputes.
 
 use super::{compare_as_f32, count, fill, network, small};
 use crate::cpu::{Cpu, Isa};
 use crate::net::{Activation, Convolution, Graph, Init, Op, Shape, Value};
 use crate::{Batch, Engine, Optimizer, Part, Training, Update};
 
-/// How many steps of training are normalisations of their own.
+/// Number of BatchNorm steps in the plan for training.
 fn norms(graph: &Graph, images: usize) -> usize {
     count(graph, images, "norm")
 }
 
-/// A layer with its normalisation.
+/// A convolution with its BatchNorm.
 fn layer(graph: &mut Graph, name: &str, x: Value, layer: &Convolution) -> Value {
     let x = graph.convolution(name, x, layer).unwrap();
     graph.batch_norm(&format!("{name}.bn"), x).unwrap()
 }
 
-/// An expansion to so many channels.
+/// A 1 × 1 convolution to `to` channels with BatchNorm and activation.
 fn expand(
     graph: &mut Graph,
     name: &str,
@@ -34,12 +34,12 @@ fn expand(
     }
 }
 
-/// Layers of a channel each, 3 × 3.
+/// A depthwise 3 × 3 convolution.
 fn depthwise(channels: usize) -> Convolution {
     Convolution::new(channels, 3).groups(channels).padding(1)
 }
 
-/// An inverted residual.
+/// An inverted residual block.
 fn block(graph: &mut Graph, name: &str, x: Value, channels: usize, to: usize) -> Value {
     let part = |part: &str| format!("{name}.{part}");
     let y = expand(graph, &part("wide"), x, to, Some(Activation::Relu6));
@@ -76,7 +76,7 @@ fn channels_pixels_and_images_of_any_number() {
 }
 
 #[test]
-fn blocks_with_sums_of_what_is_expanded() {
+fn inverted_residual_blocks_in_a_row() {
     for (blocks, images) in [(2, 3), (4, 20), (11, 2)] {
         let name = format!("{blocks} blocks");
         let graph = network(&name, Shape::new(3, 6, 7), |graph, x| {
@@ -91,7 +91,7 @@ fn blocks_with_sums_of_what_is_expanded() {
 }
 
 #[test]
-fn values_that_several_read_and_expansions_of_expansions() {
+fn values_with_several_readers_and_fused_convolutions_in_a_row() {
     let twice = network("twice", Shape::new(3, 8, 8), |graph, x| {
         let x = layer(graph, "stem", x, &Convolution::new(12, 3));
         let one = expand(graph, "one", x, 30, Some(Activation::Relu));
@@ -122,7 +122,7 @@ fn values_that_several_read_and_expansions_of_expansions() {
         let narrow = Convolution::new(4, 1).bias(Init::Constant(0.0));
         graph.convolution("last", x, &narrow).unwrap()
     });
-    // Of the channels of a group, the last vector is not full.
+    // The last vector of each group is partly padding.
     let groups = network("groups", Shape::new(3, 8, 8), |graph, x| {
         let x = layer(graph, "stem", x, &Convolution::new(12, 3));
         let x = expand(graph, "wide", x, 40, None);
@@ -138,7 +138,7 @@ fn values_that_several_read_and_expansions_of_expansions() {
 }
 
 #[test]
-fn what_is_none_is_computed_as_it_is() {
+fn other_convolutions_are_not_fused() {
     let graph = |name: &str, wide: Convolution, activation, from: usize, added: bool| {
         network(name, Shape::new(3, 8, 8), |graph, x| {
             let x = match from {
@@ -149,9 +149,10 @@ fn what_is_none_is_computed_as_it_is() {
             let x = graph.activation("act", x, activation).unwrap();
             let y = graph.convolution("next", x, &Convolution::new(48, 1));
             let y = y.unwrap();
-            match added {
-                true => graph.add("add", Op::Add, &[x, y]).unwrap(),
-                false => y,
+            if added {
+                graph.add("add", Op::Add, &[x, y]).unwrap()
+            } else {
+                y
             }
         })
     };
@@ -213,7 +214,7 @@ fn a_batch_that_is_no_number_leaves_nothing_behind() {
             labels: &[0, 1, 2, 3, 4],
         };
         engine.differentiate(&batch, &Training::default()).unwrap();
-        // Over all numbers that are kept, padding included.
+        // The gradient norm includes the padding of tensors.
         engine.update(&Update {
             optimizer: Optimizer::Sgd {
                 momentum: 0.0,

@@ -1,10 +1,10 @@
-//! Normalisations that end a convolution in evaluation.
+//! BatchNorm as the epilogue of a convolution, in evaluation.
 
 use super::{ACTIVATIONS, compare, network, small};
 use crate::cpu::Isa;
 use crate::net::{Convolution, Graph, Init, Op, Shape};
 
-/// How many steps of evaluation, and of training, are normalisations.
+/// Number of BatchNorm steps in the plans for evaluation and for training.
 fn norms(graph: &Graph, images: usize) -> [usize; 2] {
     let mut engine = small(graph.clone(), Isa::best(), 1).unwrap();
     [false, true].map(|training| {
@@ -104,7 +104,7 @@ fn what_else_is_read_stays() {
 
 #[test]
 fn segments_of_evaluation_end_where_their_filters_are_many() {
-    // In tests a segment reads 4 KiB of filters: those of one layer of 32 channels, or of four of 16.
+    // With the tests' target a segment reads 4 KiB of filters: one layer of 32 channels, or four layers of 16.
     let segments = |channels: usize| {
         let layer = Convolution::new(channels, 1);
         let graph = network("four layers", Shape::new(channels, 4, 4), |graph, x| {

@@ -1,6 +1,7 @@
-//! The matrix product: a tile of the result is kept in registers while its rows and columns go by.
+//! Matrix-multiplication micro-kernels: a tile of the result is accumulated in registers.
 //!
-//! Columns come in strips of [`LANES`], which are one vector or two.
+//! The right matrix is packed into strips of [`LANES`] columns, stored `[k][LANES]`; a strip is one vector wide with
+//! AVX-512, else two.
 
 use std::any::TypeId;
 
@@ -8,24 +9,24 @@ use pulp::{Scalar256b, Simd};
 
 use super::layout::LANES;
 
-/// A tile of a result: rows, strips, vectors of a strip.
+/// A register tile of the result: `MR` rows, `NS` strips, `V` vectors per strip.
 pub(in crate::cpu) type Acc<S, const MR: usize, const NS: usize, const V: usize> =
     [[[<S as Simd>::f32s; V]; NS]; MR];
 
-/// acc[i][j] += Σ_k a[i][k] · b[j][k], where each strip b[j] has [`LANES`] columns for each k.
+/// acc\[i\]\[j\] += Σₖ a\[i\]\[k\] · b\[j\]\[k\], where `b[j][k]` are the [`LANES`] columns of strip j.
 #[inline(always)]
-pub(in crate::cpu) fn rows_by_strips<S: Simd, const MR: usize, const NS: usize, const V: usize>(
+pub(in crate::cpu) fn multiply_tile<S: Simd, const MR: usize, const NS: usize, const V: usize>(
     simd: S,
     acc: &mut Acc<S, MR, NS, V>,
     a: [&[f32]; MR],
     b: [&[f32]; NS],
 ) {
-    // One length for all: no bound is checked in the loop.
+    // One length for all slices, so that the loop has no bounds checks.
     let depth = a[0].len();
     let a = a.map(|row| &row[..depth]);
     let b = b.map(|strip| &vectors::<S, V>(strip)[..depth]);
-    // Long sums are made of short ones, which are more accurate: the more so where each product is
-    // rounded before it is added.
+    // Blocked summation bounds the rounding error of long sums; blocks are shorter where each product is rounded
+    // before it is added.
     let short = if is_fused::<S>() { 128 } else { 8 };
     if depth > short || !is_fused::<S>() {
         for first in (0..depth).step_by(short) {
@@ -52,15 +53,15 @@ pub(in crate::cpu) fn rows_by_strips<S: Simd, const MR: usize, const NS: usize, 
     }
 }
 
-/// Whether there are instructions for a · b + c with one rounding, and not only what the compiler makes of loops.
+/// Whether the instruction set has fused multiply-add (one rounding); the portable one has not.
 #[inline(always)]
 pub(in crate::cpu) fn is_fused<S: Simd>() -> bool {
     TypeId::of::<S>() != TypeId::of::<Scalar256b>()
 }
 
-/// acc[i][j] += a[i] · b[j]: one row of two matrices whose product over rows is wanted.
+/// acc\[i\]\[j\] += a\[i\] · b\[j\]: the rank-1 update by one row of each of two matrices, for products Aᵀ B.
 #[inline(always)]
-pub(in crate::cpu) fn outer<S: Simd, const MR: usize, const NS: usize, const V: usize>(
+pub(in crate::cpu) fn outer_product<S: Simd, const MR: usize, const NS: usize, const V: usize>(
     simd: S,
     acc: &mut Acc<S, MR, NS, V>,
     a: &[f32; MR],
@@ -71,7 +72,7 @@ pub(in crate::cpu) fn outer<S: Simd, const MR: usize, const NS: usize, const V: 
     }
 }
 
-/// acc += a · b.
+/// acc += a · b for one row of a tile.
 #[inline(always)]
 fn add_multiple<S: Simd, const NS: usize, const V: usize>(
     simd: S,
@@ -85,15 +86,15 @@ fn add_multiple<S: Simd, const NS: usize, const V: usize>(
     }
 }
 
-/// Rows of [`LANES`] numbers, as vectors.
+/// A slice as strips of [`LANES`] elements, each of `V` vectors.
 #[inline(always)]
 pub(in crate::cpu) fn vectors<S: Simd, const V: usize>(x: &[f32]) -> &[[S::f32s; V]] {
     debug_assert_eq!(V * S::F32_LANES, LANES);
     S::as_simd_f32s(x).0.as_chunks().0
 }
 
-/// a · b + c. Without instructions for it, the two roundings of a product and a sum: a call for every
-/// number would give one.
+/// a · b + c, fused where the instruction set has it; else with two roundings, since a software `fma` per element
+/// would be slow.
 #[inline(always)]
 pub(in crate::cpu) fn multiply_add<S: Simd>(
     simd: S,
@@ -101,8 +102,9 @@ pub(in crate::cpu) fn multiply_add<S: Simd>(
     b: S::f32s,
     c: S::f32s,
 ) -> S::f32s {
-    match is_fused::<S>() {
-        true => simd.mul_add_f32s(a, b, c),
-        false => simd.add_f32s(simd.mul_f32s(a, b), c),
+    if is_fused::<S>() {
+        simd.mul_add_f32s(a, b, c)
+    } else {
+        simd.add_f32s(simd.mul_f32s(a, b), c)
     }
 }

@@ -1,14 +1,15 @@
-//! Batch normalisation with the activation behind it, and the sum between them where there is one, in two passes each way: one that sums, one
-//! that computes.
+//! BatchNorm with the activation that follows it, and with the residual sum between the two where there is one. Forward
+//! and backward take two passes each: a reduction over the batch, and an elementwise pass.
 
 use super::activation::{Function, gradient, specialised, value};
-use super::isa::{Isa, fetch_ahead};
+use super::destination::Destination;
+use super::isa::{Isa, prefetch_ahead};
 use super::layout::LANES;
-use super::multiply::multiply_add;
-use super::statistics::Normal;
+use super::matmul::multiply_add;
+use super::statistics::NormCoefficients;
 use pulp::{Simd, WithSimd};
 
-impl Normal {
+impl NormCoefficients {
     /// y = f((x − mean) · slope + shift + shortcut).
     pub(in crate::cpu) fn apply(
         &self,
@@ -18,17 +19,17 @@ impl Normal {
         shortcut: Option<&[f32]>,
         y: &mut [f32],
     ) {
-        let normal = self;
+        let coefficients = self;
         match shortcut {
             None => isa.run(Apply::<false> {
-                normal,
+                coefficients,
                 function,
                 x,
                 shortcut: x,
                 y,
             }),
             Some(shortcut) => isa.run(Apply::<true> {
-                normal,
+                coefficients,
                 function,
                 x,
                 shortcut,
@@ -37,54 +38,57 @@ impl Normal {
         }
     }
 
-    /// Turns dy into g = dy · f′, and adds Σ g and Σ g · (x − mean) to `sums`. With a shortcut `y` is f's value,
-    /// from which f′ follows.
-    pub(in crate::cpu) fn gradients(
+    /// Replaces `dy` by g = dy · f′, and adds Σ g and Σ g · (x − mean) per channel to the two halves of `sums`. f′ is
+    /// computed from the output `y` where it is given, as with a shortcut, else from `x`.
+    pub(in crate::cpu) fn gradient_sums(
         &self,
-        (isa, function): (Isa, Function),
-        (x, y): (&[f32], Option<&[f32]>),
+        isa: Isa,
+        function: Function,
+        x: &[f32],
+        y: Option<&[f32]>,
         dy: &mut [f32],
         sums: &mut [f64],
     ) {
         let rows = ROWS * self.mean.len();
         let mut values = y.map(|y| y.chunks(rows));
         for (x, dy) in x.chunks(rows).zip(dy.chunks_mut(rows)) {
-            let normal = self;
+            let coefficients = self;
             match values.as_mut().and_then(Iterator::next) {
                 Some(y) => {
                     let kernel = Gradients::<true> {
-                        normal,
+                        coefficients,
                         function,
                         x,
                         y,
                         dy,
                     };
-                    isa.run(Rows { kernel, sums });
+                    isa.run(AddRowSums { kernel, sums });
                 }
                 None => {
                     let kernel = Gradients::<false> {
-                        normal,
+                        coefficients,
                         function,
                         x,
                         y: x,
                         dy,
                     };
-                    isa.run(Rows { kernel, sums });
+                    isa.run(AddRowSums { kernel, sums });
                 }
             }
         }
     }
 
-    /// dx, given g, or added to it.
+    /// dx, given g of [`NormCoefficients::gradient_sums`].
     pub(in crate::cpu) fn input_gradient(
         &self,
         isa: Isa,
         x: &[f32],
         g: &[f32],
-        (dx, add): (&mut [f32], bool),
+        dx: Destination<'_>,
     ) {
+        let Destination { data: dx, add } = dx;
         isa.run(InputGradient {
-            normal: self,
+            coefficients: self,
             x,
             g,
             dx,
@@ -93,31 +97,31 @@ impl Normal {
     }
 }
 
-/// Adds Σ (x − around) and the sum of its square over rows to `sums`: squares of large means would
-/// cancel.
-pub(in crate::cpu) fn moments(isa: Isa, x: &[f32], around: &[f32], sums: &mut [f64]) {
-    for x in x.chunks(ROWS * around.len()) {
-        let kernel = Moments { around, x };
-        isa.run(Rows { kernel, sums });
+/// Adds Σ (x − pivot) and Σ (x − pivot)² per channel to the two halves of `sums`. The pivot, a number near the mean,
+/// avoids the cancellation of Σ x² − n · mean².
+pub(in crate::cpu) fn moments(isa: Isa, x: &[f32], pivot: &[f32], sums: &mut [f64]) {
+    for x in x.chunks(ROWS * pivot.len()) {
+        let kernel = Moments { pivot, x };
+        isa.run(AddRowSums { kernel, sums });
     }
 }
 
-/// Rows that are summed in f32 before f64 takes over.
+/// Rows summed in f32 before they are added in f64.
 pub(in crate::cpu) const ROWS: usize = 16;
 
-/// Two sums over the rows of a block.
-pub(in crate::cpu) trait Sum {
-    /// For `N` vectors of channels, of which the first is number `at`.
+/// A reduction over the rows (pixels) of a block that gives two sums per channel.
+pub(in crate::cpu) trait RowSums {
+    /// The sums for `N` vectors of channels, of which the first is number `at`.
     fn sums<S: Simd, const N: usize>(&mut self, simd: S, at: usize) -> [[S::f32s; N]; 2];
 }
 
-/// Adds the sums of a block's rows, all channels, to those of the part.
-pub(in crate::cpu) struct Rows<'a, K> {
+/// The kernel that adds the two sums of a reduction, for all channels, to the two halves of `sums`.
+pub(in crate::cpu) struct AddRowSums<'a, K> {
     pub(in crate::cpu) kernel: K,
     pub(in crate::cpu) sums: &'a mut [f64],
 }
 
-impl<K: Sum> WithSimd for Rows<'_, K> {
+impl<K: RowSums> WithSimd for AddRowSums<'_, K> {
     type Output = ();
 
     #[inline(always)]
@@ -134,7 +138,7 @@ impl<K: Sum> WithSimd for Rows<'_, K> {
     }
 }
 
-impl<K: Sum> Rows<'_, K> {
+impl<K: RowSums> AddRowSums<'_, K> {
     #[inline(always)]
     fn some<S: Simd, const N: usize>(&mut self, simd: S, at: usize) -> usize {
         let sums = self.kernel.sums::<S, N>(simd, at);
@@ -153,21 +157,21 @@ impl<K: Sum> Rows<'_, K> {
     }
 }
 
-/// Σ (x − around) and its square.
+/// Σ (x − pivot) and Σ (x − pivot)².
 struct Moments<'a> {
-    around: &'a [f32],
+    pivot: &'a [f32],
     x: &'a [f32],
 }
 
-impl Sum for Moments<'_> {
+impl RowSums for Moments<'_> {
     #[inline(always)]
     fn sums<S: Simd, const N: usize>(&mut self, simd: S, at: usize) -> [[S::f32s; N]; 2] {
         let mut sums = [[simd.splat_f32s(0.0); N]; 2];
-        let around = some::<S, N>(self.around, at);
-        for x in self.x.chunks_exact(self.around.len()) {
+        let pivot = some::<S, N>(self.pivot, at);
+        for x in self.x.chunks_exact(self.pivot.len()) {
             let x = some::<S, N>(x, at);
             for i in 0..N {
-                let x = simd.sub_f32s(x[i], around[i]);
+                let x = simd.sub_f32s(x[i], pivot[i]);
                 sums[0][i] = simd.add_f32s(sums[0][i], x);
                 sums[1][i] = multiply_add(simd, x, x, sums[1][i]);
             }
@@ -176,22 +180,22 @@ impl Sum for Moments<'_> {
     }
 }
 
-/// Σ g and Σ g · (x − mean); g takes the place of dy. `GIVEN`: f′ follows from y.
-struct Gradients<'a, const GIVEN: bool> {
-    normal: &'a Normal,
+/// Σ g and Σ g · (x − mean), where g = dy · f′ replaces dy. f′ is computed from `y` if `FROM_OUTPUT`, else from `x`.
+struct Gradients<'a, const FROM_OUTPUT: bool> {
+    coefficients: &'a NormCoefficients,
     function: Function,
     x: &'a [f32],
     y: &'a [f32],
     dy: &'a mut [f32],
 }
 
-impl<const GIVEN: bool> Sum for Gradients<'_, GIVEN> {
+impl<const FROM_OUTPUT: bool> RowSums for Gradients<'_, FROM_OUTPUT> {
     #[inline(always)]
     fn sums<S: Simd, const N: usize>(&mut self, simd: S, at: usize) -> [[S::f32s; N]; 2] {
-        let stride = self.normal.mean.len();
-        let mean = some::<S, N>(&self.normal.mean, at);
-        let slope = some::<S, N>(&self.normal.slope, at);
-        let shift = some::<S, N>(&self.normal.shift, at);
+        let stride = self.coefficients.mean.len();
+        let mean = some::<S, N>(&self.coefficients.mean, at);
+        let slope = some::<S, N>(&self.coefficients.slope, at);
+        let shift = some::<S, N>(&self.coefficients.shift, at);
         let function = self.function;
         let x = self.x.chunks_exact(stride);
         let y = self.y.chunks_exact(stride);
@@ -206,9 +210,10 @@ impl<const GIVEN: bool> Sum for Gradients<'_, GIVEN> {
                     let g = match function {
                         Function::Identity => dy[i],
                         _ => {
-                            let y = match GIVEN {
-                                true => y[i],
-                                false => multiply_add(simd, x, slope[i], shift[i]),
+                            let y = if FROM_OUTPUT {
+                                y[i]
+                            } else {
+                                multiply_add(simd, x, slope[i], shift[i])
                             };
                             dy[i] = gradient(simd, function, y, dy[i]);
                             dy[i]
@@ -223,16 +228,16 @@ impl<const GIVEN: bool> Sum for Gradients<'_, GIVEN> {
     }
 }
 
-/// Vectors of a row of channels, from number `at` on.
+/// `N` vectors of a row of channels, of which the first is number `at`.
 #[inline(always)]
 pub(in crate::cpu) fn some<S: Simd, const N: usize>(row: &[f32], at: usize) -> [S::f32s; N] {
     let row = &S::as_simd_f32s(row).0[at..at + N];
     std::array::from_fn(|i| row[i])
 }
 
-/// y = f((x − mean) · slope + shift), or with the shortcut, `SUM`, inside f.
+/// y = f((x − mean) · slope + shift), where `SUM` with the shortcut added inside f.
 struct Apply<'a, const SUM: bool> {
-    normal: &'a Normal,
+    coefficients: &'a NormCoefficients,
     function: Function,
     x: &'a [f32],
     shortcut: &'a [f32],
@@ -245,9 +250,9 @@ impl<const SUM: bool> WithSimd for Apply<'_, SUM> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let (mean, slope, shift) = (
-            S::as_simd_f32s(&self.normal.mean).0,
-            S::as_simd_f32s(&self.normal.slope).0,
-            S::as_simd_f32s(&self.normal.shift).0,
+            S::as_simd_f32s(&self.coefficients.mean).0,
+            S::as_simd_f32s(&self.coefficients.slope).0,
+            S::as_simd_f32s(&self.coefficients.shift).0,
         );
         let vectors = mean.len();
         let (slope, shift) = (&slope[..vectors], &shift[..vectors]);
@@ -257,11 +262,11 @@ impl<const SUM: bool> WithSimd for Apply<'_, SUM> {
         let y = S::as_mut_simd_f32s(self.y).0.chunks_exact_mut(vectors);
         specialised!(function => for (y, (x, shortcut)) in y.zip(x.zip(shortcut)) {
             for i in 0..vectors {
-                fetch_ahead(simd, &x[i]);
+                prefetch_ahead(simd, &x[i]);
                 let x = simd.sub_f32s(x[i], mean[i]);
                 let mut inner = multiply_add(simd, x, slope[i], shift[i]);
                 if SUM {
-                    fetch_ahead(simd, &shortcut[i]);
+                    prefetch_ahead(simd, &shortcut[i]);
                     inner = simd.add_f32s(inner, shortcut[i]);
                 }
                 y[i] = value(simd, function, inner);
@@ -272,7 +277,7 @@ impl<const SUM: bool> WithSimd for Apply<'_, SUM> {
 
 /// dx = slope · (g − constant − (x − mean) · linear).
 struct InputGradient<'a> {
-    normal: &'a Normal,
+    coefficients: &'a NormCoefficients,
     x: &'a [f32],
     g: &'a [f32],
     dx: &'a mut [f32],
@@ -284,31 +289,32 @@ impl WithSimd for InputGradient<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let vectors = self.normal.mean.len() / S::F32_LANES;
+        let vectors = self.coefficients.mean.len() / S::F32_LANES;
         let all = |x| &S::as_simd_f32s(x).0[..vectors];
-        let normal = self.normal;
-        let (mean, slope) = (all(&normal.mean), all(&normal.slope));
-        let (constant, linear) = (all(&normal.constant), all(&normal.linear));
+        let coefficients = self.coefficients;
+        let (mean, slope) = (all(&coefficients.mean), all(&coefficients.slope));
+        let (constant, linear) = (all(&coefficients.constant), all(&coefficients.linear));
         let x = S::as_simd_f32s(self.x).0.chunks_exact(vectors);
         let g = S::as_simd_f32s(self.g).0.chunks_exact(vectors);
         let dx = S::as_mut_simd_f32s(self.dx).0.chunks_exact_mut(vectors);
         for (dx, (x, g)) in dx.zip(x.zip(g)) {
             for i in 0..vectors {
-                fetch_ahead(simd, &x[i]);
-                fetch_ahead(simd, &g[i]);
+                prefetch_ahead(simd, &x[i]);
+                prefetch_ahead(simd, &g[i]);
                 let x = simd.sub_f32s(x[i], mean[i]);
                 let g = simd.sub_f32s(g[i], constant[i]);
                 let g = simd.sub_f32s(g, simd.mul_f32s(x, linear[i]));
-                dx[i] = match self.add {
-                    true => multiply_add(simd, slope[i], g, dx[i]),
-                    false => simd.mul_f32s(slope[i], g),
+                dx[i] = if self.add {
+                    multiply_add(simd, slope[i], g, dx[i])
+                } else {
+                    simd.mul_f32s(slope[i], g)
                 };
             }
         }
     }
 }
 
-/// The first vector of a slice.
+/// The first [`LANES`] elements of a slice.
 #[inline(always)]
 pub(in crate::cpu) fn lanes(x: &[f32]) -> &[f32; LANES] {
     x.first_chunk().unwrap_or(&[0.0; LANES])
