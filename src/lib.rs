@@ -39,8 +39,8 @@
 //! The feature `cli`, which is on by default, is the command `ckpt-regen`; a library does without it and
 //! its dependencies. With the feature `train`, which is on by default too, there are networks as graphs (`net`), their
 //! weights (`weights`), training (`train`) and its data sets (`train::data`), what the paper measures
-//! (`study`), and `candle::regenerate`
-//! for models that candle trains in memory.
+//! (`study`), and `candle`: regeneration of models that candle trains in
+//! memory, and an engine on candle's tensors.
 
 pub mod batchnorm;
 #[cfg(feature = "train")]

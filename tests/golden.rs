@@ -6,9 +6,10 @@ mod common;
 
 use std::collections::BTreeMap;
 
+use ckpt_regen::candle;
 use ckpt_regen::engine::cpu::{Cpu, Isa};
 use ckpt_regen::engine::plain::Plain;
-use ckpt_regen::engine::{Batch, Engine, Optimizer, Part, Training, Update};
+use ckpt_regen::engine::{Batch, Engine, Optimizer, Part, Precision, Training, Update};
 use ckpt_regen::net::{Graph, Kind, Op, TensorId, zoo};
 use common::is_thorough;
 use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
@@ -414,24 +415,44 @@ const ALWAYS_IN_F64: [&str; 4] = [
     "regnet_y_400mf",
 ];
 
-/// The plain engine in f64 within 1e-8; the fast engine in f32, with every set of instructions, within
-/// [`limits`]. The plain one in f32 too, where everything is run.
+type NewEngine = fn(Graph) -> Box<dyn Engine>;
+
+/// candle's tensors on the processor.
+fn candle(graph: Graph, precision: Precision) -> Box<dyn Engine> {
+    let device = candle_core::Device::Cpu;
+    Box::new(candle::Engine::new(graph, &device, precision).unwrap())
+}
+
+/// The plain engine and candle's in f64 within 1e-8; the fast engine in f32, with every set of
+/// instructions, within [`limits`]. The plain one in f32 too, where everything is run. candle's in f32
+/// only up to the loss: it rounds where the others sum in f64, and puts other units on the other side of
+/// their kink; its backward is the one that f64 has checked.
 fn reproduces(text: &str) {
     let golden: Golden = serde_json::from_str(text).unwrap();
     let name = &golden.model;
-    if is_thorough() || ALWAYS_IN_F64.contains(&&name[..]) {
-        let double = run(
-            &golden,
-            |graph| Box::new(Plain::<f64>::new(graph).unwrap()),
-            None,
-        );
-        double.gaps.print(name, "f64");
-        for (part, gap) in double.gaps.parts() {
-            assert!(gap < 1e-8, "{name}, f64, {part}: {gap:.1e}");
-        }
-    }
     let limits = limits(&golden);
     limits.print(name, "limits");
+    if is_thorough() || ALWAYS_IN_F64.contains(&&name[..]) {
+        let engines: [(&str, NewEngine); 2] = [
+            ("plain f64", |graph| {
+                Box::new(Plain::<f64>::new(graph).unwrap())
+            }),
+            ("candle f64", |graph| candle(graph, Precision::F64)),
+        ];
+        for (engine, new) in engines {
+            let double = run(&golden, new, None);
+            double.gaps.print(name, engine);
+            for (part, gap) in double.gaps.parts() {
+                assert!(gap < 1e-8, "{name}, {engine}, {part}: {gap:.1e}");
+            }
+        }
+        let single = run(&golden, |graph| candle(graph, Precision::F32), None);
+        single.gaps.print(name, "candle f32");
+        let forward = |gaps: Gaps| [gaps.eval, gaps.train_logits, gaps.running];
+        for (gap, limit) in forward(single.gaps).iter().zip(forward(limits)) {
+            assert!(*gap <= limit, "{name}, candle f32: {gap:.1e}, {limit:.1e}");
+        }
+    }
     if is_thorough() {
         let plain = run(
             &golden,

@@ -9,7 +9,7 @@ use crate::net::{Graph, Node, Op};
 /// # Errors
 /// Images or labels that are too many or too few, a label that is no class; in training, a BatchNorm
 /// that would see a single value a channel.
-pub(super) fn check(graph: &Graph, task: Task, batch: &Batch<'_>, training: bool) -> Result<usize> {
+pub fn check(graph: &Graph, task: Task, batch: &Batch<'_>, training: bool) -> Result<usize> {
     let error = |node: &Node, reason| Err(graph.error(&node.name, reason));
     let nodes = graph.nodes();
     let (shape, output) = (graph.input_shape(), graph.output_shape());

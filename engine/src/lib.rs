@@ -6,11 +6,13 @@
 //! logits and tensors are read as plain numbers. A [`Task`] says what is learned.
 //!
 //! [`plain`] is the specification: every operation a few lines of loops, in f32 or f64. What is
-//! faster has to give the same numbers: [`cpu`] does, by vectors and threads.
+//! faster has to give the same numbers: [`cpu`] does, by vectors and threads. [`common`] is for engines
+//! that are written elsewhere.
 
 mod average;
 mod channels;
 mod check;
+pub mod common;
 pub mod cpu;
 mod error;
 mod loss;

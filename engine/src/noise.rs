@@ -23,7 +23,7 @@ pub(super) fn apply<T: Real>(
 
 /// The factor of an element, or of an image: 0 with probability `p`, else 1 / (1 − p).
 #[inline]
-pub(super) fn factor(p: f64, seed: u64, place: usize) -> f64 {
+pub fn factor(p: f64, seed: u64, place: usize) -> f64 {
     if uniform(seed, place as u64) < p {
         0.0
     } else {
@@ -37,7 +37,7 @@ fn uniform(seed: u64, place: u64) -> f64 {
 }
 
 /// The seed of a node's sequence.
-pub(super) fn of_node(seed: u64, node: usize) -> u64 {
+pub fn of_node(seed: u64, node: usize) -> u64 {
     mix(mix(seed) ^ (node as u64).wrapping_mul(GOLDEN))
 }
 

@@ -6,11 +6,7 @@ use std::ops::Range;
 use crate::net::{Shape, Window};
 
 /// The region (rows, columns) of the input that an output pixel of adaptive pooling averages, as in PyTorch.
-pub(super) fn adaptive_region(
-    input: Shape,
-    output: Shape,
-    pixel: usize,
-) -> (Range<usize>, Range<usize>) {
+pub fn adaptive_region(input: Shape, output: Shape, pixel: usize) -> (Range<usize>, Range<usize>) {
     let cut =
         |at: usize, parts: usize, size: usize| at * size / parts..((at + 1) * size).div_ceil(parts);
     (
@@ -20,7 +16,7 @@ pub(super) fn adaptive_region(
 }
 
 /// The input pixels under the window of an output pixel, without padding.
-pub(super) fn taps(
+pub fn taps(
     window: &Window,
     input: Shape,
     output: Shape,
@@ -42,7 +38,7 @@ pub(super) fn taps(
 }
 
 /// The divisor of an average: the number of pixels in the window, or with `count_padding` of pixels and padding.
-pub(super) fn divisor(
+pub fn divisor(
     window: &Window,
     count_padding: bool,
     input: Shape,
@@ -65,7 +61,7 @@ pub(super) fn divisor(
 }
 
 /// The four input pixels around an output pixel of a bilinear resize, and their weights.
-pub(super) fn bilinear_weights(
+pub fn bilinear_weights(
     align_corners: bool,
     input: Shape,
     output: Shape,

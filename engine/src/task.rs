@@ -36,7 +36,7 @@ impl Task {
     ///
     /// # Errors
     /// The output has several pixels, and the task one class for an image.
-    pub(crate) fn check_output(self, graph: &Graph) -> Result<()> {
+    pub fn check_output(self, graph: &Graph) -> Result<()> {
         let output = graph.output_shape();
         if output.pixels() == 1 || matches!(self, Task::DenseLabels { .. }) {
             return Ok(());

@@ -19,7 +19,7 @@ pub struct Update {
 
 impl Update {
     /// The factor by which clipping scales a gradient of this norm (`torch.nn.utils.clip_grad_norm_`).
-    pub(super) fn scale(&self, norm: f64) -> f64 {
+    pub fn scale(&self, norm: f64) -> f64 {
         match self.clip_norm {
             Some(limit) => (limit / (norm + 1e-6)).min(1.0),
             None => 1.0,
@@ -27,7 +27,7 @@ impl Update {
     }
 
     /// The weight decay of a tensor.
-    pub(super) fn decay(&self, tensor: &TensorSpec) -> f64 {
+    pub fn decay(&self, tensor: &TensorSpec) -> f64 {
         if self.spare_vectors && tensor.shape.len() <= 1 {
             0.0
         } else {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::candle;
 use crate::engine::cpu::{Cpu, Isa};
 use crate::engine::plain::Plain;
 use crate::engine::{Engine, Precision, Task};
@@ -31,7 +32,7 @@ pub enum Device {
     Cpu,
 }
 
-/// An engine for the processor.
+/// An engine by its name.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum EngineName {
     /// The fastest that computes in the precision asked for.
@@ -39,6 +40,8 @@ pub enum EngineName {
     Auto,
     /// [`Cpu`]: f32.
     Fast,
+    /// [`candle::Engine`]: f32 or f64, on threads of candle's own (`RAYON_NUM_THREADS`).
+    Candle,
     /// [`Plain`], the specification: f32 or f64, on one thread.
     Plain,
 }
@@ -62,7 +65,7 @@ impl Machine {
     pub fn resolved(&self) -> Result<EngineName> {
         match (self.engine, self.precision) {
             (EngineName::Fast, Precision::F64) => {
-                let reason = "it computes in f32; plain computes in f64 too";
+                let reason = "it computes in f32; plain and candle compute in f64 too";
                 Err(Error::argument("engine", "fast", reason))
             }
             (EngineName::Auto, Precision::F32) => Ok(EngineName::Fast),
@@ -80,6 +83,10 @@ pub fn open_engine(graph: Graph, task: Task, machine: &Machine) -> Result<Box<dy
     Ok(match (machine.resolved()?, machine.precision) {
         (EngineName::Plain, Precision::F64) => Box::new(Plain::<f64>::with_task(graph, task)?),
         (EngineName::Plain, Precision::F32) => Box::new(Plain::<f32>::with_task(graph, task)?),
+        (EngineName::Candle, precision) => {
+            let device = candle_core::Device::Cpu;
+            Box::new(candle::Engine::with_task(graph, task, &device, precision)?)
+        }
         (EngineName::Auto | EngineName::Fast, _) => {
             Box::new(Cpu::with_task(graph, task, Isa::best(), machine.threads)?)
         }
@@ -91,6 +98,7 @@ impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let engine = match self.resolved() {
             Ok(EngineName::Plain) => "plain engine".to_owned(),
+            Ok(EngineName::Candle) => "candle engine (cpu)".to_owned(),
             _ => format!("fast engine ({})", Isa::best().name()),
         };
         let precision = match self.precision {
@@ -106,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn f64_is_computed_by_the_plain_engine_alone() {
+    fn f64_is_computed_by_all_but_the_fast_engine() {
         let machine = |engine, precision| Machine {
             engine,
             precision,
@@ -116,6 +124,8 @@ mod tests {
             (EngineName::Auto, Precision::F32, EngineName::Fast),
             (EngineName::Auto, Precision::F64, EngineName::Plain),
             (EngineName::Plain, Precision::F32, EngineName::Plain),
+            (EngineName::Candle, Precision::F32, EngineName::Candle),
+            (EngineName::Candle, Precision::F64, EngineName::Candle),
             (EngineName::Fast, Precision::F32, EngineName::Fast),
         ] {
             assert_eq!(machine(engine, precision).resolved().unwrap(), resolved);
@@ -124,7 +134,7 @@ mod tests {
         let message = refused.unwrap_err().to_string();
         assert_eq!(
             message,
-            "engine fast: it computes in f32; plain computes in f64 too"
+            "engine fast: it computes in f32; plain and candle compute in f64 too"
         );
     }
 }

@@ -629,3 +629,86 @@ fn one_directory_is_for_one_run() {
     assert_same(&all.join("last"), &other.join("last"));
     assert_eq!(rest, 2);
 }
+
+/// The losses of all epochs of a run, in training and in tests.
+fn losses(run: &Path) -> Vec<f64> {
+    let losses = ["train_loss", "test_loss"];
+    let lines = metrics(run);
+    let of = |line: &Value| losses.map(|key| line[key].as_f64().unwrap());
+    lines.iter().flat_map(of).collect()
+}
+
+#[track_caller]
+fn assert_near(found: &[f64], expected: &[f64], limit: f64) {
+    assert_eq!(found.len(), expected.len());
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(
+            (found - expected).abs() < limit,
+            "{found}, expected {expected}"
+        );
+    }
+}
+
+/// The digits, all of an epoch in one batch, so that rounding has no steps to grow in.
+const WHOLE: [&str; 10] = [
+    "train",
+    "--model",
+    "mobilenet_v2",
+    "--width",
+    "0.1",
+    "--data",
+    "digits",
+    "--batch-size",
+    "2000",
+    "--epochs=3",
+];
+
+#[test]
+fn a_run_moves_between_the_engines_and_learns_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |name: &str| dir.path().join(name);
+    let train = |name: &str, engine: &str, more: &[&str]| {
+        let run = run(name);
+        let args = [
+            "--precision",
+            "f64",
+            "--engine",
+            engine,
+            "--out",
+            text(&run),
+        ];
+        ok(&[&WHOLE[..], &args, more].concat());
+    };
+    train("plain", "plain", &[]);
+    train("candle", "candle", &[]);
+    let expected = losses(&run("plain"));
+    assert_eq!(expected.len(), 6);
+    assert_near(&losses(&run("candle")), &expected, 1e-8);
+
+    train("both", "candle", &["--stop-after", "1"]);
+    for (engine, epochs) in [("plain", "2"), ("candle", "3")] {
+        let more = [
+            "--precision",
+            "f64",
+            "--engine",
+            engine,
+            "--stop-after",
+            epochs,
+        ];
+        resume(&run("both"), &more);
+    }
+    assert_near(&losses(&run("both")), &expected, 1e-8);
+}
+
+#[test]
+fn the_first_loss_of_every_engine_in_f32_is_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = |engine: &str| {
+        let run = dir.path().join(engine);
+        let args = ["--engine", engine, "--out", text(&run), "--stop-after", "1"];
+        ok(&[&WHOLE[..], &args].concat());
+        losses(&run)[0]
+    };
+    let (fast, candle) = (first("fast"), first("candle"));
+    assert!((fast - candle).abs() < 1e-5, "{fast}, candle {candle}");
+}

@@ -131,7 +131,7 @@ pub(crate) struct MachineArgs {
         hide_possible_values = true
     )]
     pub(crate) device: DeviceArg,
-    /// In which numbers: f32, or f64, which the plain engine computes in
+    /// In which numbers: f32, or f64, which the plain and the candle engine compute in
     #[arg(
         long,
         value_enum,
@@ -140,8 +140,8 @@ pub(crate) struct MachineArgs {
         hide_possible_values = true
     )]
     pub(crate) precision: PrecisionArg,
-    /// By which engine: auto (the fastest in this precision), fast, or plain (simple loops on one thread,
-    /// by which the fast one is checked)
+    /// By which engine: auto (the fastest in this precision), fast, candle (candle's tensors, on its own
+    /// number of threads), or plain (simple loops on one thread, by which the others are checked)
     #[arg(
         long,
         value_enum,
@@ -174,6 +174,7 @@ pub(crate) enum EngineArg {
     #[default]
     Auto,
     Fast,
+    Candle,
     Plain,
 }
 
@@ -191,6 +192,7 @@ impl From<&MachineArgs> for Machine {
             engine: match args.engine {
                 EngineArg::Auto => EngineName::Auto,
                 EngineArg::Fast => EngineName::Fast,
+                EngineArg::Candle => EngineName::Candle,
                 EngineArg::Plain => EngineName::Plain,
             },
             threads: args.threads.unwrap_or(0),
