@@ -119,18 +119,13 @@ pub(crate) struct ExamineArgs {
     pub(crate) network: NetworkArgs,
 }
 
-/// What computes. It decides the time and the memory, and no bit of what comes out.
+/// What computes. Engines agree but for roundings; the number of threads changes no bit.
 #[derive(Debug, Args)]
 pub(crate) struct MachineArgs {
-    /// Where: auto (the fastest that there is), or cpu
-    #[arg(
-        long,
-        value_enum,
-        value_name = "DEVICE",
-        default_value_t,
-        hide_possible_values = true
-    )]
-    pub(crate) device: DeviceArg,
+    /// Where: auto or cpu (the processor), or cuda or cuda:N (an NVIDIA GPU, in builds with `--features
+    /// cuda`)
+    #[arg(long, value_name = "DEVICE", default_value_t)]
+    pub(crate) device: Device,
     /// In which numbers: f32, or f64, which the plain and the candle engine compute in
     #[arg(
         long,
@@ -140,8 +135,8 @@ pub(crate) struct MachineArgs {
         hide_possible_values = true
     )]
     pub(crate) precision: PrecisionArg,
-    /// By which engine: auto (the fastest in this precision), fast, candle (candle's tensors, on its own
-    /// number of threads), or plain (simple loops on one thread, by which the others are checked)
+    /// By which engine: auto (the fastest on this device in this precision), fast, candle (candle's
+    /// tensors, on its own number of threads), or plain (simple loops on one thread, by which the others are checked)
     #[arg(
         long,
         value_enum,
@@ -153,13 +148,6 @@ pub(crate) struct MachineArgs {
     /// Threads [default: one a processor]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<usize>,
-}
-
-#[derive(Debug, Clone, Copy, Default, ValueEnum)]
-pub(crate) enum DeviceArg {
-    #[default]
-    Auto,
-    Cpu,
 }
 
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
@@ -181,10 +169,7 @@ pub(crate) enum EngineArg {
 impl From<&MachineArgs> for Machine {
     fn from(args: &MachineArgs) -> Machine {
         Machine {
-            device: match args.device {
-                DeviceArg::Auto => Device::Auto,
-                DeviceArg::Cpu => Device::Cpu,
-            },
+            device: args.device,
             precision: match args.precision {
                 PrecisionArg::F32 => Precision::F32,
                 PrecisionArg::F64 => Precision::F64,
