@@ -16,6 +16,7 @@ pub mod common;
 pub mod cpu;
 mod error;
 mod loss;
+mod mode;
 pub mod net;
 mod noise;
 mod optimizer;
@@ -128,11 +129,13 @@ pub trait Engine: Send {
     /// As [`Engine::evaluate`]; and a BatchNorm that would see one number a channel.
     fn differentiate(&mut self, batch: &Batch<'_>, training: &Training) -> Result<Outcome>;
 
-    /// Moves the running statistics by the batch, as training does, and changes nothing else.
+    /// Runs the network in training mode, forward only: moves the running statistics towards those of the
+    /// batch by `momentum`, 0..1, whatever the network's own, and changes nothing else. 1/k for the k-th of
+    /// some batches gives their mean.
     ///
     /// # Errors
     /// As [`Engine::differentiate`].
-    fn recalibrate(&mut self, batch: &Batch<'_>, seed: u64) -> Result<Outcome>;
+    fn recalibrate(&mut self, batch: &Batch<'_>, momentum: f64, seed: u64) -> Result<Outcome>;
 
     /// Runs one optimizer step on the accumulated gradient, and clears it. Returns the norm of the
     /// gradient over all parameters, before any clipping.

@@ -1,15 +1,9 @@
 //! Where numbers stopped being finite.
 
+use crate::engine::common::Mode;
 use crate::engine::plain::Plain;
 use crate::engine::{Batch, Engine, Part};
 use crate::error::{Error, Result};
-
-/// In which mode a batch came to a loss that is not finite.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mode {
-    Training { seed: u64 },
-    Evaluation,
-}
 
 /// Runs the batch again, plainly, and names the first node of the network whose value is not finite
 /// on it, and what of the node's own tensors is not.
@@ -33,7 +27,7 @@ pub(super) fn first_non_finite(
         plain.write(id, Part::Value, values);
     }
     match mode {
-        Mode::Training { seed } => plain.recalibrate(batch, seed)?,
+        Mode::Training { seed, .. } => plain.recalibrate(batch, 0.0, seed)?,
         Mode::Evaluation => plain.evaluate(batch)?,
     };
     for (number, node) in graph.nodes().iter().enumerate() {

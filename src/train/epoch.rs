@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 
 use super::data::{self, Loader};
-use super::diagnose::{self, Mode};
+use super::diagnose;
 use super::evaluate::percent;
 use super::record::Recorder;
 use super::schedule::learning_rate;
 use super::settings::Settings;
 use super::{Event, Events, Progress};
+use crate::engine::common::Mode;
 use crate::engine::{Batch, Engine, Training};
 use crate::error::Result;
 
@@ -30,7 +31,7 @@ pub(super) struct Totals {
 /// The images of one epoch, in batches and groups of batches that make up one update.
 #[derive(Debug)]
 pub(super) struct Course {
-    order: Vec<usize>,
+    pub(super) order: Vec<usize>,
     batch: usize,
     group: usize,
 }
@@ -106,7 +107,10 @@ pub(super) fn train(mut parts: Parts<'_>, epoch: u64, events: Events<'_>) -> Res
         let outcome = parts.engine.differentiate(&batch, &training)?;
         let when = || format!("in batch {} of epoch {epoch}", number + 1);
         let fail = |engine: &dyn Engine, what: &str| {
-            let mode = Mode::Training { seed };
+            let mode = Mode::Training {
+                seed,
+                momentum: None,
+            };
             diagnose::error(engine, &batch, mode, (what, &when()))
         };
         if !outcome.loss.is_finite() {
@@ -152,33 +156,8 @@ pub(super) fn train(mut parts: Parts<'_>, epoch: u64, events: Events<'_>) -> Res
     Ok(totals)
 }
 
-/// Moves BatchNorm's statistics by `settings.recalibrate` batches of training images.
-pub(super) fn recalibrate(
-    engine: &mut dyn Engine,
-    loader: &mut Loader,
-    settings: &Settings,
-    epoch: u64,
-) -> Result<()> {
-    let course = Course::new(settings, loader.dataset().len(), epoch);
-    let images = settings.recalibrate.saturating_mul(settings.batch_size);
-    let order = &course.order[..images.min(course.order.len())];
-    let mut batches = loader.epoch(order, settings.seed, epoch);
-    let mut number = 0;
-    while let Some(prepared) = batches.next() {
-        let prepared = prepared?;
-        let batch = Batch {
-            images: prepared.images,
-            labels: prepared.labels,
-        };
-        let seed = seed_of_batch(settings.seed, epoch, number);
-        engine.recalibrate(&batch, seed)?;
-        number += 1;
-    }
-    Ok(())
-}
-
 /// What dropout and stochastic depth draw from in one batch.
-fn seed_of_batch(seed: u64, epoch: u64, batch: u64) -> u64 {
+pub(super) fn seed_of_batch(seed: u64, epoch: u64, batch: u64) -> u64 {
     let mut hash = Sha256::new();
     for part in [seed, epoch, batch] {
         hash.update(part.to_le_bytes());

@@ -1,7 +1,8 @@
 //! Accuracy on a data set.
 
 use super::data::Loader;
-use super::diagnose::{self, Mode};
+use super::diagnose;
+use crate::engine::common::Mode;
 use crate::engine::{Batch, Engine};
 use crate::error::Result;
 

@@ -48,6 +48,7 @@ mod regenerate;
 mod schedule;
 mod settings;
 mod state;
+mod statistics;
 mod tensorboard;
 mod tensors;
 mod text;
@@ -83,7 +84,7 @@ pub enum Event<'a> {
         /// Of so many.
         images: usize,
     },
-    /// Something about a regeneration that a user should know.
+    /// Something about a test or a regeneration that a user should know.
     Warning {
         /// After which epoch, counted from 1.
         epoch: u64,

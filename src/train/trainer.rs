@@ -11,6 +11,7 @@ use super::metrics::{self, Metrics};
 use super::record::Recorder;
 use super::regenerate::Gammas;
 use super::state::{Best, State};
+use super::statistics;
 use super::tensorboard::TensorBoard;
 use super::{Event, Events};
 use crate::engine::Engine;
@@ -27,6 +28,8 @@ pub struct Trainer {
     test: Loader,
     tensorboard: Option<TensorBoard>,
     notes: Vec<String>,
+    /// Whether a user has heard that running statistics are young.
+    cautioned: bool,
 }
 
 /// Why a run ended.
@@ -58,6 +61,7 @@ impl Trainer {
             test,
             tensorboard: None,
             notes,
+            cautioned: false,
         }
     }
 
@@ -210,7 +214,12 @@ impl Trainer {
         let images = test.dataset().len();
         let mut measure = |engine: &mut dyn Engine| {
             if settings.recalibrate > 0 {
-                epoch::recalibrate(engine, train, settings, epoch)?;
+                statistics::recalibrate(engine, train, settings, epoch)?;
+            } else if !self.cautioned
+                && let Some(text) = statistics::caution(engine)
+            {
+                self.cautioned = true;
+                events(Event::Warning { epoch, text: &text });
             }
             evaluate(engine, test, &mut |done| {
                 events(Event::Testing {

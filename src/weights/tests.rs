@@ -436,7 +436,7 @@ impl Engine for Keeper {
     fn differentiate(&mut self, _: &Batch<'_>, _: &Training) -> engine::Result<Outcome> {
         unreachable!()
     }
-    fn recalibrate(&mut self, _: &Batch<'_>, _: u64) -> engine::Result<Outcome> {
+    fn recalibrate(&mut self, _: &Batch<'_>, _: f64, _: u64) -> engine::Result<Outcome> {
         unreachable!()
     }
     fn update(&mut self, _: &Update) -> f64 {

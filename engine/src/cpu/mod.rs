@@ -18,6 +18,7 @@ use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::check::check;
+use super::mode::Mode;
 use super::optimizer::Rates;
 use super::{Batch, Engine, Outcome, Part, Precision, Task, Training, Update, average, loss};
 use crate::error::Result;
@@ -133,14 +134,14 @@ impl Cpu {
     }
 
     /// Runs the batch forward.
-    fn forward(&mut self, batch: &Batch<'_>, seed: Option<u64>) -> Result<usize> {
-        let images = check(&self.graph, self.task, batch, seed.is_some())?;
-        let at = self.planned(images, seed.is_some())?;
+    fn forward(&mut self, batch: &Batch<'_>, mode: Mode) -> Result<usize> {
+        let images = check(&self.graph, self.task, batch, mode.is_training())?;
+        let at = self.planned(images, mode.is_training())?;
         self.last = Some(at);
         let (graph, isa, parameters) = (&self.graph, self.isa, &mut self.parameters);
         let plan = &mut self.plans[at];
         self.threads
-            .install(|| plan.forward(graph, isa, parameters, batch, seed));
+            .install(|| plan.forward(graph, isa, parameters, batch, mode));
         Ok(at)
     }
 
@@ -196,12 +197,16 @@ impl Engine for Cpu {
     }
 
     fn evaluate(&mut self, batch: &Batch<'_>) -> Result<Outcome> {
-        let plan = self.forward(batch, None)?;
+        let plan = self.forward(batch, Mode::Evaluation)?;
         Ok(self.outcome(plan, batch.labels))
     }
 
     fn differentiate(&mut self, batch: &Batch<'_>, training: &Training) -> Result<Outcome> {
-        let plan = self.forward(batch, Some(training.seed))?;
+        let mode = Mode::Training {
+            seed: training.seed,
+            momentum: None,
+        };
+        let plan = self.forward(batch, mode)?;
         let plan = &mut self.plans[plan];
         let outcome = loss::cross_entropy(
             self.task,
@@ -213,12 +218,16 @@ impl Engine for Cpu {
         );
         let (graph, isa, parameters) = (&self.graph, self.isa, &mut self.parameters);
         self.threads
-            .install(|| plan.backward(graph, isa, parameters, training.seed));
+            .install(|| plan.backward(graph, isa, parameters, mode));
         Ok(outcome)
     }
 
-    fn recalibrate(&mut self, batch: &Batch<'_>, seed: u64) -> Result<Outcome> {
-        let plan = self.forward(batch, Some(seed))?;
+    fn recalibrate(&mut self, batch: &Batch<'_>, momentum: f64, seed: u64) -> Result<Outcome> {
+        let mode = Mode::Training {
+            seed,
+            momentum: Some(momentum),
+        };
+        let plan = self.forward(batch, mode)?;
         Ok(self.outcome(plan, batch.labels))
     }
 

@@ -481,7 +481,7 @@ fn infinity_spoils_the_running_variance_as_in_the_plain_engine() {
     };
     let variance = |engine: &mut dyn Engine| {
         fill(engine);
-        engine.recalibrate(&batch, 0).unwrap();
+        engine.recalibrate(&batch, 0.1, 0).unwrap();
         let mut values = Vec::new();
         engine.read(TensorId(3), Part::Value, &mut values);
         values

@@ -15,6 +15,7 @@ mod step;
 mod tests;
 
 use super::check::check;
+use super::mode::Mode;
 use super::optimizer::{self, Rates};
 use super::real::Real;
 use super::{Batch, Engine, Outcome, Part, Precision, Task, Training, Update, average, loss};
@@ -45,13 +46,6 @@ struct Tensor<T> {
     average: Vec<T>,
     count: u64,
     average_count: u64,
-}
-
-/// Whether batch statistics or running statistics normalise, and whether dropout draws.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Mode {
-    Evaluation,
-    Training { seed: u64 },
 }
 
 impl<T: Real> Plain<T> {
@@ -88,7 +82,7 @@ impl<T: Real> Plain<T> {
 
     /// Runs the batch forward.
     fn forward(&mut self, batch: &Batch<'_>, mode: Mode) -> Result<usize> {
-        let training = mode != Mode::Evaluation;
+        let training = mode.is_training();
         let images = check(&self.graph, self.task, batch, training)?;
         let at = match self
             .plans
@@ -144,7 +138,11 @@ impl<T: Real> Engine for Plain<T> {
 
     fn differentiate(&mut self, batch: &Batch<'_>, training: &Training) -> Result<Outcome> {
         let seed = training.seed;
-        let plan = self.forward(batch, Mode::Training { seed })?;
+        let mode = Mode::Training {
+            seed,
+            momentum: None,
+        };
+        let plan = self.forward(batch, mode)?;
         let plan = &mut self.plans[plan];
         let output = self.graph.output_shape();
         let outcome = plan.start_backward(self.task, output, batch.labels, training);
@@ -154,8 +152,12 @@ impl<T: Real> Engine for Plain<T> {
         Ok(outcome)
     }
 
-    fn recalibrate(&mut self, batch: &Batch<'_>, seed: u64) -> Result<Outcome> {
-        let plan = self.forward(batch, Mode::Training { seed })?;
+    fn recalibrate(&mut self, batch: &Batch<'_>, momentum: f64, seed: u64) -> Result<Outcome> {
+        let mode = Mode::Training {
+            seed,
+            momentum: Some(momentum),
+        };
+        let plan = self.forward(batch, mode)?;
         Ok(self.outcome(plan, batch.labels))
     }
 

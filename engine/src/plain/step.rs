@@ -3,9 +3,10 @@
 use super::batch_norm::BatchShape;
 use super::convolution::Geometry;
 use super::plan::Plan;
-use super::{Mode, Tensor, activation, add_channel_sums, batch_norm, channels, convolution};
+use super::{Tensor, activation, add_channel_sums, batch_norm, channels, convolution};
 use super::{gate, linear, pool, resize};
 use crate::channels::{runs, shuffle};
+use crate::mode::Mode;
 use crate::net::{Graph, Node, Op, TensorId};
 use crate::noise;
 use crate::real::{Real, add_scaled};
@@ -47,7 +48,7 @@ pub(super) fn forward<T: Real>(
             momentum,
         } => {
             let statistics = &mut plan.statistics[at];
-            if mode == Mode::Evaluation {
+            if !mode.is_training() {
                 for (channel, mean) in value(*mean).iter().enumerate() {
                     let variance = value(*variance)[channel].wide();
                     statistics.mean[channel] = mean.wide();
@@ -59,7 +60,7 @@ pub(super) fn forward<T: Real>(
                     mean: &mut running_mean,
                     variance: &mut tensors[variance.index()].value,
                     epsilon: *epsilon,
-                    momentum: *momentum,
+                    momentum: mode.momentum(*momentum),
                 };
                 batch_norm::measure(batch_shape, x, statistics, running);
                 tensors[mean.index()].value = running_mean;
@@ -104,7 +105,7 @@ pub(super) fn forward<T: Real>(
             linear::forward(input_shape.len(), value(*weight), bias.map(value), x, y);
         }
         Op::Dropout { p } | Op::StochasticDepth { p } => match mode {
-            Mode::Training { seed } if *p > 0.0 => {
+            Mode::Training { seed, .. } if *p > 0.0 => {
                 let seed = noise::of_node(seed, at);
                 noise::apply(*p, seed, noise_run(node), x, y, |y, x| *y = x);
             }

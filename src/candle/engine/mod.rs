@@ -22,11 +22,11 @@ mod tests;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarMap;
 
-use crate::engine::common::check;
+use crate::engine::common::{Mode, check};
 use crate::engine::{Batch, Outcome, Part, Precision, Result, Task, Training, Update};
 use crate::net::{Graph, TensorId};
 use loss::CrossEntropy;
-use step::{Mode, Network, Pass, Sizes};
+use step::{Network, Pass, Sizes};
 use tensors::Tensors;
 
 /// A network on a candle device, in f32 or f64.
@@ -152,7 +152,7 @@ impl Engine {
 
     /// Runs the batch forward. Without `keep` nothing can go backward from there.
     fn forward(&mut self, batch: &Batch<'_>, mode: Mode, keep: bool) -> Result<Pass> {
-        let training = mode != Mode::Evaluation;
+        let training = mode.is_training();
         let images = check(&self.graph, self.task, batch, training)?;
         let input = self.graph.input_shape();
         let shape = (images, input.channels, input.height, input.width);
@@ -243,12 +243,20 @@ impl crate::engine::Engine for Engine {
 
     fn differentiate(&mut self, batch: &Batch<'_>, training: &Training) -> Result<Outcome> {
         let seed = training.seed;
-        let pass = self.forward(batch, Mode::Training { seed }, true)?;
+        let mode = Mode::Training {
+            seed,
+            momentum: None,
+        };
+        let pass = self.forward(batch, mode, true)?;
         self.backward(pass, batch.labels, training)
     }
 
-    fn recalibrate(&mut self, batch: &Batch<'_>, seed: u64) -> Result<Outcome> {
-        self.forward(batch, Mode::Training { seed }, false)?;
+    fn recalibrate(&mut self, batch: &Batch<'_>, momentum: f64, seed: u64) -> Result<Outcome> {
+        let mode = Mode::Training {
+            seed,
+            momentum: Some(momentum),
+        };
+        self.forward(batch, mode, false)?;
         self.outcome(batch.labels)
     }
 

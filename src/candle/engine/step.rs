@@ -8,15 +8,8 @@ use super::max_pool::Windows;
 use super::resample::Resample;
 use super::tensors::Tensors;
 use super::{activation, channels, linear, noise};
-use crate::engine::common::of_node;
+use crate::engine::common::{Mode, of_node};
 use crate::net::{Graph, Node, Op, TensorId};
-
-/// How a network is run.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Mode {
-    Evaluation,
-    Training { seed: u64 },
-}
 
 /// What follows from the sizes of a node alone.
 #[derive(Debug)]
@@ -125,7 +118,7 @@ impl Pass {
                 linear::forward(&tensor(*weight)?, bias.as_ref(), x)?
             }
             (op @ (Op::Dropout { p } | Op::StochasticDepth { p }), _) => match self.mode {
-                Mode::Training { seed } if *p > 0.0 => {
+                Mode::Training { seed, .. } if *p > 0.0 => {
                     let factors = noise::factors(op, of_node(seed, at), x)?;
                     let y = x.broadcast_mul(&factors)?;
                     kept = Kept::Factors(factors);
@@ -167,7 +160,7 @@ impl Pass {
             mean: values.var(mean)?,
             variance: values.var(variance)?,
         };
-        if self.mode == Mode::Evaluation {
+        if !self.mode.is_training() {
             return batch_norm::recall(epsilon, running);
         }
         if let Some(batches) = batches {
@@ -175,7 +168,7 @@ impl Pass {
             let one = count.as_detached_tensor().ones_like()?;
             count.set(&(count.as_detached_tensor() + one)?)?;
         }
-        batch_norm::measure(x, epsilon, momentum, running)
+        batch_norm::measure(x, epsilon, self.mode.momentum(momentum), running)
     }
 
     /// Adds the gradients of a node's inputs and tensors, given that of its value; lets go of both.

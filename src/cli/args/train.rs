@@ -283,7 +283,8 @@ pub(crate) struct SettingArgs {
     /// End after so many epochs without a better test accuracy; 0: go on
     #[arg(long, value_name = "N")]
     pub(crate) patience: Option<u64>,
-    /// Estimate BatchNorm's statistics again from N training batches before accuracy is measured
+    /// Estimate BatchNorm's running statistics anew, as the mean over N training batches, before accuracy is
+    /// measured
     #[arg(long, value_name = "N")]
     pub(crate) recalibrate: Option<usize>,
     /// How many of the last checkpoints are kept: last/ and, before it, epoch-N/

@@ -23,6 +23,7 @@ use crate::cpu::run::prepare::prepare;
 use crate::cpu::run::reduce::Reduce;
 use crate::cpu::run::shard::{Shard, Workspace, shard_ranges};
 use crate::cpu::run::step::Shared;
+use crate::mode::Mode;
 use crate::net::{Graph, Op, Shape, TensorId};
 
 /// What runs for one batch size.
@@ -136,7 +137,7 @@ impl Plan {
         isa: Isa,
         parameters: &mut [Parameter],
         batch: &Batch<'_>,
-        seed: Option<u64>,
+        mode: Mode,
     ) {
         let images = self.tasks.iter().map(|task| task.images.len());
         assert_eq!(images.sum::<usize>(), self.images, "a task has panicked");
@@ -153,7 +154,7 @@ impl Plan {
         while next < self.program.forward {
             let segments = next..self.together(next);
             next = segments.end;
-            self.run(segments, isa, parameters, seed);
+            self.run(segments, isa, parameters, mode);
         }
         let output = graph.output_shape();
         let slot = self.program.buffers[graph.nodes().len() - 1];
@@ -174,7 +175,7 @@ impl Plan {
         graph: &Graph,
         isa: Isa,
         parameters: &mut [Parameter],
-        seed: u64,
+        mode: Mode,
     ) {
         let output = graph.output_shape();
         let slot = self.program.gradients[graph.nodes().len() - 1];
@@ -191,7 +192,7 @@ impl Plan {
             );
         }
         for number in self.program.forward..self.program.segments.len() {
-            self.run(number..number + 1, isa, parameters, Some(seed));
+            self.run(number..number + 1, isa, parameters, mode);
         }
     }
 
@@ -231,13 +232,7 @@ impl Plan {
 
     /// Runs segments of which only the first has filters to prepare, and only the last sums something up: all tasks, and then
     /// what needs all of them.
-    fn run(
-        &mut self,
-        numbers: Range<usize>,
-        isa: Isa,
-        parameters: &mut [Parameter],
-        seed: Option<u64>,
-    ) {
+    fn run(&mut self, numbers: Range<usize>, isa: Isa, parameters: &mut [Parameter], mode: Mode) {
         let backward = numbers.start >= self.program.forward;
         let segments = &self.program.segments;
         let (first, last) = (&segments[numbers.start], &segments[numbers.end - 1]);
@@ -270,7 +265,7 @@ impl Plan {
             parameters,
             zeros: &self.zeros,
             prepared: &self.prepared,
-            seed,
+            mode,
         };
         // A task that has been through a segment waits behind the others, so that a segment's filters are read by one
         // after the other.
@@ -294,6 +289,7 @@ impl Plan {
         self.tasks.sort_unstable_by_key(|task| task.images.start);
         let mut reduce = Reduce {
             isa,
+            mode,
             shards: &self.tasks,
             buffers: &self.program.buffers,
             parameters,

@@ -13,12 +13,14 @@ use crate::cpu::plan::step::{Algorithm, Convolution, FusedNorm, Step, StepKind};
 use crate::cpu::run::parameter::Parameter;
 use crate::cpu::run::shard::Shard;
 use crate::cpu::run::step;
+use crate::mode::Mode;
 use crate::net::Op;
 
 /// The reduction at the end of a segment, when all shards have run it.
 #[derive(Debug)]
 pub(in crate::cpu) struct Reduce<'a> {
     pub(in crate::cpu) isa: Isa,
+    pub(in crate::cpu) mode: Mode,
     pub(in crate::cpu) shards: &'a [Shard],
     pub(in crate::cpu) buffers: &'a [Buffer],
     pub(in crate::cpu) parameters: &'a mut [Parameter],
@@ -100,7 +102,7 @@ impl Reduce<'_> {
             mean: &mut running_mean,
             variance: &mut running_variance,
             epsilon: *epsilon,
-            momentum: *momentum,
+            momentum: self.mode.momentum(*momentum),
         };
         match fused {
             Some((fused, weight)) => {

@@ -11,6 +11,7 @@ use crate::cpu::kernels::layout::pixel_stride;
 use crate::cpu::plan::liveness::Buffer;
 use crate::cpu::plan::step::{Algorithm, Convolution, FusedNorm, Step, StepKind};
 use crate::cpu::run::parameter::Parameter;
+use crate::mode::Mode;
 use crate::noise;
 
 /// What all shards read while they run a segment.
@@ -24,8 +25,7 @@ pub(in crate::cpu) struct Shared<'a> {
     pub(in crate::cpu) zeros: &'a [f32],
     /// The segment's prepared filters, see [`prepare`](super::prepare::prepare).
     pub(in crate::cpu) prepared: &'a [f32],
-    /// Seed of dropout and stochastic depth; `None` in evaluation.
-    pub(in crate::cpu) seed: Option<u64>,
+    pub(in crate::cpu) mode: Mode,
 }
 
 /// Forward of a step.
@@ -168,8 +168,8 @@ impl Noise<'_> {
             per_image,
             first,
         } = *self;
-        match shared.seed {
-            Some(seed) if p > 0.0 => {
+        match shared.mode {
+            Mode::Training { seed, .. } if p > 0.0 => {
                 let seed = noise::of_node(seed, step.node);
                 let before = if per_image {
                     first

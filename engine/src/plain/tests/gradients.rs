@@ -1,6 +1,6 @@
 //! Gradients of every operation against finite differences, in f64, on sizes at which loops tend to go wrong.
 
-use super::{Bench, Mode};
+use super::{Bench, training};
 use crate::net::{Activation, Convolution, Graph, Op, Shape, Value, Window};
 use crate::uniform::uniform;
 
@@ -18,7 +18,7 @@ fn check(name: &str, input: Shape, images: usize, build: impl Fn(&mut Graph, Val
     bench.plan.values[0] = uniform("input", bench.plan.values[0].len());
     let dy = uniform("gradient", images * bench.graph.output_shape().len());
     let objective = |bench: &mut Bench| -> f64 {
-        let y = bench.forward(Mode::Training { seed: SEED });
+        let y = bench.forward(training(SEED));
         y.iter().zip(&dy).map(|(y, dy)| y * dy).sum()
     };
     objective(&mut bench);

@@ -6,9 +6,18 @@ mod propagation;
 mod running;
 
 use super::plan::Plan;
-use super::{Mode, Tensor, step};
+use super::{Tensor, step};
+use crate::mode::Mode;
 use crate::net::{Graph, Kind};
 use crate::uniform::uniform;
+
+/// Training, by each BatchNorm's own momentum.
+fn training(seed: u64) -> Mode {
+    Mode::Training {
+        seed,
+        momentum: None,
+    }
+}
 
 /// A graph with tensors and memory for one training batch.
 struct Bench {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Bench, Mode};
+use super::{Bench, training};
 use crate::net::{Activation, Graph, Op, Shape, Window};
 use crate::uniform::uniform;
 
@@ -105,11 +105,7 @@ fn every_operation_gives_what_pytorch_gives() {
         let mut bench = Bench::new(graph, images);
         let input = uniform("input", bench.plan.values[0].len());
         bench.plan.values[0] = input.iter().map(|x| x * factor).collect();
-        assert_near(
-            &name,
-            bench.forward(Mode::Training { seed: 0 }),
-            &case.value,
-        );
+        assert_near(&name, bench.forward(training(0)), &case.value);
         let dy = uniform("gradient", case.value.len());
         let dx: Vec<f64> = bench
             .backward(&dy, 0)

@@ -1,6 +1,6 @@
 //! NaN, infinity, kinks and ties: values and gradients as in PyTorch 2.15.
 
-use super::{Bench, Mode};
+use super::{Bench, training};
 use crate::net::{Activation, Graph, Op, Shape, Window};
 
 const NAN: f64 = f64::NAN;
@@ -13,7 +13,7 @@ fn run(op: Op, x: &[f64]) -> (Vec<f64>, Vec<f64>) {
     graph.add("op", op, &[graph.input()]).unwrap();
     let mut bench = Bench::new(graph, 1);
     bench.plan.values[0].copy_from_slice(x);
-    let y = bench.forward(Mode::Training { seed: 0 }).to_vec();
+    let y = bench.forward(training(0)).to_vec();
     let dx = bench.backward(&vec![1.0; y.len()], 0).to_vec();
     (y, dx)
 }
@@ -86,7 +86,7 @@ fn one_bad_number_spoils_its_channel_and_no_other() {
     graph.batch_norm("bn", graph.input()).unwrap();
     let mut bench = Bench::new(graph, 1);
     bench.plan.values[0].copy_from_slice(&[1.0, INF, 2.0, 1.0, 2.0, 3.0]);
-    let y = bench.forward(Mode::Training { seed: 0 });
+    let y = bench.forward(training(0));
     assert!(y[..3].iter().all(|y| y.is_nan()), "{y:?}");
     assert!(y[3..].iter().all(|y| y.is_finite()), "{y:?}");
 }

@@ -131,7 +131,7 @@ fn recalibration_moves_the_running_statistics_as_training_does_and_nothing_else(
     };
     let (mut trained, mut measured) = (engine(), engine());
     trained.differentiate(&batch, &Training::default()).unwrap();
-    measured.recalibrate(&batch, 0).unwrap();
+    measured.recalibrate(&batch, 0.1, 0).unwrap();
     assert_eq!(all(&trained, Part::Value), all(&measured, Part::Value));
     assert!(
         all(&measured, Part::Gradient)

@@ -118,7 +118,7 @@ fn everything(engine: &mut dyn crate::engine::Engine, images: usize) -> Vec<(Str
         let outcome = engine.differentiate(&batch, &training).unwrap();
         said(engine, &mut all, outcome, &when);
         parts(engine, &mut all, Part::Gradient, &when);
-        let outcome = engine.recalibrate(&batch, 9).unwrap();
+        let outcome = engine.recalibrate(&batch, 0.25, 9).unwrap();
         said(engine, &mut all, outcome, &format!("recalibrated, {when}"));
         let norm = engine.update(&Update {
             optimizer,
