@@ -206,10 +206,10 @@ pub(crate) struct NetworkArgs {
     /// The images: a directory (see docs/training.md), or digits, which is built in
     #[arg(long, value_name = "DATA")]
     pub(crate) data: Option<String>,
-    /// Settings that go together: cifar, tiny-imagenet, imagenet, digits [default: digits for --data
-    /// digits]
+    /// Settings that go together: cifar, cifar-public, tiny-imagenet, imagenet, digits [default: digits for
+    /// --data digits]
     #[arg(long, value_name = "RECIPE")]
-    #[arg(value_parser = ["cifar", "tiny-imagenet", "imagenet", "digits"])]
+    #[arg(value_parser = ["cifar", "cifar-public", "tiny-imagenet", "imagenet", "digits"])]
     pub(crate) recipe: Option<String>,
     /// Mean of red, green and blue, where white is 1, or one number for all [default: the recipe's]
     #[arg(long, value_name = "R,G,B", value_delimiter = ',', num_args = 1)]
