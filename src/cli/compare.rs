@@ -23,7 +23,8 @@ pub(super) fn run(args: &CompareArgs) -> Result<()> {
         workers: workers(&args.machine),
         ..Request::default()
     };
-    let plan = plan(&args.out, &args.arms, &args.seeds, &request)?;
+    let arms = [&args.arms[..], &args.more].concat();
+    let plan = plan(&args.out, &arms, &args.seeds, &request)?;
     let machine = Machine::from(&args.machine);
     for (number, planned) in plan.iter().enumerate() {
         let place = format!(

@@ -109,6 +109,11 @@ impl RunDirectory {
         path.join(METRICS)
     }
 
+    /// The settings of the run at `path`.
+    pub(super) fn settings_of(path: &Path) -> PathBuf {
+        path.join(SETTINGS)
+    }
+
     fn epoch(&self, epoch: u64) -> PathBuf {
         self.path.join(format!("epoch-{epoch}"))
     }
@@ -116,7 +121,7 @@ impl RunDirectory {
     /// Keeps the settings as a file that `--config` takes.
     pub(super) fn write_settings(&self, state: &State) -> Result<()> {
         let text = state.settings.to_toml();
-        replace_file(&self.path.join(SETTINGS), text.as_bytes())
+        replace_file(&Self::settings_of(&self.path), text.as_bytes())
     }
 
     /// Puts a checkpoint in place of the last one, which is kept under the number of its epoch if

@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::data::Normalisation;
+use super::rule::RunRule;
 use super::schedule::Shape;
 use super::settings::{OptimizerName, RegenState, Settings, Stem};
 use crate::regen::{Below, Rule, Scope, To};
@@ -88,7 +89,7 @@ impl Recipe {
             regen_every: 0,
             regen_start: None,
             regen_until: None,
-            rule: Rule::Paper,
+            rule: RunRule::Rule(Rule::Paper),
             below: Below::Median,
             to: To::Threshold,
             scope: Scope::Network,

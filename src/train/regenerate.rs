@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::rule::{RunRule, at_random};
 use super::settings::{RegenState, Settings};
 use super::tensors;
 use crate::checkpoint::Slot;
@@ -55,17 +56,17 @@ impl Gammas {
         lower_median(&mut values).unwrap_or(0.0)
     }
 
-    /// What the settings' rule would change.
-    pub(super) fn plan(&self, graph: &Graph, settings: &Settings) -> Result<Plan> {
+    /// What the settings' rule would change after `epoch` epochs.
+    pub(super) fn plan(&self, graph: &Graph, settings: &Settings, epoch: u64) -> Result<Plan> {
         let filter = settings.filter()?;
         let counted = self.all.iter().filter(|gamma| filter.passes(&gamma.layer));
         let counted: Vec<Gamma> = counted.cloned().collect();
-        let refused = |err: PlanError| {
-            graph
-                .error("γ", format!("cannot be regenerated: {err}"))
-                .into()
-        };
-        regen::plan(&counted, &settings.rule_options()).map_err(refused)
+        let refused = |err: PlanError| graph.error("γ", format!("cannot be regenerated: {err}"));
+        let plan = regen::plan(&counted, &settings.rule_options()).map_err(refused)?;
+        Ok(match settings.rule {
+            RunRule::Rule(_) => plan,
+            RunRule::Random => at_random(&counted, plan, settings.keep_zeros, settings.seed, epoch),
+        })
     }
 
     /// Writes a plan into the engine that they were read from.

@@ -6,13 +6,14 @@ use serde::{Deserialize, Serialize};
 use toml::Table;
 
 use super::recipe::Recipe;
+use super::rule::RunRule;
 use super::schedule::{Shape, WarmUp};
 use super::text;
 use crate::batchnorm::Filter;
 use crate::engine::{Optimizer, Update};
 use crate::error::{Error, Result};
 use crate::net::Resolution;
-use crate::regen::{Below, Options, Rule, Schedule, Scope, To};
+use crate::regen::{Below, Options, Schedule, Scope, To};
 
 /// All that decides a run's result. As text it is TOML (`settings.toml`) or JSON (in `state.json`),
 /// one key a setting, named like the flag.
@@ -107,7 +108,7 @@ pub struct Settings {
     pub regen_until: Option<u64>,
     /// Which channels.
     #[serde(with = "text")]
-    pub rule: Rule,
+    pub rule: RunRule,
     /// The threshold.
     #[serde(with = "text")]
     pub below: Below,
@@ -245,6 +246,10 @@ impl Settings {
                 "crop-padding: random-resized-crop crops already",
             ),
             (
+                self.rule == RunRule::Random && self.scope != Scope::Network,
+                "scope: the rule random draws from the whole network",
+            ),
+            (
                 self.regen_start == Some(0),
                 "regen-start: 0, the first epoch is 1",
             ),
@@ -302,7 +307,7 @@ impl Settings {
     /// And how.
     pub fn rule_options(&self) -> Options {
         Options {
-            rule: self.rule,
+            rule: self.rule.rule(),
             below: self.below,
             to: self.to,
             scope: self.scope,

@@ -161,7 +161,7 @@ impl Trainer {
         let schedule = settings.regeneration();
         let due = schedule.is_some_and(|schedule| schedule.at(number).now);
         let mut plan = if due && self.end().is_none() {
-            Some(gammas.plan(self.engine.graph(), settings)?)
+            Some(gammas.plan(self.engine.graph(), settings, number)?)
         } else {
             None
         };

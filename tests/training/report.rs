@@ -432,6 +432,24 @@ fn a_comparison_goes_on_where_it_was_and_has_the_statistics_of_its_runs() {
     let low = difference["interval"][0].as_f64().unwrap();
     assert!((low - ((c + d) / 2.0 - reach)).abs() < 1e-6, "{low}");
 
+    // Of finished runs settings and metrics are enough.
+    for run in ["without/0", "paper-1/1"] {
+        for checkpoint in ["last", "best"] {
+            fs::remove_dir_all(out.join(run).join(checkpoint)).unwrap();
+        }
+    }
+    assert_eq!(ok_json(&args), first);
+    let metrics = out.join("paper-1/1/metrics.jsonl");
+    let lines = fs::read_to_string(&metrics).unwrap();
+    let (all, _) = lines.trim_end().rsplit_once('\n').unwrap();
+    fs::write(&metrics, format!("{all}\n")).unwrap();
+    let said = fails(1, &args);
+    assert!(
+        said.contains("has the metrics of 2 of 3 epochs and no checkpoint to go on from"),
+        "{said}"
+    );
+    fs::write(&metrics, &lines).unwrap();
+
     let one = ["--arms", "without,paper-1", "--seeds", "0"];
     let shown = ok(&[&["compare", "--out", text(&out)], &TINY[..], &one].concat());
     assert!(shown.contains("none of one seed"), "{shown}");
@@ -440,6 +458,48 @@ fn a_comparison_goes_on_where_it_was_and_has_the_statistics_of_its_runs() {
         said.contains("was begun with lr 0.05, and this asks for 0.01"),
         "{said}"
     );
+}
+
+#[test]
+fn arms_are_compared_by_settings_of_their_own_and_with_chance() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("runs");
+    let arms = [
+        "--arms",
+        "without,paper-1,random-1",
+        "--seeds",
+        "0",
+        "--json",
+    ];
+    let own = ["--arm", "spared: decay-vectors=false, weight_decay=0.5"];
+    let args = [&["compare", "--out", text(&out)], &TINY[..], &arms, &own].concat();
+    let shown = ok_json(&args);
+    let names: Vec<&str> = shown["arms"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|arm| arm["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["without", "paper-1", "random-1", "spared"]);
+    let settings = |arm: &str| fs::read_to_string(out.join(arm).join("0/settings.toml")).unwrap();
+    let spared = settings("spared");
+    for line in [
+        "decay-vectors = false",
+        "weight-decay = 0.5",
+        "regen-every = 0",
+    ] {
+        assert!(spared.contains(line), "{spared}");
+    }
+    assert!(settings("random-1").contains("rule = \"random\""));
+    let regenerated = |arm: &str| {
+        let lines = fs::read_to_string(out.join(arm).join("0/metrics.jsonl")).unwrap();
+        let first: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
+        first["regenerated"].as_u64().unwrap()
+    };
+    let (paper, random) = (regenerated("paper-1"), regenerated("random-1"));
+    assert!(paper > 100 && random >= paper, "{paper} {random}");
+    let weights = |arm: &str| fs::read(out.join(arm).join("0/last/model.safetensors")).unwrap();
+    assert!(weights("random-1") != weights("paper-1") && weights("random-1") != weights("without"));
 }
 
 #[test]
@@ -460,6 +520,15 @@ fn what_makes_no_sense_in_a_comparison_is_refused() {
     refused(
         &["--arms", "paper-1,paper-1"],
         "--arms paper-1: named twice",
+    );
+    refused(&["--arm", "a"], "expected NAME: SETTING=VALUE");
+    refused(&["--arm", "a: lr"], "expected SETTING=VALUE, found");
+    refused(&["--arm", "../a: lr=1"], "is that of a directory");
+    refused(&["--arm", "a: rate=1"], "rate");
+    refused(&["--arm", "paper-5: lr=1"], "--arms paper-5: named twice");
+    refused(
+        &["--arm", "a: rule=random, scope=layer"],
+        "scope: the rule random draws from the whole network",
     );
     refused(&["--seeds", "1,1"], "--seeds 1: named twice");
     refused(&["--seed", "1"], "--seed: --seeds says it");

@@ -80,10 +80,14 @@ pub(crate) struct CompareArgs {
     #[arg(long, value_name = "OUT")]
     pub(crate) out: PathBuf,
     /// What is compared, each with the first: without; or a rule (see `train --rule`) and the epochs
-    /// between two regenerations, as in keep-sign-10
+    /// between two regenerations, as in keep-sign-10; random-10 lifts as many channels, drawn at random
     #[arg(long, value_name = "ARM,…", value_delimiter = ',', num_args = 1)]
     #[arg(default_value = "without,paper-5")]
     pub(crate) arms: Vec<Arm>,
+    /// One arm more, by a name and its settings: 'spared: decay-vectors=false, lr=0.2'; keys are those of a
+    /// --config file. Without regen-every it does not regenerate
+    #[arg(long = "arm", value_name = "NAME: KEY=VALUE, …", value_parser = Arm::named)]
+    pub(crate) more: Vec<Arm>,
     /// The seeds
     #[arg(
         long,

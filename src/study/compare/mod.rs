@@ -3,7 +3,8 @@
 //!
 //! [`plan`] says which runs there are and how far they are, [`Planned::open`] opens one of them to be
 //! trained, and [`compare`] tells what the finished ones came to. The run of an arm and a seed is
-//! `OUT/ARM/SEED`, an ordinary run, so that a comparison that was interrupted goes on where it was.
+//! `OUT/ARM/SEED`, an ordinary run, so that a comparison that was interrupted goes on where it was. Of a
+//! finished run its settings and metrics are enough.
 
 mod arm;
 mod html;
@@ -19,7 +20,7 @@ pub use arm::Arm;
 pub use statistics::{CONFIDENCE, Sample};
 
 use crate::error::{Error, Result};
-use crate::train::{self, History, NewEngine, Request, Trainer};
+use crate::train::{self, Finished, History, NewEngine, Request, Trainer};
 
 /// The run of an arm and a seed.
 #[derive(Debug, Clone)]
@@ -40,7 +41,8 @@ pub struct Planned {
 /// The runs of a comparison below `out`, seed by seed; `recipe` says what all of them have in common.
 ///
 /// # Errors
-/// An arm or seed that is named twice; a run that was begun with other settings.
+/// An arm or seed that is named twice; settings that make no sense; a run that was begun with other
+/// settings.
 pub fn plan(out: &Path, arms: &[Arm], seeds: &[u64], recipe: &Request) -> Result<Vec<Planned>> {
     let twice = |what: &'static str, names: Vec<String>| {
         let mut seen = std::collections::BTreeSet::new();
@@ -56,7 +58,7 @@ pub fn plan(out: &Path, arms: &[Arm], seeds: &[u64], recipe: &Request) -> Result
         for arm in arms {
             let path = out.join(arm.to_string()).join(seed.to_string());
             let mut changes = recipe.changes.clone();
-            let mut last = arm.changes();
+            let mut last = arm.changes().clone();
             let number = i64::try_from(*seed)
                 .map_err(|_| Error::argument("seeds", seed, format!("at most {}", i64::MAX)))?;
             last.insert("seed".to_owned(), Value::Integer(number));
@@ -66,13 +68,9 @@ pub fn plan(out: &Path, arms: &[Arm], seeds: &[u64], recipe: &Request) -> Result
                 out: Some(path.clone()),
                 ..recipe.clone()
             };
-            let (epochs, finished) = if train::is_run(&path) {
-                begun(&path, &request)?
-            } else {
-                (None, false)
-            };
+            let (epochs, finished) = begun(&path, &request.settings()?)?;
             planned.push(Planned {
-                arm: *arm,
+                arm: arm.clone(),
                 seed: *seed,
                 path,
                 epochs,
@@ -84,11 +82,23 @@ pub fn plan(out: &Path, arms: &[Arm], seeds: &[u64], recipe: &Request) -> Result
     Ok(planned)
 }
 
-/// How far a run is that was begun before, if it is the one that is asked for.
-fn begun(path: &Path, request: &Request) -> Result<(Option<u64>, bool)> {
-    let state = History::read(path)?.state;
+/// How many epochs of a run are finished, `None` where it has not begun, and whether it has ended.
+///
+/// # Errors
+/// It is not the run that is asked for.
+fn begun(path: &Path, asked: &train::Settings) -> Result<(Option<u64>, bool)> {
+    let (settings, epochs, is_over) = if train::is_run(path) {
+        let state = History::read(path)?.state;
+        let is_over = state.is_over();
+        (state.settings, state.epoch, is_over)
+    } else if let Some(kept) = Finished::read(path)? {
+        let epochs = kept.metrics.last().map_or(0, |metrics| metrics.epoch);
+        (kept.settings, epochs, true)
+    } else {
+        return Ok((None, false));
+    };
     let table = |settings: &train::Settings| Table::try_from(settings).unwrap_or_default();
-    let (had, asked) = (table(&state.settings), table(&request.settings()?));
+    let (had, asked) = (table(&settings), table(asked));
     // What the data set decided is not asked for.
     let decided = ["resolution", "mean", "std"];
     let keys = had.keys().chain(asked.keys());
@@ -107,7 +117,7 @@ fn begun(path: &Path, request: &Request) -> Result<(Option<u64>, bool)> {
                 shown(asked.get(key)),
             ),
         )),
-        None => Ok((Some(state.epoch), state.is_over())),
+        None => Ok((Some(epochs), is_over)),
     }
 }
 
@@ -189,24 +199,21 @@ pub fn compare(plan: &[Planned]) -> Result<Comparison> {
     let mut seeds: Vec<u64> = Vec::new();
     for planned in plan {
         if !arms.contains(&planned.arm) {
-            arms.push(planned.arm);
+            arms.push(planned.arm.clone());
         }
         if !seeds.contains(&planned.seed) {
             seeds.push(planned.seed);
         }
     }
-    let mut read: Vec<Vec<History>> = Vec::new();
+    let mut read: Vec<Vec<Finished>> = Vec::new();
     for arm in &arms {
         let of_arm = plan.iter().filter(|planned| planned.arm == *arm);
-        let histories = of_arm.map(|planned| {
-            let history = History::read(&planned.path)?;
-            if history.metrics.is_empty() {
-                Err(Error::refused(&planned.path, "no epoch of it is finished"))
-            } else {
-                Ok(history)
-            }
+        let runs = of_arm.map(|planned| {
+            let finished = Finished::read(&planned.path)?;
+            let begun = finished.filter(|run| !run.metrics.is_empty());
+            begun.ok_or_else(|| Error::refused(&planned.path, "no epoch of it is finished"))
         });
-        read.push(histories.collect::<Result<_>>()?);
+        read.push(runs.collect::<Result<_>>()?);
     }
     // Where patience ran out, runs differ in length.
     let length = read.iter().flatten().map(|run| run.metrics.len()).min();
@@ -226,23 +233,23 @@ pub fn compare(plan: &[Planned]) -> Result<Comparison> {
         last: pairs(&arm.last, &first.last),
         best: pairs(&arm.best, &first.best),
     };
-    let history = &read[0][0];
+    let run = &read[0][0];
     Ok(Comparison {
-        network: history.state.settings.model.clone(),
-        data: history.state.settings.data.clone(),
+        network: run.settings.model.clone(),
+        data: run.settings.data.clone(),
         seeds,
-        epochs: history.metrics[..length].iter().map(|m| m.epoch).collect(),
+        epochs: run.metrics[..length].iter().map(|m| m.epoch).collect(),
         differences: others.iter().map(difference).collect(),
         arms: results,
     })
 }
 
-fn of_arm(arm: &Arm, runs: &[History], length: usize) -> ArmResult {
+fn of_arm(arm: &Arm, runs: &[Finished], length: usize) -> ArmResult {
     let last = |value: &dyn Fn(&train::Metrics) -> f64| {
         let last = runs.iter().filter_map(|run| run.metrics.last());
         Sample::of(last.map(value).collect())
     };
-    let best = runs.iter().filter_map(|run| run.state.best);
+    let best = runs.iter().filter_map(Finished::best);
     let mean = |epoch: usize| {
         let sum: f64 = runs.iter().map(|run| run.metrics[epoch].test_top1).sum();
         sum / runs.len() as f64
@@ -251,7 +258,7 @@ fn of_arm(arm: &Arm, runs: &[History], length: usize) -> ArmResult {
     ArmResult {
         name: arm.to_string(),
         last: last(&|metrics| metrics.test_top1),
-        best: Sample::of(best.map(|best| best.test_top1).collect()),
+        best: Sample::of(best.collect()),
         inhibited: last(&|metrics| metrics.inhibited as f64),
         regenerations: edited.map(|metrics| metrics.epoch).collect(),
         top1: (0..length).map(mean).collect(),
