@@ -59,9 +59,9 @@ pub(crate) fn regenerate_and_undo(path: &Path) -> Result<()> {
 
     // Apply, atomically, and take it back.
     let destination = Destination::default();
-    let applied = edit::apply(path, &request, &destination, &|_event| {})?;
+    let applied = edit::apply(path, &request, &destination, &edit::ignore)?;
     if applied.record.is_some() {
-        let undone = edit::undo(path, &destination, &|_event| {})?;
+        let undone = edit::undo(path, &destination, &edit::ignore)?;
         let (channels, _layers) = undone.restored.unwrap_or_default();
         println!("{channels} channels changed and were restored");
     }

@@ -171,6 +171,11 @@ impl Error {
         }
     }
 
+    /// Whether the caller stopped the work ([`ControlFlow::Break`](std::ops::ControlFlow::Break)).
+    pub fn is_interrupted(&self) -> bool {
+        matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::Interrupted)
+    }
+
     /// The process exit code this error stands for: 2 for wrong usage, 1 otherwise.
     pub fn exit_code(&self) -> u8 {
         match self {

@@ -29,9 +29,9 @@
 //! let planned = edit::plan(&Checkpoint::open(&path)?, &request)?;
 //! println!("{} channels would change", planned.plan.regenerated());
 //!
-//! let applied = edit::apply(&path, &request, &edit::Destination::default(), &|_| {})?;
+//! let applied = edit::apply(&path, &request, &edit::Destination::default(), &edit::ignore)?;
 //! println!("taken back with {}", applied.record.expect("something changed").display());
-//! edit::undo(&path, &edit::Destination::default(), &|_| {})?;
+//! edit::undo(&path, &edit::Destination::default(), &edit::ignore)?;
 //! # Ok(())
 //! # }
 //! ```
@@ -54,6 +54,7 @@ pub mod edit;
 mod error;
 mod file;
 pub mod inspect;
+pub mod live;
 mod name;
 mod near;
 #[cfg(feature = "train")]

@@ -16,8 +16,8 @@ mod select;
 pub use explain::{Verdict, explain};
 pub(crate) use modules::one_median;
 pub use schema::{Schema, template};
-pub(crate) use select::nothing_found;
 pub use select::{Filter, NOTHING_FOUND, filter, select};
+pub(crate) use select::{nothing_found, nothing_found_in, only_raw};
 
 pub use crate::checkpoint::Role;
 use crate::checkpoint::{Checkpoint, StateDict, Tensor};
@@ -101,13 +101,12 @@ pub fn locate(checkpoint: &Checkpoint, schema: &Schema) -> Result<Vec<Network>> 
     networks.sort_by_key(|network| network.role);
     if checkpoint.declared_norms().is_none() {
         mark_shared(checkpoint, &mut networks);
-        each_once(checkpoint, &mut networks);
+        each_once(checkpoint.dicts(), &mut networks);
     }
     Ok(networks)
 }
 
 /// The networks of a state dict that lies in no file, raw ones first.
-#[cfg(feature = "train")]
 pub(crate) fn locate_in(
     dict: &StateDict,
     schema: &Schema,
@@ -167,9 +166,9 @@ fn mark_shared(checkpoint: &Checkpoint, networks: &mut [Network]) {
 
 /// Counts a γ that several names share once, and leaves out a network of which every γ is one of
 /// another: a module that was pickled beside its own state dict.
-fn each_once(checkpoint: &Checkpoint, networks: &mut Vec<Network>) {
+pub(crate) fn each_once(dicts: &[StateDict], networks: &mut Vec<Network>) {
     let place = |layer: &Layer| {
-        let tensor = layer.tensor(checkpoint)?;
+        let tensor = &dicts[layer.dict].tensors[layer.gamma?];
         Some((tensor.source, tensor.offset, tensor.len))
     };
     let mut known = HashSet::new();

@@ -7,7 +7,7 @@ use regex::Regex;
 
 use super::copies::is_below;
 use super::{Layer, Network, Role};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, StateDict};
 use crate::error::{Error, Refusal, Result};
 use crate::name::SEPARATORS;
 use crate::near;
@@ -79,7 +79,7 @@ pub fn select(
 }
 
 /// The only network in training.
-fn only_raw(path: &Path, networks: &[Network]) -> Result<Network> {
+pub(crate) fn only_raw(path: &Path, networks: &[Network]) -> Result<Network> {
     let mut raw = networks.iter().filter(|network| network.role == Role::Raw);
     let reason = match (raw.next(), raw.next()) {
         (Some(network), None) => return Ok(network.clone()),
@@ -175,7 +175,12 @@ pub(crate) fn nothing_found(checkpoint: &Checkpoint) -> Error {
         let reason = "has no BatchNormalization node: there is no γ in this model";
         return Error::refused(checkpoint.path(), reason);
     }
-    let tensors = || checkpoint.dicts().iter().flat_map(|dict| &dict.tensors);
+    nothing_found_in(checkpoint.path(), checkpoint.dicts())
+}
+
+/// The same for state dicts, of a file or in memory.
+pub(crate) fn nothing_found_in(path: &Path, dicts: &[StateDict]) -> Error {
+    let tensors = || dicts.iter().flat_map(|dict| &dict.tensors);
     let (count, flat) = (
         tensors().count(),
         tensors().filter(|t| t.shape.len() == 1).count(),
@@ -187,7 +192,7 @@ pub(crate) fn nothing_found(checkpoint: &Checkpoint) -> Error {
         format!(" ({}, …)", names.join(", "))
     };
     Error::malformed(
-        checkpoint.path(),
+        path,
         NOTHING_FOUND,
         "layers with γ, running mean and running variance (weight, running_mean, running_var; \
          gamma, moving_mean, moving_variance; gamma, running_mean, running_var; params/…/scale, \

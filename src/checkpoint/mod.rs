@@ -35,7 +35,6 @@ pub use format::FormatName;
 pub use newest::newest;
 #[cfg(feature = "train")]
 pub(crate) use onnx::{Attribute, Dim, Elements, Node, Program, Type};
-#[cfg(feature = "train")]
 pub(crate) use optimizer::Slot;
 pub(crate) use patches::Patches;
 pub(crate) use resolve::model_file;

@@ -4,10 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Instant;
 
-use serde_json::{Value, json};
-
-use super::args::{ApplyArgs, EditArgs, OptimizerState};
-use super::cadence::Cadence;
+use super::args::{ApplyArgs, EditArgs, OptimizerState, ScheduleArgs};
 use super::hints;
 use super::inspect::{self, read_schema};
 use super::output;
@@ -17,11 +14,11 @@ use super::progress::Bytes;
 use super::{BOLD, undo};
 use crate::batchnorm::{Filter, Schema, one_median};
 use crate::checkpoint::Checkpoint;
-use crate::edit::{self, Applied, Change, Destination, PlanFile, Planned, Request};
+use crate::edit::{self, Applied, Cadence, Change, Destination, PlanFile, Planned, Request, When};
 use crate::error::{Error, Result};
 use crate::file::{read_small_file, same_place};
 use crate::inspect::{Edited, Html};
-use crate::regen::{LayerPlan, Options, Rule, Scope, To};
+use crate::regen::{LayerPlan, Options, Rule, Schedule, Scope, To};
 use crate::render::plain;
 use crate::text::printable;
 
@@ -30,7 +27,7 @@ pub(super) fn run(mut args: ApplyArgs) -> Result<()> {
     args.path = paths::to_edit(args.path, args.newest)?;
     args.follow_symlinks |= args.newest && args.output.is_none() && args.path.is_symlink();
     let args = &args;
-    let cadence = Cadence::of(&args.schedule, &args.path)?;
+    let cadence = Cadence::of(&when(&args.schedule), &args.path)?;
     let mut request = request(&args.edit, args.plan.as_deref())?;
     if !cadence.due.now {
         request.change = Change::Nothing;
@@ -67,7 +64,7 @@ pub(super) fn run(mut args: ApplyArgs) -> Result<()> {
     }
     // Without anyone to read it, the report is written all the same.
     let printed = if args.json {
-        let json = to_json(args, &cadence, &outcome, &warnings);
+        let json = outcome.to_json(&args.path, rule_asked(args), &cadence, &warnings);
         output::data(|out| writeln!(out, "{json}"))
     } else {
         output::text(|out| summary(out, args, &cadence, &outcome))
@@ -81,6 +78,24 @@ pub(super) fn run(mut args: ApplyArgs) -> Result<()> {
         undo::note_time(begin, outcome.syncs);
     }
     Ok(())
+}
+
+/// When to edit, as it was typed.
+fn when(args: &ScheduleArgs) -> When {
+    When {
+        schedule: args.every.map(|every| Schedule {
+            every,
+            start: args.start.unwrap_or(every),
+            until: args.until,
+        }),
+        epoch: args.epoch,
+        epoch_key: args.epoch_key.clone(),
+    }
+}
+
+/// The rule that was typed, or else the default.
+fn rule_asked(args: &ApplyArgs) -> Rule {
+    args.edit.rule.rule.unwrap_or_default()
 }
 
 /// Bytes of a file of names.
@@ -130,7 +145,7 @@ fn write_report(
         refuse_checkpoint(&checkpoint, "--report", file)?;
         let edit = planned.map(|planned| (&planned.network.root[..], &planned.plan));
         let mut edited = Edited::new(&checkpoint, schema, edit, !args.dry_run)?;
-        edited.summary = to_json(args, cadence, done, warnings);
+        edited.summary = done.to_json(&args.path, rule_asked(args), cadence, warnings);
         edited.rule = match planned {
             Some(planned) => rule(planned),
             None => "not due: nothing regenerated".to_owned(),
@@ -186,7 +201,7 @@ fn summary(
     cadence: &Cadence,
     done: &Applied,
 ) -> io::Result<()> {
-    cadence.write(out)?;
+    write_cadence(cadence, out)?;
     let shown = |path: &Path| printable(&path.to_string_lossy());
     let file = args.output.is_some().then(|| shown(&done.output));
     let Some(planned) = &done.planned else {
@@ -246,6 +261,26 @@ fn summary(
     }
 }
 
+/// Whether it is due, on one line, where there is a schedule.
+fn write_cadence(cadence: &Cadence, out: &mut dyn Write) -> io::Result<()> {
+    let (Some(schedule), Some(epoch)) = (cadence.schedule, cadence.epoch) else {
+        return Ok(());
+    };
+    let state = if cadence.due.now {
+        "due"
+    } else {
+        "not due, nothing regenerated"
+    };
+    let next = match cadence.due.next {
+        Some(next) => format!("next at epoch {next}"),
+        None => "never again".to_owned(),
+    };
+    let place = cadence.read_from.as_ref();
+    let place = place.map_or(String::new(), |place| format!(" (read from {place})"));
+    let every = schedule.every;
+    writeln!(out, "epoch {epoch}, every {every}: {state}; {next}{place}")
+}
+
 /// The rule with its numbers, as `paper: γ ≤ 0.187 (median) becomes 0.187`.
 fn rule(planned: &Planned) -> String {
     let options = &planned.options;
@@ -282,36 +317,4 @@ fn precise(value: f64) -> String {
     } else {
         plain(value)
     }
-}
-
-fn to_json(args: &ApplyArgs, cadence: &Cadence, done: &Applied, warnings: &[String]) -> Value {
-    let plan = done.planned.as_ref().map(|planned| &planned.plan);
-    let text = |path: &Path| path.to_string_lossy().into_owned();
-    let layer = |layer: &LayerPlan| {
-        json!({
-            "name": layer.name,
-            "threshold": layer.threshold,
-            "target": layer.target,
-            "regenerated": layer.changes.len(),
-        })
-    };
-    json!({
-        "path": text(&args.path),
-        "output": (!args.dry_run).then(|| text(&done.output)),
-        "due": cadence.due.now,
-        "epoch": cadence.epoch,
-        "epoch_read_from": cadence.read_from,
-        "next": cadence.due.next,
-        "root": done.planned.as_ref().map(|planned| &planned.network.root),
-        "rule": done.planned.as_ref().map_or(args.edit.rule.rule.unwrap_or_default(), |p| p.options.rule).to_string(),
-        "threshold": plan.and_then(|plan| plan.threshold),
-        "target": plan.and_then(|plan| plan.target),
-        "counted": plan.map_or(0, |plan| plan.counted),
-        "regenerated": plan.map_or(0, |plan| plan.regenerated()),
-        "layers_touched": plan.map_or(0, |plan| plan.layers_touched()),
-        "layers": plan.map_or_else(Vec::new, |plan| plan.layers.iter().map(layer).collect()),
-        "optimizer_tensors_reset": done.slots_reset,
-        "warnings": warnings,
-        "record": done.record.as_deref().map(text),
-    })
 }

@@ -1,5 +1,6 @@
 //! `ckpt-regen diff`.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -45,6 +46,7 @@ fn compare(args: &DiffArgs) -> Result<Diff> {
     let progress = Bytes::new("comparing");
     let mut diff = diff(&args.a, &args.b, &options, &|done, total| {
         progress.update(done, total);
+        ControlFlow::Continue(())
     })?;
     drop(progress);
     if args.verbose {

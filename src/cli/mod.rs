@@ -4,7 +4,6 @@
 mod ablate;
 mod apply;
 mod args;
-mod cadence;
 #[cfg(feature = "train")]
 mod compare;
 mod demo;

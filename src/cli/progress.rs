@@ -5,6 +5,7 @@ mod training;
 
 use std::cell::OnceCell;
 use std::io::IsTerminal as _;
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -36,11 +37,12 @@ impl Bytes {
     }
 
     /// Listens to an edit.
-    pub(super) fn on(&self, event: Event) {
+    pub(super) fn on(&self, event: Event) -> ControlFlow<()> {
         match event {
             Event::Recovered(recovery) => note_recovery(&recovery),
             Event::Copied { done, total } => self.update(done, total),
         }
+        ControlFlow::Continue(())
     }
 
     pub(super) fn update(&self, done: u64, total: u64) {

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use super::args::LoopArgs;
 use super::progress::Bytes;
-use super::{apply, cadence, hints, output};
+use super::{apply, hints, output};
 use crate::checkpoint::{Checkpoint, newest};
 use crate::edit::{self, Change, Destination, Request};
 use crate::error::{Error, Result};
@@ -89,7 +89,7 @@ impl Rounds<'_> {
             None => named.clone(),
         };
         let checkpoint = Checkpoint::open(&path)?;
-        let epochs = cadence::finished(&checkpoint, self.args.epoch_key.as_deref())?;
+        let epochs = edit::finished(&checkpoint, self.args.epoch_key.as_deref())?;
         Ok(Some(State {
             checkpoint: path,
             epochs: epochs.finished,
@@ -138,9 +138,7 @@ impl Rounds<'_> {
         };
         let apply = |request: &Request| {
             let progress = Bytes::new("copying");
-            edit::apply(path, request, &destination, &|event| {
-                progress.on(event);
-            })
+            edit::apply(path, request, &destination, &|event| progress.on(event))
         };
         // Completes an edit that was killed.
         apply(&Request {

@@ -3,8 +3,6 @@
 use std::io::Write;
 use std::time::Instant;
 
-use serde_json::json;
-
 use super::BOLD;
 use super::args::UndoArgs;
 use super::output::{self, plural};
@@ -31,15 +29,6 @@ pub(super) fn run(args: &UndoArgs) -> Result<()> {
             .iter()
             .for_each(|warning| output::warn(warning));
     }
-    let object = || {
-        json!({
-            "path": args.path.to_string_lossy(),
-            "restored": undone.restored.map(|(channels, _)| channels),
-            "layers": undone.restored.map(|(_, layers)| layers),
-            "edits_left": undone.left,
-            "warnings": undone.warnings,
-        })
-    };
     let summary = |out: &mut dyn Write| {
         let left = match undone.left {
             0 => "as before the first edit".to_owned(),
@@ -59,7 +48,7 @@ pub(super) fn run(args: &UndoArgs) -> Result<()> {
         writeln!(out, "{BOLD}{path}{BOLD:#}: {what}; {left}")
     };
     if args.json {
-        output::data(|out| writeln!(out, "{}", object()))?
+        output::data(|out| writeln!(out, "{}", undone.to_json(&args.path)))?
     } else {
         output::text(summary)?
     }

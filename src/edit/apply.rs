@@ -10,7 +10,7 @@ use super::optimizer::{self, SlotReset};
 use super::plan::{Planned, plan};
 use super::target::Target;
 use super::write::{RecordAfter, write};
-use super::{Change, Destination, Event, Events, PlanFile, Request};
+use super::{Change, Destination, Event, Events, PlanFile, Request, going_on};
 use crate::batchnorm::Filter;
 use crate::checkpoint::{Checkpoint, TrainerState};
 use crate::error::Result;
@@ -29,6 +29,8 @@ pub struct Applied {
     pub record: Option<PathBuf>,
     /// How many tensors of the optimizer were reset in part.
     pub slots_reset: usize,
+    /// Whether all was done but writing ([`Destination::dry_run`]).
+    pub dry_run: bool,
     /// Things that went otherwise than a user may expect, in sentences.
     pub warnings: Vec<String>,
     /// What waiting for the disk cost.
@@ -62,6 +64,7 @@ pub fn apply(
         output: target.edited().to_owned(),
         record: None,
         slots_reset: 0,
+        dry_run: destination.dry_run,
         warnings: Vec::new(),
         syncs: Syncs::default(),
     };
@@ -182,12 +185,9 @@ fn begin(
 ) -> Result<Option<Transaction>> {
     let begin = |anchor: &Path| -> Result<Transaction> {
         let transaction = Transaction::begin(anchor)?;
-        transaction
-            .recovery()
-            .cloned()
-            .map(Event::Recovered)
-            .into_iter()
-            .for_each(events);
+        if let Some(recovery) = transaction.recovery() {
+            going_on(anchor, events(Event::Recovered(recovery.clone())))?;
+        }
         Ok(transaction)
     };
     if destination.dry_run {

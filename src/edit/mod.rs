@@ -4,7 +4,9 @@
 //! file, so that [`undo`] gives the file back bit for bit.
 
 mod apply;
+mod cadence;
 mod gamma;
+mod json;
 mod optimizer;
 mod plan;
 mod plan_file;
@@ -14,16 +16,23 @@ mod target;
 mod undo;
 mod write;
 
-use std::path::PathBuf;
+use std::io;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 
 pub use apply::{Applied, apply};
+#[cfg(feature = "cli")]
+pub(crate) use cadence::finished;
+pub use cadence::{Cadence, When};
 pub use plan::{Planned, plan};
+pub(crate) use plan::{editable, frozen, left_alone, refuse, refuse_dying};
 pub use plan_file::PlanFile;
 #[cfg(feature = "train")]
 pub(crate) use replace::replace;
 pub use undo::{Undone, undo};
 
 use crate::batchnorm::{Filter, Schema};
+use crate::error::{Error, Result};
 use crate::regen::Options;
 use crate::storage::Recovery;
 
@@ -99,5 +108,20 @@ pub enum Event {
     },
 }
 
-/// Is told of every [`Event`]; `&|_| {}` does not listen.
-pub type Events<'a> = &'a dyn Fn(Event);
+/// Is told of every [`Event`]; [`ignore`] does not listen. Before the edit is decided,
+/// [`ControlFlow::Break`] ends it with [`Error::is_interrupted`](crate::Error::is_interrupted) and
+/// leaves every file as it was; after that it is carried out all the same.
+pub type Events<'a> = &'a dyn Fn(Event) -> ControlFlow<()>;
+
+/// An error where the listener asked to stop.
+fn going_on(path: &Path, answer: ControlFlow<()>) -> Result<()> {
+    match answer {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(Error::io("edit", path)(io::ErrorKind::Interrupted.into())),
+    }
+}
+
+/// Listens to no [`Event`].
+pub fn ignore(_: Event) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}

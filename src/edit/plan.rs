@@ -2,7 +2,7 @@
 
 use super::gamma::{self, GammaBytes};
 use super::{Change, PlanFile, Request};
-use crate::batchnorm::{self, Network, Role};
+use crate::batchnorm::{self, Layer, Network, Role};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Refusal, Result};
 use crate::regen::{self, Gamma, Options, Plan, PlanError};
@@ -46,20 +46,29 @@ pub fn plan(checkpoint: &Checkpoint, request: &Request) -> Result<Planned> {
         Change::Plan(file) => plan_saved(checkpoint, &networks, request, file),
         Change::Nothing => panic!("there is no plan to change nothing"),
     }?;
-    if planned.plan.crossings().kills() && !request.allow_dying {
-        let why = planned.plan.cautions.iter();
-        let why = why.map(ToString::to_string).next().unwrap_or_default();
+    if !request.allow_dying {
         let refusal = match &request.change {
             Change::Plan(_) => Refusal::DyingPlan,
             _ => Refusal::Dying,
         };
-        let reason = format!("regenerating would do more harm than good: {why}");
-        return Err(Error::refused_for(refusal, checkpoint.path(), reason));
+        refuse_dying(checkpoint.path(), &planned.plan, refusal)?;
     }
     planned
         .warnings
         .extend(checkpoint.warnings().iter().cloned());
     Ok(planned)
+}
+
+/// # Errors
+/// More channels would die by the plan than come back.
+pub(crate) fn refuse_dying(path: &Path, plan: &Plan, refusal: Refusal) -> Result<()> {
+    if !plan.crossings().kills() {
+        return Ok(());
+    }
+    let why = plan.cautions.iter().map(ToString::to_string);
+    let why = why.take(1).collect::<String>();
+    let reason = format!("regenerating would do more harm than good: {why}");
+    Err(Error::refused_for(refusal, path, reason))
 }
 
 fn plan_rule(
@@ -71,28 +80,20 @@ fn plan_rule(
     let path = checkpoint.path();
     let network = batchnorm::select(checkpoint, networks, request.root.as_deref())?;
     let layers = batchnorm::filter(path, &network, &request.filter)?;
-    let (mut skipped, mut counted_layers) = (0, HashSet::new());
-    for layer in &layers {
-        match &layer.fixed {
-            None => {
-                counted_layers.insert(&layer.name[..]);
-            }
-            Some(_) if request.skip_shared => skipped += 1,
-            Some(reason) => {
-                let gamma = layer
-                    .tensor(checkpoint)
-                    .map_or(&layer.name, |tensor| &tensor.name);
-                let reason = format!("{gamma} cannot be edited: {reason}");
-                return Err(Error::refused_for(Refusal::FixedGamma, path, reason));
-            }
-        }
-    }
+    let tensor = |layer: &Layer| layer.tensor(checkpoint).map(|tensor| &tensor.name[..]);
+    let counted_layers = editable(path, &layers, &tensor, request.skip_shared)?;
+    let skipped = layers.len() - counted_layers.len();
+    let counted_layers: HashSet<&str> = counted_layers.iter().map(|l| &l.name[..]).collect();
     let gammas = GammaBytes::of_network(checkpoint, &network)?;
     let passing = gammas
         .iter()
         .filter(|gamma| counted_layers.contains(&gamma.layer.name[..]));
     let counted: Vec<Gamma> = passing.map(GammaBytes::decode).collect();
-    let plan = regen::plan(&counted, options).map_err(|err| refuse(path, &gammas, err))?;
+    let tensor_of = |layer: &str| {
+        let gamma = gammas.iter().find(|gamma| gamma.layer.name == layer)?;
+        Some(&gamma.tensor[..])
+    };
+    let plan = regen::plan(&counted, options).map_err(|err| refuse(path, &tensor_of, err))?;
     let frozen = frozen(&layers);
     let mut notes = left_alone(networks, &network);
     notes.extend(checkpoint.notes().iter().cloned());
@@ -119,16 +120,39 @@ fn plan_rule(
     })
 }
 
-/// A rule's error, with the place where the user finds it.
-fn refuse(path: &Path, gammas: &[GammaBytes], err: PlanError) -> Error {
+/// The layers whose γ can be edited; `tensor` has the name of a layer's γ.
+///
+/// # Errors
+/// One cannot, and such layers are not to be skipped.
+pub(crate) fn editable<'l, 't>(
+    path: &Path,
+    layers: &[&'l Layer],
+    tensor: &dyn Fn(&Layer) -> Option<&'t str>,
+    skip: bool,
+) -> Result<Vec<&'l Layer>> {
+    let fixed = layers.iter().find_map(|l| Some((l, l.fixed.as_ref()?)));
+    if let (Some((layer, reason)), false) = (fixed, skip) {
+        let gamma = tensor(layer).unwrap_or(&layer.name);
+        let reason = format!("{gamma} cannot be edited: {reason}");
+        return Err(Error::refused_for(Refusal::FixedGamma, path, reason));
+    }
+    let free = layers.iter().copied().filter(|l| l.fixed.is_none());
+    Ok(free.collect())
+}
+
+/// A rule's error, with the place where the user finds it; `tensor` has the name of a layer's γ.
+pub(crate) fn refuse<'t>(
+    path: &Path,
+    tensor: &dyn Fn(&str) -> Option<&'t str>,
+    err: PlanError,
+) -> Error {
     match err {
         PlanError::NonFinite {
             layer,
             channel,
             value,
         } => {
-            let named = gammas.iter().find(|gamma| gamma.layer.name == layer);
-            let tensor = named.map_or(&layer, |gamma| &gamma.tensor);
+            let tensor = tensor(&layer).unwrap_or(&layer);
             let found = format!("{value} in channel {channel}");
             Error::malformed(path, tensor, "finite γ", found)
         }
@@ -232,7 +256,7 @@ impl Planned {
 
 /// That the statistics of all layers are those of a BatchNorm that was folded into its convolution, or
 /// of a network that is not trained. The first layer of another kind ends the reading.
-fn folded(checkpoint: &Checkpoint, layers: &[&batchnorm::Layer]) -> Result<Option<String>> {
+fn folded(checkpoint: &Checkpoint, layers: &[&Layer]) -> Result<Option<String>> {
     let mut found = 0;
     for layer in layers {
         for (place, wanted) in layer.statistics.into_iter().zip([0.0, 1.0]) {
@@ -255,7 +279,7 @@ fn folded(checkpoint: &Checkpoint, layers: &[&batchnorm::Layer]) -> Result<Optio
     }))
 }
 
-fn frozen(layers: &[&batchnorm::Layer]) -> Option<String> {
+pub(crate) fn frozen(layers: &[&Layer]) -> Option<String> {
     let frozen: Vec<&str> = layers
         .iter()
         .filter(|layer| layer.frozen)
@@ -270,11 +294,11 @@ fn frozen(layers: &[&batchnorm::Layer]) -> Option<String> {
     ))
 }
 
-/// Says what else the file holds.
-fn left_alone(networks: &[Network], chosen: &Network) -> Vec<String> {
+/// Says what other networks there are.
+pub(crate) fn left_alone(networks: &[Network], chosen: &Network) -> Vec<String> {
     let own = chosen.layers.iter().map(|layer| (layer.dict, &layer.name));
     let own: HashSet<(usize, &String)> = own.collect();
-    let of_chosen = |layer: &batchnorm::Layer| own.contains(&(layer.dict, &layer.name));
+    let of_chosen = |layer: &Layer| own.contains(&(layer.dict, &layer.name));
     let note = |network: &Network| {
         if network.layers.iter().any(of_chosen) {
             let others = network.layers.iter().filter(|layer| !of_chosen(layer));

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::target::Target;
 use super::write::{RecordAfter, write};
-use super::{Destination, Event, Events};
+use super::{Destination, Event, Events, going_on};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::record::Record;
@@ -45,11 +45,9 @@ pub fn undo(path: &Path, destination: &Destination, events: Events<'_>) -> Resul
     )?;
     let transaction = Transaction::begin(target.edited())?;
     let recovery = transaction.recovery().cloned();
-    recovery
-        .clone()
-        .map(Event::Recovered)
-        .into_iter()
-        .for_each(events);
+    if let Some(recovery) = &recovery {
+        going_on(path, events(Event::Recovered(recovery.clone())))?;
+    }
     if recovery == Some(Recovery::Completed(Purpose::Undo)) {
         let left = Record::read(&target.record.read)?.map_or(0, |record| record.edits.len());
         return Ok(Undone {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use super::target::Target;
@@ -71,7 +72,9 @@ pub(super) fn write(
         }
     }
     for (other, file) in target.other_files(checkpoint) {
-        transaction.replace(&Source::open(&other)?, &file, &[], &|_, _| {})?;
+        transaction.replace(&Source::open(&other)?, &file, &[], &|_, _| {
+            ControlFlow::Continue(())
+        })?;
     }
     if let Some(index) = checkpoint.index() {
         transaction.depends_on(index);

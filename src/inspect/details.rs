@@ -98,6 +98,12 @@ impl NetworkReport {
         layers.get(layer.index).copied()
     }
 
+    /// The γ of one of its layers, one value a channel, each exact; none where they cannot be read.
+    pub fn gammas_in(&self, layer: &LayerReport) -> &[f64] {
+        let layer = self.details.layers.get(layer.index);
+        layer.map_or(&[], |layer| &layer.values)
+    }
+
     /// The edges of the fine bins; every one of its edges is one of them.
     pub fn fine_edges(&self) -> &[f64] {
         &self.details.found().whole.edges

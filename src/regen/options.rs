@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::near::near;
+
 /// Which channels are regenerated, given the threshold t.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Rule {
@@ -116,7 +118,14 @@ impl FromStr for Rule {
         Rule::ALL
             .into_iter()
             .find(|rule| rule.to_string() == text)
-            .ok_or_else(|| "expected paper, reference or keep-sign".to_owned())
+            .ok_or_else(|| {
+                let names = Rule::ALL.map(|rule| rule.to_string());
+                let meant = match near(text, names.iter().map(|name| &name[..]))[..] {
+                    [] => String::new(),
+                    [nearest, ..] => format!("; did you mean {nearest}?"),
+                };
+                format!("expected paper, reference or keep-sign{meant}")
+            })
     }
 }
 

@@ -4,6 +4,7 @@
 use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -95,8 +96,7 @@ impl Disk {
         let copy = || {
             self.step()?;
             if platform::share_blocks(source, target) {
-                progress(len, len);
-                return Ok(());
+                return going_on(progress(len, len));
             }
             platform::reserve(target, len)?;
             let mut buffer = Vec::new();
@@ -113,7 +113,7 @@ impl Disk {
                         buffer.len() as u64
                     }
                 };
-                progress(done, len);
+                going_on(progress(done, len))?;
             }
             Ok(())
         };
@@ -144,7 +144,7 @@ impl Disk {
                 read_exact_at(source, &mut buffer, from).map_err(Error::io("copy to", path))?;
                 self.write_at(target, path, &buffer, to)?;
                 (from, to) = (from + piece, to + piece);
-                progress(from, len);
+                going_on(progress(from, len)).map_err(Error::io("copy to", path))?;
             }
             self.write_at(target, path, &patch.new, to)?;
             (from, to) = (from + patch.old.len() as u64, to + patch.new.len() as u64);
@@ -205,5 +205,13 @@ impl Disk {
     #[cfg(test)]
     fn step(&self) -> io::Result<()> {
         self.fault.step()
+    }
+}
+
+/// An error where the caller asked to stop.
+fn going_on(answer: ControlFlow<()>) -> io::Result<()> {
+    match answer {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(io::ErrorKind::Interrupted.into()),
     }
 }

@@ -27,6 +27,8 @@ mod platform;
 #[cfg(test)]
 mod tests;
 
+use std::ops::ControlFlow;
+
 pub use disk::Syncs;
 pub(crate) use home::Kept;
 pub use home::is_companion;
@@ -34,8 +36,8 @@ pub use journal::{Purpose, journal_path, pending};
 pub use recover::Recovery;
 pub(crate) use transaction::Transaction;
 
-/// Called with the bytes copied so far and the bytes to copy in all.
-pub type Progress<'a> = &'a dyn Fn(u64, u64);
+/// Called with the bytes done so far and the bytes to do in all; [`ControlFlow::Break`] stops the work.
+pub type Progress<'a> = &'a dyn Fn(u64, u64) -> ControlFlow<()>;
 
 /// A change of a byte range: `new` takes the place of `old`. Only a copy can be given bytes of
 /// another length.

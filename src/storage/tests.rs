@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -13,6 +14,11 @@ use super::journal::{self, Action, Range};
 use super::*;
 use crate::error::Result;
 use crate::file::Source;
+
+/// A progress that nobody stops.
+fn go_on(_: u64, _: u64) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
 
 /// Lets a number of changes through, then fails one, or that and all that follow (a dead process).
 #[derive(Debug, Default)]
@@ -105,7 +111,7 @@ fn cases() -> [(&'static str, Case); 4] {
                 after: files(&[("a", new), ("a.regen.json", "record")]),
                 stage: |transaction, dir| {
                     let a = Source::open(&dir.join("a"))?;
-                    transaction.replace(&a, &dir.join("a"), &patch(), &|_, _| {})?;
+                    transaction.replace(&a, &dir.join("a"), &patch(), &go_on)?;
                     transaction.write(&dir.join("a.regen.json"), b"record", &a)
                 },
             },
@@ -130,7 +136,7 @@ fn cases() -> [(&'static str, Case); 4] {
                 stage: |transaction, dir| {
                     for name in ["1", "2", "3"] {
                         let shard = Source::open(&dir.join(name))?;
-                        transaction.replace(&shard, &dir.join(name), &patch(), &|_, _| {})?;
+                        transaction.replace(&shard, &dir.join(name), &patch(), &go_on)?;
                     }
                     transaction.write(
                         &dir.join("a.regen.json"),
@@ -165,7 +171,7 @@ fn cases() -> [(&'static str, Case); 4] {
                 after: files(&[("a", new)]),
                 stage: |transaction, dir| {
                     let a = Source::open(&dir.join("a"))?;
-                    transaction.replace(&a, &dir.join("a"), &patch(), &|_, _| {})?;
+                    transaction.replace(&a, &dir.join("a"), &patch(), &go_on)?;
                     transaction.remove(&dir.join("a.regen.json"))
                 },
             },
@@ -411,7 +417,7 @@ fn a_source_that_changed_since_it_was_read_stops_the_edit() {
     let source = Source::open(&path).unwrap();
     let mut transaction = Transaction::begin(&path).unwrap();
     transaction
-        .replace(&source, &path, &patch(), &|_, _| {})
+        .replace(&source, &path, &patch(), &go_on)
         .unwrap();
     fs::write(dir.path().join("b"), "headold-old-oldtail").unwrap();
     fs::rename(dir.path().join("b"), &path).unwrap();

@@ -1,6 +1,7 @@
 //! What `diff` promises: which γ moved, whether a regeneration explains it, what else changed.
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use crate::common::*;
@@ -349,7 +350,10 @@ fn the_page_holds_the_json_and_loads_nothing() {
 fn the_table_at_80_and_at_200_columns() {
     let save = |epoch: &str| repository(FIXTURE).join(format!("series/epoch-{epoch}.safetensors"));
     let options = DiffOptions::default();
-    let mut diff = compare(&save("012"), &save("025"), &options, &|_, _| {}).unwrap();
+    let mut diff = compare(&save("012"), &save("025"), &options, &|_, _| {
+        ControlFlow::Continue(())
+    })
+    .unwrap();
     (diff.a.path, diff.b.path) = ("a.safetensors".into(), "b.safetensors".into());
     for width in [80, 200] {
         let mut table = Vec::new();

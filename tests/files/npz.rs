@@ -18,7 +18,12 @@ fn refusal(bytes: &[u8]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("model.npz");
     fs::write(&file, bytes).unwrap();
-    let result = edit::apply(&file, &Request::default(), &Destination::default(), &|_| {});
+    let result = edit::apply(
+        &file,
+        &Request::default(),
+        &Destination::default(),
+        &edit::ignore,
+    );
     assert_eq!(fs::read(&file).unwrap(), bytes, "nothing is written");
     result.unwrap_err().to_string()
 }
@@ -34,11 +39,12 @@ fn an_edited_archive_is_what_numpy_would_save_and_undo_gives_it_back() {
                 in_place,
                 ..Destination::default()
             };
-            let applied = edit::apply(&file, &Request::default(), &destination, &|_| {}).unwrap();
+            let applied =
+                edit::apply(&file, &Request::default(), &destination, &edit::ignore).unwrap();
             assert_eq!(applied.planned.unwrap().plan.regenerated(), 4, "{dialect}");
             let after = fs::read(fixture(&format!("{dialect}_after"))).unwrap();
             assert_eq!(fs::read(&file).unwrap(), after, "{dialect}");
-            edit::undo(&file, &destination, &|_| {}).unwrap();
+            edit::undo(&file, &destination, &edit::ignore).unwrap();
             assert_eq!(
                 fs::read(&file).unwrap(),
                 fs::read(fixture(dialect)).unwrap(),

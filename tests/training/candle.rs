@@ -107,7 +107,7 @@ fn memory_and_file_are_regenerated_alike_bit_for_bit() {
                 ..Default::default()
             };
             let destination = edit::Destination::default();
-            let applied = edit::apply(&path, &request, &destination, &|_| {}).unwrap();
+            let applied = edit::apply(&path, &request, &destination, &edit::ignore).unwrap();
             let before = bytes(&vars);
             let plan = regenerate(&vars, options).unwrap();
             let after = bytes(&vars);

@@ -1,13 +1,15 @@
 //! All that is no γ: equal or not, by bytes.
 
 use std::collections::{HashMap, HashSet};
+use std::io;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
 use super::pairs::pairs;
 use crate::checkpoint::{Checkpoint, StateDict, Tensor};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::file::Source;
 use crate::storage::Progress;
 
@@ -266,7 +268,12 @@ impl Content<'_> {
         }
     }
 
-    fn is_equal(&self, a: &Checkpoint, b: &Checkpoint, progress: &dyn Fn(u64)) -> Result<bool> {
+    fn is_equal(
+        &self,
+        a: &Checkpoint,
+        b: &Checkpoint,
+        progress: &dyn Fn(u64) -> ControlFlow<()>,
+    ) -> Result<bool> {
         match self {
             // Not in one piece: read as a whole.
             Content::Tensors(of_a, of_b)
@@ -308,7 +315,7 @@ fn why_not(a: &Tensor, b: &Tensor) -> Option<String> {
 fn same_range(
     (a, start_a, len): (&Source, u64, u64),
     (b, start_b, len_b): (&Source, u64, u64),
-    progress: &dyn Fn(u64),
+    progress: &dyn Fn(u64) -> ControlFlow<()>,
 ) -> Result<bool> {
     if len != len_b {
         return Ok(false);
@@ -321,7 +328,11 @@ fn same_range(
             return Ok(false);
         }
         at += piece;
-        progress(at);
+        if progress(at).is_break() {
+            return Err(Error::io("compare", a.path())(
+                io::ErrorKind::Interrupted.into(),
+            ));
+        }
     }
     Ok(true)
 }

@@ -1,6 +1,7 @@
 //! Disks that are full or cannot be written, and files that change while they are worked on.
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -161,7 +162,10 @@ fn refused_when(meanwhile: fn(&Path)) {
         let names = dir.names();
         let path = dir.path(MODEL);
         let (request, destination) = (Request::default(), Destination::default());
-        let copied = |_| meanwhile(&path);
+        let copied = |_| {
+            meanwhile(&path);
+            ControlFlow::Continue(())
+        };
         let err = if undo {
             edit::undo(&path, &destination, &copied)
                 .map(|_| ())
@@ -217,6 +221,7 @@ fn a_file_that_is_removed_meanwhile_does_not_come_back() {
     let path = dir.path(MODEL);
     let remove = |_| {
         let _ = fs::remove_file(&path);
+        ControlFlow::Continue(())
     };
     let err = edit::apply(&path, &Request::default(), &Destination::default(), &remove);
     let text = err.map(|_| ()).unwrap_err().to_string();
@@ -229,7 +234,10 @@ fn one_shard_that_is_replaced_meanwhile_stops_the_edit_of_all() {
     let dir = Dir::with_shards();
     let before = dir.names();
     let (first, second) = (dir.read("1.safetensors"), dir.path("2.safetensors"));
-    let replace = |_| fs::write(&second, safetensors(&[])).unwrap();
+    let replace = |_| {
+        fs::write(&second, safetensors(&[])).unwrap();
+        ControlFlow::Continue(())
+    };
     let path = dir.path(INDEX);
     let err = edit::apply(
         &path,

@@ -105,10 +105,10 @@ fn an_epoch_without_every_is_refused() {
 
 #[test]
 fn every_without_an_epoch_is_refused() {
-    apply_refused(&["--every", "5"], &["--every needs --epoch", MODEL]);
+    apply_refused(&["--every", "5"], &["--epoch: is needed here", MODEL]);
     apply_refused(
         &["--every", "5", "-o", "out.safetensors"],
-        &["--every needs --epoch", MODEL],
+        &["--epoch: is needed here", MODEL],
     );
 }
 

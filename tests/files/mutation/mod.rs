@@ -114,7 +114,7 @@ fn a_mutated_file_that_is_edited_is_the_same_outside_of_gamma_and_after_undo() {
 
 /// Whether it was edited.
 fn edit_and_undo(path: &Path, before: &[u8], destination: &Destination) -> Result<bool, String> {
-    let quiet = &|_| {};
+    let quiet = &edit::ignore;
     let applied = edit::apply(path, &Request::default(), destination, quiet);
     let planned = match applied {
         Err(_) if fs::read(path).unwrap() == before => return Ok(false),

@@ -82,7 +82,7 @@ fn an_epoch_that_the_file_contradicts_is_a_warning() {
         assert!(output.status.success());
         stderr(&output)
     };
-    assert!(said(&["--epoch", "5"]).contains("--epoch says 5 finished epochs, and"));
+    assert!(said(&["--epoch", "5"]).contains("the epoch given says 5 finished epochs, and"));
     assert!(said(&["--epoch-key", "epoch"]).contains("says 6 (read from epoch + 1)"));
     assert!(!said(&["--epoch", "6"]).contains("finished epochs"));
 }

@@ -1,35 +1,48 @@
-//! `--every`: how many epochs are finished, and whether it is time.
+//! Whether an edit is due: how many epochs are finished, and what the schedule says.
 
-use std::io::{self, Write};
+use std::path::Path;
 
-use super::args::ScheduleArgs;
 use crate::checkpoint::{Checkpoint, Epochs, TrainerState};
 use crate::error::{Error, Result};
 use crate::near::near;
 use crate::regen::{Due, Schedule};
 
-/// When it is, and whether it is time.
+/// When to edit a checkpoint. The default is always.
+#[derive(Debug, Clone, Default)]
+pub struct When {
+    /// At these epochs only.
+    pub schedule: Option<Schedule>,
+    /// How many epochs are finished, the first is 1; what the checkpoint says, if not given.
+    pub epoch: Option<u64>,
+    /// The key of the checkpoint that says so, where it is not known; `KEY+1` where the index of the
+    /// last epoch stands there, which counts from 0.
+    pub epoch_key: Option<String>,
+}
+
+/// How many epochs are finished, and whether an edit is due.
 #[derive(Debug, Clone)]
-pub(super) struct Cadence {
-    every: Option<u64>,
-    /// Finished epochs, with `--every`.
-    pub(super) epoch: Option<u64>,
+pub struct Cadence {
+    /// Its schedule, where it has one.
+    pub schedule: Option<Schedule>,
+    /// Finished epochs, where there is a schedule.
+    pub epoch: Option<u64>,
     /// The keys of the checkpoint that say so.
-    pub(super) read_from: Option<String>,
-    pub(super) due: Due,
-    /// That the checkpoint says otherwise.
-    pub(super) warning: Option<String>,
+    pub read_from: Option<String>,
+    /// Whether it is due.
+    pub due: Due,
+    /// That the checkpoint says another number of epochs, in a sentence.
+    pub warning: Option<String>,
 }
 
 impl Cadence {
-    /// What the arguments say, or else the checkpoint at `path`. Always time, without `--every`.
+    /// What `when` says, or else the checkpoint at `path`. Always due, without a schedule.
     ///
     /// # Errors
     /// Wrong usage, where neither says how many epochs are finished.
-    pub(super) fn of(args: &ScheduleArgs, path: &std::path::Path) -> Result<Cadence> {
-        let Some(every) = args.every else {
+    pub fn of(when: &When, path: &Path) -> Result<Cadence> {
+        let Some(schedule) = when.schedule else {
             return Ok(Cadence {
-                every: None,
+                schedule: None,
                 epoch: None,
                 read_from: None,
                 due: Due {
@@ -41,56 +54,33 @@ impl Cadence {
         };
         let checkpoint = Checkpoint::open(path)?;
         let said = checkpoint.training().epochs.as_ref();
-        let (epoch, read_from) = match args.epoch {
+        let (epoch, read_from) = match when.epoch {
             Some(epoch) => (epoch, None),
             None => {
-                let epochs = finished(&checkpoint, args.epoch_key.as_deref())?;
+                let epochs = finished(&checkpoint, when.epoch_key.as_deref())?;
                 (epochs.finished, Some(epochs.read_from))
             }
         };
         let other = said.filter(|said| said.finished != epoch);
         let warning = other.map(|said| {
-            let option = read_from.as_ref().map_or("--epoch", |_| "--epoch-key");
+            let place = read_from.as_ref();
+            let source = place.map_or("the epoch given".to_owned(), |key| format!("the key {key}"));
             let Epochs {
                 finished,
                 read_from,
             } = said;
             let path = path.display();
             format!(
-                "{option} says {epoch} finished epochs, and {path} says {finished} (read from {read_from})"
+                "{source} says {epoch} finished epochs, and {path} says {finished} (read from {read_from})"
             )
         });
-        let schedule = Schedule {
-            every,
-            start: args.start.unwrap_or(every),
-            until: args.until,
-        };
         Ok(Cadence {
-            every: Some(every),
+            schedule: Some(schedule),
             epoch: Some(epoch),
             read_from,
             due: schedule.at(epoch),
             warning,
         })
-    }
-
-    /// One line, where there is a schedule.
-    pub(super) fn write(&self, out: &mut dyn Write) -> io::Result<()> {
-        let (Some(every), Some(epoch)) = (self.every, self.epoch) else {
-            return Ok(());
-        };
-        let state = if self.due.now {
-            "due"
-        } else {
-            "not due, nothing regenerated"
-        };
-        let next = match self.due.next {
-            Some(next) => format!("next at epoch {next}"),
-            None => "never again".to_owned(),
-        };
-        let place = self.read_from.as_ref();
-        let place = place.map_or(String::new(), |place| format!(" (read from {place})"));
-        writeln!(out, "epoch {epoch}, every {every}: {state}; {next}{place}")
     }
 }
 
@@ -98,7 +88,7 @@ impl Cadence {
 ///
 /// # Errors
 /// Wrong usage, where it does not say it.
-pub(super) fn finished(checkpoint: &Checkpoint, key: Option<&str>) -> Result<Epochs> {
+pub(crate) fn finished(checkpoint: &Checkpoint, key: Option<&str>) -> Result<Epochs> {
     match key {
         Some(key) => by_key(checkpoint, key),
         None => checkpoint
@@ -116,6 +106,7 @@ fn by_key(checkpoint: &Checkpoint, typed: &str) -> Result<Epochs> {
         None => (typed, 0),
     };
     let path = checkpoint.path().display();
+    let wrong = |reason: String| Error::argument("epoch_key", typed, reason);
     let Some((_, number)) = checkpoint.numbers().find(|(known, _)| *known == key) else {
         let known: Vec<&str> = checkpoint.numbers().map(|(key, _)| key).collect();
         let said = match &near(key, known.iter().copied())[..] {
@@ -123,15 +114,11 @@ fn by_key(checkpoint: &Checkpoint, typed: &str) -> Result<Epochs> {
             [] => format!("it has {}", known[..known.len().min(8)].join(", ")),
             near => format!("did you mean {}?", near.join(" or ")),
         };
-        return Err(Error::Usage(format!(
-            "--epoch-key {typed}: {path} has no number there; {said}"
-        )));
+        return Err(wrong(format!("{path} has no number there; {said}")));
     };
     let finished = number.count().and_then(|n| n.checked_add(more));
-    let finished = finished.ok_or_else(|| {
-        let message = format!("--epoch-key {typed}: {path} has {number} there, which is no count");
-        Error::Usage(message)
-    })?;
+    let finished =
+        finished.ok_or_else(|| wrong(format!("{path} has {number} there, which is no count")))?;
     Ok(Epochs::new(finished, typed))
 }
 
@@ -139,8 +126,8 @@ fn by_key(checkpoint: &Checkpoint, typed: &str) -> Result<Epochs> {
 fn unknown(checkpoint: &Checkpoint) -> Error {
     const SHOWN: usize = 3;
     let path = checkpoint.path();
-    let mut message = format!(
-        "--every needs --epoch N: {} does not say how many epochs are finished",
+    let mut reason = format!(
+        "is needed here: {} does not say how many epochs are finished",
         path.display()
     );
     let found = checkpoint.epoch_numbers();
@@ -150,11 +137,11 @@ fn unknown(checkpoint: &Checkpoint) -> Error {
         .map(|(key, number)| format!("{key} = {number}"))
         .collect();
     if let Some((key, number)) = found.first() {
-        message += &format!(". It has {}", list.join(", "));
+        reason += &format!(". It has {}", list.join(", "));
         if number.count().is_some() {
-            message += &format!(
-                ": --epoch-key {key} if that is the count, --epoch-key {key}+1 if it is the index \
-                 of the last epoch"
+            reason += &format!(
+                ": the epoch key {key} if that is the count, {key}+1 if it is the index of the last \
+                 epoch"
             );
         }
     } else if path.is_file()
@@ -164,10 +151,10 @@ fn unknown(checkpoint: &Checkpoint) -> Error {
             finished,
             read_from,
         } = epochs;
-        message += &format!(
+        reason += &format!(
             ". Beside it stands {finished} ({read_from}): name the directory instead of the file, and \
              it is read"
         );
     }
-    Error::Usage(message)
+    Error::argument("epoch", "", reason)
 }
