@@ -2,7 +2,8 @@
 
 The command is a program of its own, not a Python entry point, so that it starts as fast from a wheel
 as from cargo. It is built with the same target directory and profile as the module. The setting
-`command` names one that is built already: `pip wheel . --config-settings command=PATH`.
+`command` names one that is built already, by an absolute path:
+`pip wheel . --config-settings command=PATH`.
 """
 
 import json
@@ -16,9 +17,9 @@ from pathlib import Path
 import maturin
 from maturin import (  # noqa: F401
     build_sdist,
+    get_requires_for_build_editable,
     get_requires_for_build_sdist,
     get_requires_for_build_wheel,
-    prepare_metadata_for_build_wheel,
 )
 
 HERE = Path(__file__).resolve().parent
@@ -27,19 +28,30 @@ NAME = "ckpt-regen.exe" if sys.platform == "win32" else "ckpt-regen"
 
 
 def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
-    settings = dict(config_settings or {})
-    _place(settings.pop("command", None) or _build())
+    settings = _with_command(config_settings)
     return maturin.build_wheel(wheel_directory, settings, metadata_directory)
 
 
 def build_editable(wheel_directory, config_settings=None, metadata_directory=None):
-    settings = dict(config_settings or {})
-    _place(settings.pop("command", None) or _build())
+    settings = _with_command(config_settings)
     return maturin.build_editable(wheel_directory, settings, metadata_directory)
 
 
-get_requires_for_build_editable = maturin.get_requires_for_build_editable
-prepare_metadata_for_build_editable = maturin.prepare_metadata_for_build_editable
+def prepare_metadata_for_build_wheel(metadata_directory, config_settings=None):
+    """maturin looks for the directory, and not yet for what is in it."""
+    SCRIPTS.mkdir(parents=True, exist_ok=True)
+    settings = {key: value for key, value in (config_settings or {}).items() if key != "command"}
+    return maturin.prepare_metadata_for_build_wheel(metadata_directory, settings)
+
+
+prepare_metadata_for_build_editable = prepare_metadata_for_build_wheel
+
+
+def _with_command(config_settings):
+    """Puts the command in its place; the settings that are maturin's."""
+    settings = dict(config_settings or {})
+    _place(settings.pop("command", None) or _build())
+    return settings
 
 
 def _build() -> str:
