@@ -10,9 +10,10 @@ class Error(Exception):
     """
 
     kind: str
-    """What it is about: "io", "not-found", "malformed", "usage", "dying" (more channels would die than
-    come back), "fixed-gamma", "network", "optimizer", "symbolic-link", "hard-links", "resizes",
-    "ranks" (processes of one training hold other γ), or "refused"."""
+    """What it is about: "usage", "not-found", "io", "malformed", "no-batchnorm", "non-finite" (a γ),
+    "dying" (more channels would die than come back), "fixed-gamma", "network" (several to choose from),
+    "optimizer", "ranks" (the processes of a training hold other γ), "symbolic-link", "hard-links",
+    "resizes", or "refused"."""
     file: str | None
     """The file, or the class of the module."""
     place: str | None

@@ -3,6 +3,8 @@
 use std::error::Error as _;
 use std::path::Path;
 
+use ckpt_regen::batchnorm::NOTHING_FOUND;
+use ckpt_regen::edit::FINITE;
 use ckpt_regen::{Error, Refusal};
 use pyo3::prelude::*;
 use pyo3::types::{IntoPyDict, PyDict};
@@ -69,6 +71,8 @@ fn kind(err: &Error) -> &'static str {
     match err {
         Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => "not-found",
         Error::Io { .. } => "io",
+        Error::Malformed { place, .. } if place == NOTHING_FOUND => "no-batchnorm",
+        Error::Malformed { expected, .. } if expected == FINITE => "non-finite",
         Error::Malformed { .. } => "malformed",
         Error::Refused { refusal, .. } => match refusal {
             Refusal::Dying | Refusal::DyingPlan => "dying",

@@ -46,9 +46,12 @@ impl Live {
         Ok(Live(found))
     }
 
-    /// The γ: its name, and whether it is counted and edited.
-    fn gammas(&self) -> Vec<(&str, bool)> {
-        self.0.gammas()
+    /// The γ: the names of tensor and layer, and whether it is counted and edited.
+    fn gammas(&self) -> Vec<(&str, &str, bool)> {
+        let gammas = self.0.gammas().into_iter();
+        gammas
+            .map(|gamma| (gamma.tensor, gamma.layer, gamma.counted))
+            .collect()
     }
 
     /// The plan for the values of the counted γ, one after another, as JSON.

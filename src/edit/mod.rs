@@ -24,7 +24,7 @@ pub use apply::{Applied, apply};
 #[cfg(feature = "cli")]
 pub(crate) use cadence::finished;
 pub use cadence::{Cadence, When};
-pub use plan::{Planned, plan};
+pub use plan::{FINITE, Planned, plan};
 pub(crate) use plan::{editable, frozen, left_alone, refuse, refuse_dying};
 pub use plan_file::PlanFile;
 #[cfg(feature = "train")]

@@ -28,6 +28,9 @@ pub struct Planned {
     pub(super) gammas: Vec<GammaBytes>,
 }
 
+/// What the error about a γ that is NaN or infinite expects.
+pub const FINITE: &str = "finite γ";
+
 /// Plans `request` on `checkpoint`; nothing is written.
 ///
 /// # Errors
@@ -154,7 +157,7 @@ pub(crate) fn refuse<'t>(
         } => {
             let tensor = tensor(&layer).unwrap_or(&layer);
             let found = format!("{value} in channel {channel}");
-            Error::malformed(path, tensor, "finite γ", found)
+            Error::malformed(path, tensor, FINITE, found)
         }
         err => Error::refused(path, format!("cannot regenerate: {err}")),
     }

@@ -59,6 +59,17 @@ pub struct Live {
     request: Request,
 }
 
+/// The γ of one layer of a network in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LiveGamma<'l> {
+    /// The name of the tensor in the state dict.
+    pub tensor: &'l str,
+    /// The layer's name, as a plan has it.
+    pub layer: &'l str,
+    /// Whether it is counted and edited; the others are left alone.
+    pub counted: bool,
+}
+
 /// A plan for a network in memory.
 #[derive(Debug)]
 pub struct LivePlan {
@@ -106,14 +117,19 @@ impl Live {
         })
     }
 
-    /// The γ of the network, in order: the tensor's name, and whether it is counted and edited.
-    pub fn gammas(&self) -> Vec<(&str, bool)> {
+    /// The γ of the network, in order.
+    pub fn gammas(&self) -> Vec<LiveGamma<'_>> {
         let layers = self.network.layers.iter();
-        let gamma = |layer: &Layer| {
-            let name = &self.dict.tensors[layer.gamma?].name[..];
-            Some((name, self.counted.contains(&layer.name)))
-        };
+        let gamma = |layer| self.gamma(layer);
         layers.filter_map(gamma).collect()
+    }
+
+    fn gamma<'l>(&'l self, layer: &'l Layer) -> Option<LiveGamma<'l>> {
+        Some(LiveGamma {
+            tensor: &self.dict.tensors[layer.gamma?].name,
+            layer: &layer.name,
+            counted: self.counted.contains(&layer.name),
+        })
     }
 
     /// The rule.

@@ -11,17 +11,17 @@ T = TypeVar("T")
 
 def build(cls: type[T], value: dict[str, Any]) -> T:
     """The object of a dataclass from JSON that has its fields; None for one that is not there."""
-    fields = {name: convert(value.get(key)) for name, key, convert in _converters(cls)}
+    whole: Any = cls
+    fields = {name: convert(value.get(key)) for name, key, convert in _converters(whole)}
     return cls(**fields)
 
 
 @functools.cache
-def _converters(cls: type) -> list[tuple[str, str, Any]]:
+def _converters(cls: Any) -> list[tuple[str, str, Any]]:
     hints = typing.get_type_hints(cls)
-    fields = dataclasses.fields(cls)
     return [
         (field.name, field.metadata.get("json", field.name), _converter(hints[field.name]))
-        for field in fields
+        for field in dataclasses.fields(cls)
         if field.init
     ]
 
@@ -38,5 +38,6 @@ def _converter(hint: Any) -> Any:
         inner = _converter(typing.get_args(hint)[1])
         return lambda value: {key: inner(item) for key, item in value.items()}
     if dataclasses.is_dataclass(hint):
-        return functools.partial(build, hint)
+        cls: Any = hint
+        return lambda value: build(cls, value)
     return lambda value: value
