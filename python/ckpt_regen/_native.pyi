@@ -5,6 +5,8 @@ from typing import Any, final
 
 from typing_extensions import Buffer
 
+__all__ = ["__version__", "Inspected", "Live", "Schedule", "apply", "diff", "inspect", "track", "undo"]
+
 __version__: str
 
 def apply(path: str, rule: Mapping[str, Any], options: Mapping[str, Any]) -> str: ...
@@ -60,5 +62,5 @@ class Schedule:
     def next(self, finished: int) -> int | None:
         """The next epoch after so many finished ones; None when there is none."""
 
-    def __eq__(self, other: object) -> bool: ...
+    def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...

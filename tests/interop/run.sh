@@ -1,7 +1,7 @@
 #!/bin/sh
 # Checks ckpt-regen against the programs that write and read checkpoints and run networks: PyTorch,
-# torchvision, safetensors, ONNX Runtime, timm, accelerate, transformers. One line a check; the last
-# line is "N passed, N failed".
+# torchvision, safetensors, ONNX Runtime, timm, accelerate, transformers; and the module ckpt_regen in
+# PyTorch, Lightning, transformers and timm. One line a check; the last line is "N passed, N failed".
 #
 #   tests/interop/run.sh [WORD…]        only the checks whose name holds one of the words
 #
@@ -33,6 +33,10 @@ fi
 if [ -z "${CKPT_REGEN_ONNX_OUTPUTS:-}" ]; then
     (cd "$root" && cargo build --quiet --example onnx_outputs)
     CKPT_REGEN_ONNX_OUTPUTS=${CARGO_TARGET_DIR:-$root/target}/debug/examples/onnx_outputs
+fi
+# The module, with the command that is checked.
+if ! "$PYTHON" -c 'import ckpt_regen' 2>/dev/null; then
+    "$PYTHON" -m pip install --quiet "$root/python" --config-settings command="$(realpath "$CKPT_REGEN")"
 fi
 export CKPT_REGEN CKPT_REGEN_TRAIN_F64 CKPT_REGEN_ONNX_OUTPUTS
 exec "$PYTHON" -B "$root/tests/interop/check.py" "$@"
