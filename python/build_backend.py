@@ -16,15 +16,21 @@ from pathlib import Path
 
 import maturin
 from maturin import (  # noqa: F401
-    build_sdist,
     get_requires_for_build_editable,
     get_requires_for_build_sdist,
     get_requires_for_build_wheel,
 )
 
 HERE = Path(__file__).resolve().parent
+# A source distribution has this file at the root of all.
+ROOT = HERE if (HERE / "python").is_dir() else HERE.parent
 SCRIPTS = HERE / "wheel-data" / "scripts"
 NAME = "ckpt-regen.exe" if sys.platform == "win32" else "ckpt-regen"
+
+
+def build_sdist(sdist_directory, config_settings=None):
+    _prepare()
+    return maturin.build_sdist(sdist_directory, config_settings)
 
 
 def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
@@ -38,13 +44,20 @@ def build_editable(wheel_directory, config_settings=None, metadata_directory=Non
 
 
 def prepare_metadata_for_build_wheel(metadata_directory, config_settings=None):
-    """maturin looks for the directory, and not yet for what is in it."""
-    SCRIPTS.mkdir(parents=True, exist_ok=True)
+    _prepare()
     settings = {key: value for key, value in (config_settings or {}).items() if key != "command"}
     return maturin.prepare_metadata_for_build_wheel(metadata_directory, settings)
 
 
 prepare_metadata_for_build_editable = prepare_metadata_for_build_wheel
+
+
+def _prepare() -> None:
+    """Puts what maturin looks for where it looks; the command may come later."""
+    SCRIPTS.mkdir(parents=True, exist_ok=True)
+    if ROOT != HERE:
+        for licence in ROOT.glob("LICENSE-*"):
+            shutil.copyfile(licence, HERE / licence.name)
 
 
 def _with_command(config_settings):
@@ -56,12 +69,9 @@ def _with_command(config_settings):
 
 def _build() -> str:
     """Builds the command, and says where it is."""
-    manifest = HERE / "Cargo.toml"
-    if not manifest.exists():  # a source distribution has this file at its root
-        manifest = HERE / "python" / "Cargo.toml"
     cargo = os.environ.get("CARGO", "cargo")
     build = [cargo, "build", "--release", "--locked", "--package", "ckpt-regen", "--bin", "ckpt-regen"]
-    command = [*build, "--manifest-path", str(manifest), "--message-format", "json-render-diagnostics"]
+    command = [*build, "--manifest-path", str(ROOT / "Cargo.toml"), "--message-format", "json-render-diagnostics"]
     run = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if run.returncode != 0:
         sys.exit(f"{' '.join(build)} failed with exit code {run.returncode}")
@@ -73,7 +83,7 @@ def _build() -> str:
 def _place(command: str) -> None:
     """Copies the command to where maturin takes scripts from."""
     shutil.rmtree(SCRIPTS.parent, ignore_errors=True)
-    SCRIPTS.mkdir(parents=True)
+    _prepare()
     place = SCRIPTS / NAME
     shutil.copyfile(command, place)
     place.chmod(place.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)

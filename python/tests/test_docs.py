@@ -8,7 +8,7 @@ from conftest import FIXTURE
 from snippets import needs_torch, snippets
 
 
-@pytest.mark.parametrize("page", ["docs/python.md", "python/README.md"])
+@pytest.mark.parametrize("page", ["docs/python.md", "python/PYPI.md"])
 def test_what_is_shown_of_files_runs(
     page: str, model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

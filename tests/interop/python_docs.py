@@ -1,4 +1,4 @@
-"""The snippets of docs/python.md and python/README.md that need PyTorch."""
+"""The snippets of docs/python.md and python/PYPI.md that need PyTorch."""
 
 import sys
 from pathlib import Path
@@ -44,7 +44,7 @@ def surroundings(work: Path, snippet: str) -> dict:
 
 @check("docs: what is shown of modules and trainers runs, and regenerates")
 def shown(work: Path) -> None:
-    for page, at_least in (("docs/python.md", 4), ("python/README.md", 1)):
+    for page, at_least in (("docs/python.md", 4), ("python/PYPI.md", 1)):
         wanted = [snippet for snippet in snippets(page) if needs_torch(snippet)]
         expect(len(wanted) >= at_least, f"{page} shows {len(wanted)}")
         for snippet in wanted:
