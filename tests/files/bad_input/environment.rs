@@ -230,6 +230,28 @@ fn a_file_that_is_removed_meanwhile_does_not_come_back() {
 }
 
 #[test]
+fn an_edit_that_is_stopped_leaves_everything_as_it_was() {
+    for undo in [false, true] {
+        let dir = Dir::with_network();
+        if undo {
+            dir.succeeds(&["apply", MODEL]);
+        }
+        let (names, before) = (dir.names(), dir.read(MODEL));
+        let path = dir.path(MODEL);
+        let (request, destination) = (Request::default(), Destination::default());
+        let stop = |_| ControlFlow::Break(());
+        let err = if undo {
+            edit::undo(&path, &destination, &stop).map(|_| ())
+        } else {
+            edit::apply(&path, &request, &destination, &stop).map(|_| ())
+        };
+        assert!(err.unwrap_err().is_interrupted(), "undo: {undo}");
+        assert_eq!(dir.names(), names, "undo: {undo}");
+        assert!(dir.read(MODEL) == before, "undo: {undo}");
+    }
+}
+
+#[test]
 fn one_shard_that_is_replaced_meanwhile_stops_the_edit_of_all() {
     let dir = Dir::with_shards();
     let before = dir.names();
