@@ -143,12 +143,15 @@ fn candle_device(device: Device) -> Result<candle_core::Device> {
         let reason = "this build computes on the processor only; one with --features cuda computes on GPUs too";
         return Err(Error::argument("device", device, reason));
     }
-    // What the driver says, without a trace of where in candle it was said.
-    candle_core::Device::new_cuda(number).map_err(|err| {
-        let said = err.to_string();
-        let line = said.lines().next().unwrap_or_default();
-        Error::argument("device", device, line)
-    })
+    candle_core::Device::new_cuda(number)
+        .map_err(|err| Error::argument("device", device, said(&err.to_string())))
+}
+
+/// What the driver says, out of `DriverError(CODE, "what it says")` and a trace of where in candle it was
+/// said.
+fn said(error: &str) -> &str {
+    let line = error.lines().next().unwrap_or_default();
+    line.split('"').nth(1).unwrap_or(line)
 }
 
 /// What computes, as `fast engine (avx512), f32`.
@@ -217,6 +220,14 @@ mod tests {
                 "device cuda:1: only the engine candle computes on a GPU"
             );
         }
+    }
+
+    #[test]
+    fn of_a_drivers_error_its_sentence_is_shown() {
+        let error =
+            "DriverError(CUDA_ERROR_NO_DEVICE, \"no device is detected\")\n   0: candle_core::…";
+        assert_eq!(said(error), "no device is detected");
+        assert_eq!(said("out of memory\n   0: …"), "out of memory");
     }
 
     #[test]
