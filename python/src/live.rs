@@ -33,6 +33,7 @@ impl Live {
     ) -> PyResult<Live> {
         let find = || -> Result<live::Live> {
             let request = Request {
+                ordered: true,
                 schema: options.schema()?,
                 filter: options.filter()?,
                 options: options.options()?,

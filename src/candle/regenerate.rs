@@ -4,56 +4,53 @@
 //! beside it, which [`candle_nn::batch_norm()`] puts there.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use candle_core::{DType, Device, Tensor, TensorId, Var, WithDType};
 use candle_nn::VarMap;
 use half::{bf16, f16};
 
-use crate::batchnorm::{self, Layer, Network, Role, Schema};
-use crate::checkpoint::{self, StateDict};
 use crate::dtype::Dtype;
-use crate::engine;
 use crate::error::{Error, Result};
-use crate::regen::{self, Caution, Change, Gamma, Options, Plan};
+use crate::live::{self, Live, Request};
+use crate::regen::{Change, Options, Plan};
 
 /// Regenerates the γ of a model, and returns what changed. Running statistics, all other variables
 /// and what an optimizer keeps stay as they are.
 ///
-/// Takes a [`Rule`](regen::Rule), for the paper's algorithm with that rule, or all
+/// Takes a [`Rule`](crate::regen::Rule), for the paper's algorithm with that rule, or all
 /// [`Options`]. An averaged copy (`ema.…`) or a teacher among the variables is left alone, as in a
 /// file.
 ///
 /// # Errors
 /// No BatchNorm, or several networks; more channels dying than coming back
-/// ([`Crossings::kills`](regen::Crossings::kills)); a γ that is NaN or infinite, is not of F16, BF16, F32 or F64,
+/// ([`Crossings::kills`](crate::regen::Crossings::kills)); a γ that is NaN or infinite, is not of F16, BF16, F32 or F64,
 /// or is at the same time another kind of variable; candle's own. No variable is changed then, unless
 /// a device fails in the middle.
 pub fn regenerate(vars: &VarMap, options: impl Into<Options>) -> Result<Plan> {
     let named = variables(vars)?;
-    let dict = table(&named);
-    let network = network(&dict)?;
-    let layers = once(&network, &named)?;
-    let mut gammas = Vec::with_capacity(layers.len());
-    for (layer, gamma) in &layers {
-        let Named { name, var, dtype } = &named[*gamma];
-        gammas.push(Gamma {
-            layer: layer.name.clone(),
-            dtype: *dtype,
-            values: read(name, var)?,
-        });
+    let request = Request {
+        options: options.into(),
+        ordered: false,
+        ..Request::default()
+    };
+    let live = Live::find(OWNER, table(&named), request)?;
+    let mut gammas = Vec::new();
+    for gamma in live.gammas() {
+        let of_name = named.binary_search_by(|named| named.name[..].cmp(gamma.tensor));
+        let Named { name, var, .. } = &named[of_name.expect("γ is one of the variables")];
+        gammas.push((gamma.layer, name, var));
     }
-    let plan = regen::plan(&gammas, &options.into()).map_err(|err| wrong("γ", err.to_string()))?;
-    if plan.crossings().kills()
-        && let Some(caution) = Caution::dying(&plan)
-    {
-        return Err(wrong("γ", format!("are left as they are: {caution}")));
+    let mut values = Vec::new();
+    for (_, name, var) in &gammas {
+        values.extend(read(name, var)?);
     }
+    let plan = live.plan(&values)?.plan;
     let changed = |name: &str| plan.layers.iter().find(|layer| layer.name == name);
     let mut edits = Vec::new();
-    for (layer, gamma) in &layers {
-        let changes = changed(&layer.name).map_or(&[][..], |layer| &layer.changes);
+    for (layer, name, var) in gammas {
+        let changes = changed(layer).map_or(&[][..], |layer| &layer.changes);
         if !changes.is_empty() {
-            let Named { name, var, .. } = &named[*gamma];
             edits.push((name, var, edited(name, var, changes)?));
         }
     }
@@ -62,6 +59,9 @@ pub fn regenerate(vars: &VarMap, options: impl Into<Options>) -> Result<Plan> {
     }
     Ok(plan)
 }
+
+/// What errors name as the place.
+const OWNER: &str = "VarMap";
 
 /// A variable with its name, and its type in this crate's words.
 struct Named {
@@ -73,7 +73,10 @@ struct Named {
 /// The variables, in order of their names.
 fn variables(vars: &VarMap) -> Result<Vec<Named>> {
     let data = vars.data().lock();
-    let data = data.map_err(|_| wrong("variables", "a thread panicked while it held them"))?;
+    let data = data.map_err(|_| {
+        let reason = "a thread panicked while it held the variables";
+        Error::refused(Path::new(OWNER), reason)
+    })?;
     let known = data.iter().filter_map(|(name, var)| {
         Some(Named {
             name: name.clone(),
@@ -86,87 +89,21 @@ fn variables(vars: &VarMap) -> Result<Vec<Named>> {
     Ok(named)
 }
 
-/// The variables as a table of tensors.
-fn table(named: &[Named]) -> StateDict {
-    let tensors = named.iter().map(|named| checkpoint::Tensor {
-        name: named.name.clone(),
-        dtype: named.dtype,
-        shape: named.var.dims().iter().map(|n| *n as u64).collect(),
-        source: 0,
-        offset: 0,
-        len: 0,
-        fixed: None,
-        scattered: None,
-        strides: None,
-    });
-    StateDict {
-        root: String::new(),
-        tensors: tensors.collect(),
-        ordered: false,
-        role: Role::Raw,
-    }
-}
-
-/// The only network in training.
-fn network(dict: &StateDict) -> Result<Network> {
-    let networks = batchnorm::locate_in(dict, &Schema::default()).map_err(|mismatch| {
-        let (expected, found) = (mismatch.expected, mismatch.found);
-        let name = &dict.tensors[mismatch.tensor].name;
-        wrong(name, format!("expected {expected}, found {found}"))
-    })?;
-    let mut raw = networks
-        .into_iter()
-        .filter(|network| network.role == Role::Raw);
-    match (raw.next(), raw.next()) {
-        (Some(network), None) => Ok(network),
-        (Some(one), Some(other)) => Err(wrong(
-            "variables",
-            format!(
-                "expected one network in training, found {:?} and {:?}: a VarMap each keeps them apart",
-                one.root, other.root
-            ),
-        )),
-        (None, _) => Err(wrong(
-            "variables",
-            format!(
-                "expected BatchNorm layers with weight, running_mean and running_var, found none \
-                 among {} variables",
-                dict.tensors.len()
-            ),
-        )),
-    }
-}
-
-/// The layers with the places of their γ: a γ under several names once.
-fn once<'n>(network: &'n Network, named: &[Named]) -> Result<Vec<(&'n Layer, usize)>> {
-    let mut names: HashMap<TensorId, Vec<usize>> = HashMap::new();
-    for (place, named) in named.iter().enumerate() {
-        names.entry(named.var.id()).or_default().push(place);
-    }
-    let all: Vec<(&Layer, usize)> = network
-        .layers
-        .iter()
-        .filter_map(|layer| Some((layer, layer.gamma?)))
-        .collect();
-    let mut layers: Vec<(&Layer, usize)> = Vec::with_capacity(all.len());
-    for (layer, gamma) in &all {
-        let Named { name, var, .. } = &named[*gamma];
-        if let Some(reason) = &layer.fixed {
-            return Err(wrong(name, reason));
+/// The variables as they lie in memory: those that are one have one address.
+fn table(named: &[Named]) -> Vec<live::Tensor> {
+    let mut addresses: HashMap<TensorId, u64> = HashMap::new();
+    let tensor = |named: &Named| {
+        let next = addresses.len() as u64;
+        live::Tensor {
+            name: named.name.clone(),
+            dtype: named.dtype,
+            shape: named.var.dims().iter().map(|n| *n as u64).collect(),
+            device: 0,
+            address: *addresses.entry(named.var.id()).or_insert(next),
+            len: 1,
         }
-        let same = &names[&var.id()];
-        if let Some(other) = same
-            .iter()
-            .find(|place| all.iter().all(|(_, g)| g != *place))
-        {
-            let other = &named[*other].name;
-            return Err(wrong(name, format!("is γ, and also the variable {other}")));
-        }
-        if layers.iter().all(|(_, gamma)| !same.contains(gamma)) {
-            layers.push((layer, *gamma));
-        }
-    }
-    Ok(layers)
+    };
+    named.iter().map(tensor).collect()
 }
 
 /// The values of a γ, each exact.
@@ -216,15 +153,6 @@ fn dtype(dtype: DType) -> Option<Dtype> {
         DType::F8E8M0 => Dtype::F8_E8M0,
         _ => return None,
     })
-}
-
-fn wrong(name: &str, reason: impl Into<String>) -> Error {
-    let err = engine::Error::Network {
-        network: "VarMap".to_owned(),
-        node: name.to_owned(),
-        reason: reason.into(),
-    };
-    err.into()
 }
 
 /// An error of candle's about the variable `name`, with the action as it reads after "cannot".

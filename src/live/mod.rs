@@ -34,8 +34,11 @@ pub struct Tensor {
 }
 
 /// What to regenerate in a network. The default is the paper's algorithm on all layers.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Request {
+    /// Whether the tensors come in the network's own order; otherwise layers are put in the natural order
+    /// of their names.
+    pub ordered: bool,
     /// How BatchNorm layers are found.
     pub schema: Schema,
     /// Which of them.
@@ -46,6 +49,19 @@ pub struct Request {
     pub allow_dying: bool,
     /// Leave layers alone whose γ cannot be edited, instead of refusing.
     pub skip_shared: bool,
+}
+
+impl Default for Request {
+    fn default() -> Request {
+        Request {
+            ordered: true,
+            schema: Schema::default(),
+            filter: Filter::default(),
+            options: Options::default(),
+            allow_dying: false,
+            skip_shared: false,
+        }
+    }
 }
 
 /// The BatchNorm layers of the network in training, found as in a file.
@@ -82,7 +98,7 @@ pub struct LivePlan {
 }
 
 impl Live {
-    /// Finds the layers among the tensors of a state dict, in its order. Errors name `owner` as the
+    /// Finds the layers among the tensors of a state dict. Errors name `owner` as the
     /// place, where those about a checkpoint name the file.
     ///
     /// # Errors
@@ -90,7 +106,7 @@ impl Live {
     /// cannot be edited.
     pub fn find(owner: &str, tensors: Vec<Tensor>, request: Request) -> Result<Live> {
         let owner = PathBuf::from(owner);
-        let dict = table(tensors);
+        let dict = table(tensors, request.ordered);
         let located = batchnorm::locate_in(&dict, &request.schema);
         let mut networks = located.map_err(|mismatch| {
             let name = &dict.tensors[mismatch.tensor].name;
@@ -214,7 +230,7 @@ pub fn reset(key: &str, kept: &mut [Kept], dtypes: &[Dtype]) -> Result<()> {
 }
 
 /// The state dict as a table: a device is a file, an address an offset.
-fn table(tensors: Vec<Tensor>) -> StateDict {
+fn table(tensors: Vec<Tensor>, ordered: bool) -> StateDict {
     let entry = |tensor: Tensor| checkpoint::Tensor {
         name: tensor.name,
         dtype: tensor.dtype,
@@ -229,7 +245,7 @@ fn table(tensors: Vec<Tensor>) -> StateDict {
     StateDict {
         root: String::new(),
         tensors: tensors.into_iter().map(entry).collect(),
-        ordered: true,
+        ordered,
         role: Role::Raw,
     }
 }
