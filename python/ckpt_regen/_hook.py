@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +13,6 @@ from .results import Regenerated
 
 if TYPE_CHECKING:
     import torch
-
-_log = logging.getLogger("ckpt_regen")
 
 # What the γ of this moment bring about. Anything else is wrong from the start, and is raised.
 _PASSING = ("dying", "non-finite")
@@ -31,8 +28,8 @@ class Hook:
         start: int | None,
         until: int | None,
         options: Mapping[str, Any],
-        info: Callable[[str], object] = _log.info,
-        warn: Callable[[str], object] = _log.warning,
+        info: Callable[[str], object],
+        warn: Callable[[str], object],
     ) -> None:
         from .torch import regenerate_
 

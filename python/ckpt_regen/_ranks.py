@@ -7,15 +7,18 @@ import torch.distributed
 from ._errors import Error
 
 
+def is_first() -> bool:
+    """Whether this process speaks for all."""
+    return not _several() or torch.distributed.get_rank() == 0
+
+
 def compare(owner: str, digest: str | None, refused: Error | None) -> None:
     """Raises unless all processes have the same γ and plan, or the same reason for none.
 
     Every process must call it; with one process it does nothing.
     """
     distributed = torch.distributed
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return
-    if distributed.get_world_size() < 2:
+    if not _several():
         return
     own = digest or str(refused)
     answers: list[object] = [None] * distributed.get_world_size()
@@ -30,6 +33,12 @@ def compare(owner: str, digest: str | None, refused: Error | None) -> None:
         "of its own"
     )
     raise Error(message, kind="ranks", file=owner, expected=first, found=second)
+
+
+def _several() -> bool:
+    distributed = torch.distributed
+    initialized = distributed.is_available() and distributed.is_initialized()
+    return initialized and distributed.get_world_size() > 1
 
 
 def _said(answer: object) -> str:

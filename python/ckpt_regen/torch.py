@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,8 @@ from ._module import Found, write
 from ._options import RULE_OPTIONS, Path, Patterns, chosen, rule_options
 from .results import Regenerated
 from .results._build import build
+
+_log = logging.getLogger("ckpt_regen")
 
 Optimizers = torch.optim.Optimizer | Sequence[torch.optim.Optimizer] | None
 """One optimizer, several, or none."""
@@ -139,7 +142,7 @@ def regenerate_at(
 
     There accuracy was measured before the edit, the best checkpoint holds the weights that scored, the
     final network is never a freshly edited one, and a resumed run redoes the edit from the epoch number.
-    What was done is logged by the logger `ckpt_regen`. An edit that would do harm, or γ that are not
+    What was done is logged by the logger `ckpt_regen`, of several processes by the first. An edit that would do harm, or γ that are not
     finite, are a warning, and training goes on.
 
     Args:
@@ -150,5 +153,12 @@ def regenerate_at(
 
     Returns what was done, or None when it is not time or the edit was refused.
     """
-    hook = Hook(every=every, start=start, until=until, options=options)
+    hook = Hook(
+        every=every,
+        start=start,
+        until=until,
+        options=options,
+        info=_log.info if _ranks.is_first() else _log.debug,
+        warn=_log.warning,
+    )
     return hook.at(epoch, module, optimizer)

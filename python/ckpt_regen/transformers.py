@@ -17,7 +17,7 @@ from ._errors import Error
 from ._hook import Hook
 from .results import Regenerated
 
-_log = logging.get_logger("ckpt_regen")
+_log = logging.get_logger("transformers.ckpt_regen")
 
 
 class Regeneration(TrainerCallback):
