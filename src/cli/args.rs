@@ -75,6 +75,14 @@ pub(super) enum Command {
         /// The shell it is for
         shell: Shell,
     },
+    /// Write man pages, one a command
+    ///
+    /// For one user: ckpt-regen man ~/.local/share/man/man1
+    Man {
+        /// The directory that they are written into
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
 }
 
 /// What becomes of the optimizer's state.

@@ -14,6 +14,7 @@ mod eval;
 mod export;
 mod hints;
 mod inspect;
+mod man;
 #[cfg(feature = "train")]
 mod model;
 mod output;
@@ -89,6 +90,7 @@ fn run(args: impl IntoIterator<Item = OsString>) -> Result<ExitCode> {
             clap_complete::generate(shell, &mut Cli::command(), "ckpt-regen", &mut script);
             output::data(|out| out.write_all(&script))?;
         }
+        Command::Man { directory } => man::run(&directory)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,7 +1,5 @@
 //! γ as charts, for pictures and pages.
 
-use std::io;
-
 use super::{LayerReport, NetworkReport};
 use crate::batchnorm::Role;
 use crate::regen::INHIBITED;
@@ -107,7 +105,7 @@ pub(super) fn ridge<'r>(
 }
 
 /// A ridge as a figure of its own.
-pub(super) fn ridge_drawn(ridge: &Ridge<'_>, width: f64) -> io::Result<Figure> {
+pub(super) fn ridge_drawn(ridge: &Ridge<'_>, width: f64) -> Figure {
     let label = "histograms of γ, a row for each layer, on one axis";
     Figure::draw((width, ridge.height()), label, |canvas, frame| {
         ridge.draw(canvas, frame)
@@ -188,7 +186,7 @@ pub(super) fn histogram_figure(
     network: &NetworkReport,
     past: Option<Past<'_>>,
     width: f64,
-) -> io::Result<Figure> {
+) -> Figure {
     let histogram = network_histogram(network, past);
     let label = format!("histogram of γ; {}", network_line(network));
     Figure::draw((width, HISTOGRAM_HEIGHT), &label, |canvas, frame| {
@@ -197,11 +195,7 @@ pub(super) fn histogram_figure(
 }
 
 /// The histograms of its layers as a figure of its own.
-pub(super) fn ridge_figure(
-    network: &NetworkReport,
-    past: Option<Past<'_>>,
-    width: f64,
-) -> io::Result<Figure> {
+pub(super) fn ridge_figure(network: &NetworkReport, past: Option<Past<'_>>, width: f64) -> Figure {
     ridge_drawn(&network_ridge(network, past, width < 500.0), width)
 }
 

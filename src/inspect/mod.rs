@@ -8,9 +8,9 @@ pub mod diff;
 mod edited;
 mod html;
 mod json;
+mod picture;
 mod preview;
 mod summary;
-mod svg;
 mod terminal;
 pub mod track;
 

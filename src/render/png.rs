@@ -1,12 +1,10 @@
-//! The picture of [`Svg`] in pixels, the same on every machine: its letters are built in.
+//! The picture in pixels, the same on every machine: its letters are built in.
 
 use std::io;
 
-use resvg::{tiny_skia, usvg};
+use super::canvas::Drawing;
 
-use super::{Render, Svg};
-
-/// Pixels of the raster for one of the SVG.
+/// Pixels of the raster for one of the drawing.
 const SCALE: u32 = 2;
 /// Above this the raster takes more memory than a picture is worth.
 const TALLEST: u32 = 32_767;
@@ -15,35 +13,30 @@ const TALLEST: u32 = 32_767;
 #[derive(Debug, Clone, Copy)]
 pub struct Png;
 
-impl<View: ?Sized> Render<View> for Png
-where
-    Svg: Render<View>,
-{
-    fn render(&self, view: &View, out: &mut dyn io::Write) -> io::Result<()> {
-        let mut svg = Vec::new();
-        Svg.render(view, &mut svg)?;
-        out.write_all(&raster(&svg)?)
+impl Png {
+    /// Writes a drawing.
+    ///
+    /// # Errors
+    /// That it is too tall, and those of `out`.
+    pub(crate) fn write(drawing: &Drawing, out: &mut dyn io::Write) -> io::Result<()> {
+        let pixmap = drawing.raster(SCALE, TALLEST).map_err(|height| {
+            let reason = format!(
+                "the picture would be {height} pixels high, more than {TALLEST}: --layer shows fewer \
+                 layers, --svg has no limit"
+            );
+            io::Error::new(io::ErrorKind::InvalidInput, reason)
+        })?;
+        let mut encoder = png::Encoder::new(out, pixmap.width(), pixmap.height());
+        encoder.set_color(png::ColorType::Rgba);
+        let mut writer = encoder.write_header().map_err(io::Error::other)?;
+        let pixels: Vec<u8> = pixmap
+            .pixels()
+            .iter()
+            .flat_map(|pixel| {
+                let color = pixel.demultiply();
+                [color.red(), color.green(), color.blue(), color.alpha()]
+            })
+            .collect();
+        writer.write_image_data(&pixels).map_err(io::Error::other)
     }
-}
-
-fn raster(svg: &[u8]) -> io::Result<Vec<u8>> {
-    let mut options = usvg::Options::default();
-    let fonts = options.fontdb_mut();
-    fonts.load_font_data(dejavu::sans::regular().to_vec());
-    fonts.load_font_data(dejavu::sans::bold().to_vec());
-    fonts.set_sans_serif_family("DejaVu Sans");
-    let tree = usvg::Tree::from_data(svg, &options).map_err(io::Error::other)?;
-    let size = tree.size().to_int_size();
-    let (width, height) = (size.width() * SCALE, size.height().saturating_mul(SCALE));
-    let pixmap = (height <= TALLEST).then(|| tiny_skia::Pixmap::new(width, height));
-    let mut pixmap = pixmap.flatten().ok_or_else(|| {
-        let reason = format!(
-            "the picture would be {height} pixels high, more than {TALLEST}: --layer shows fewer \
-             layers, --svg has no limit"
-        );
-        io::Error::new(io::ErrorKind::InvalidInput, reason)
-    })?;
-    let scale = tiny_skia::Transform::from_scale(SCALE as f32, SCALE as f32);
-    resvg::render(&tree, scale, &mut pixmap.as_mut());
-    pixmap.encode_png().map_err(io::Error::other)
 }

@@ -675,6 +675,16 @@ fn completions_are_printed_for_every_shell() {
 }
 
 #[test]
+fn every_command_has_a_man_page() {
+    let dir = tempfile::tempdir().unwrap();
+    let man = dir.path().join("share/man1");
+    ok(&["man", text(&man)]);
+    let page = |name: &str| fs::read_to_string(man.join(name)).unwrap();
+    assert!(page("ckpt-regen.1").contains("ckpt\\-regen\\-undo(1)"));
+    assert!(page("ckpt-regen-apply.1").contains("keep\\-zeros"));
+}
+
+#[test]
 fn a_dry_run_refuses_what_the_run_would_refuse() {
     let (dir, file) = small();
     let before = state(dir.path());

@@ -21,7 +21,7 @@ impl Render<Diff> for Html {
     fn render(&self, diff: &Diff, out: &mut dyn io::Write) -> io::Result<()> {
         let mut body = header(diff);
         for (i, network) in diff.networks.iter().enumerate() {
-            body += &section(i, network)?;
+            body += &section(i, network);
         }
         body += &only_networks(diff);
         body += &match &diff.tensors {
@@ -67,7 +67,7 @@ fn header(diff: &Diff) -> String {
     )
 }
 
-fn section(i: usize, network: &NetworkDiff) -> io::Result<String> {
+fn section(i: usize, network: &NetworkDiff) -> String {
     let at = format!("/networks/{i}");
     let mut out = "<section>\n".to_owned();
     if !(network.root_a.is_empty() && network.root_b.is_empty()) {
@@ -104,7 +104,7 @@ fn section(i: usize, network: &NetworkDiff) -> io::Result<String> {
         Figure::draw(size, "histogram of γ", |canvas, frame| {
             histogram.draw(canvas, frame)
         })
-    })?;
+    });
     let attributes = format!(
         "{} data-part=\"b\" data-before=\"{at}/layers\" data-before-part=\"a\"",
         super::ridge(&edges, &format!("{at}/layers"), part)
@@ -117,14 +117,14 @@ fn section(i: usize, network: &NetworkDiff) -> io::Result<String> {
     );
     out += &figure(&attributes, &caption, |width| {
         ridge_drawn(&ridge(network, width < 500.0), width)
-    })?;
+    });
     out += "<h3>Numbers</h3>\n";
     out += &table(
         "Layers",
         &columns(&at, network),
         network.layers.iter().map(|layer| cells(network, layer)),
     );
-    Ok(out + "</section>\n")
+    out + "</section>\n"
 }
 
 fn histogram(network: &NetworkDiff) -> Histogram<'_> {

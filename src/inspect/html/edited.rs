@@ -30,7 +30,7 @@ impl Render<Edited> for Html {
             histogram(&bins, &bins)
         );
         let caption = "<h3>All channels</h3><p>Filled: after; outline: before.</p>";
-        body += &figure(&attributes, caption, |w| histogram_figure(after, past, w))?;
+        body += &figure(&attributes, caption, |w| histogram_figure(after, past, w));
         let attributes = format!(
             "{} data-before=\"/before/networks/0/layers\"",
             ridge(&bins, "/after/networks/0/layers", part)
@@ -41,7 +41,7 @@ impl Render<Edited> for Html {
              layer's median after, the long line the network's; the dashed ones are |γ| = 0.01.{}</p>",
             ends(is_apart)
         );
-        body += &figure(&attributes, &caption, |w| ridge_figure(after, past, w))?;
+        body += &figure(&attributes, &caption, |w| ridge_figure(after, past, w));
         body += "<h3>Numbers</h3>\n";
         let layers = before.layers.iter().zip(&after.layers);
         let rows = layers.zip(&edited.regenerated);

@@ -18,7 +18,7 @@ impl Render<Report> for Html {
     fn render(&self, report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
         let mut body = header(report, "");
         for (i, network) in report.networks.iter().enumerate() {
-            body += &section(report, i, network)?;
+            body += &section(report, i, network);
         }
         Page {
             title: &format!("γ of {}", file_name(&report.path)),
@@ -51,7 +51,7 @@ pub(super) fn header(report: &Report, more: &str) -> String {
     )
 }
 
-fn section(report: &Report, i: usize, network: &NetworkReport) -> io::Result<String> {
+fn section(report: &Report, i: usize, network: &NetworkReport) -> String {
     let at = format!("/networks/{i}");
     let mut out = format!("<section>\n{}", heading(report, network));
     out += &network_facts(network);
@@ -68,7 +68,7 @@ fn section(report: &Report, i: usize, network: &NetworkReport) -> io::Result<Str
     let attributes = histogram(&bins, &bins);
     out += &figure(&attributes, "<h3>All channels</h3>", |width| {
         histogram_figure(network, None, width)
-    })?;
+    });
     let attributes = ridge(&bins, &format!("{at}/layers"), drawn(is_apart));
     let caption = format!(
         "<h3>Layer by layer</h3><p>On one axis; each layer has its own height. The short stroke is its \
@@ -77,14 +77,14 @@ fn section(report: &Report, i: usize, network: &NetworkReport) -> io::Result<Str
     );
     out += &figure(&attributes, &caption, |width| {
         ridge_figure(network, None, width)
-    })?;
+    });
     out += "<h3>Numbers</h3>\n";
     out += &table(
         "Layers",
         &columns(&at),
         network.layers.iter().map(|l| cells(network, l)),
     );
-    Ok(out + "</section>\n")
+    out + "</section>\n"
 }
 
 /// The network's name, where there is more to say than the file's.

@@ -1,26 +1,18 @@
-//! Something to draw on, which becomes SVG with text as text: the same text serves a file, a page
-//! and a raster image.
+//! A drawing as a list of shapes, in pixels. [`svg`] writes it with text as text, for a file or a
+//! page; `raster` paints it into a PNG file.
 
-#[cfg(feature = "train")]
-mod mask;
+#[cfg(feature = "png")]
+mod letters;
+#[cfg(feature = "png")]
+mod raster;
+mod svg;
 
 use std::cell::RefCell;
-use std::io;
 
-use plotters::coord::Shift;
-use plotters::coord::types::RangedCoordf64;
-use plotters::drawing::DrawingAreaErrorKind;
-use plotters::element::DashedPathElement;
-use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
+use super::Rgb;
 
-use super::markup::{escaped, legal};
-
-/// Units of the drawing in a pixel: the library draws on whole units only.
-const FINE: f64 = 10.0;
-
-pub(crate) type Drawn<T = ()> = Result<T, DrawingAreaErrorKind<io::Error>>;
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+/// A point, to the right and down.
+type Point = (f64, f64);
 
 /// A rectangle, in pixels.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -29,32 +21,6 @@ pub(crate) struct Frame {
     pub(crate) top: f64,
     pub(crate) width: f64,
     pub(crate) height: f64,
-}
-
-/// A drawing with where its plot lies, so that a pointer can be told what it is on.
-#[derive(Debug, Clone)]
-pub(crate) struct Figure {
-    pub(crate) svg: String,
-    pub(crate) plot: Frame,
-}
-
-impl Figure {
-    /// A drawing of this width and height, with a `title` for those who cannot see it; `paint`
-    /// returns where the plot lies.
-    pub(crate) fn draw(
-        (width, height): (f64, f64),
-        title: &str,
-        paint: impl FnOnce(&Canvas<'_>, Frame) -> Drawn<Frame>,
-    ) -> io::Result<Figure> {
-        let frame = Frame {
-            left: 0.0,
-            top: 0.0,
-            width,
-            height,
-        };
-        let (svg, plot) = draw((width, height), title, |canvas| paint(canvas, frame))?;
-        Ok(Figure { svg, plot })
-    }
 }
 
 /// Where a text stands, relative to its point.
@@ -69,12 +35,12 @@ pub(crate) enum Anchor {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Type {
     pub(crate) size: f64,
-    pub(crate) color: RGBColor,
+    pub(crate) color: Rgb,
     pub(crate) bold: bool,
 }
 
 impl Type {
-    pub(crate) fn new(size: f64, color: RGBColor) -> Type {
+    pub(crate) fn new(size: f64, color: Rgb) -> Type {
         Type {
             size,
             color,
@@ -83,162 +49,221 @@ impl Type {
     }
 }
 
-/// Something to draw on, measured in pixels.
-pub(crate) struct Canvas<'a> {
-    area: Area<'a>,
-    /// SVG that the library cannot draw; it comes first.
-    below: RefCell<String>,
+/// One thing that is drawn.
+#[derive(Debug, Clone)]
+enum Shape {
+    Fill {
+        frame: Frame,
+        color: Rgb,
+        /// 0 to 1.
+        opacity: f64,
+    },
+    Area {
+        points: Vec<Point>,
+        color: Rgb,
+    },
+    /// A stroke along points.
+    Path {
+        points: Vec<Point>,
+        color: Rgb,
+        width: f64,
+        dashed: bool,
+    },
+    Dot {
+        at: Point,
+        radius: f64,
+        color: Rgb,
+    },
+    /// A line of text, whose middle is as high as its point.
+    Text {
+        text: String,
+        at: Point,
+        anchor: Anchor,
+        font: Type,
+    },
+    /// Cells of one colour, each as opaque as its shade.
+    #[cfg(feature = "train")]
+    Shades {
+        frame: Frame,
+        columns: usize,
+        /// Row by row, 0 to 255.
+        shades: Vec<u8>,
+        color: Rgb,
+        /// That of shade 255, 0 to 1.
+        opacity: f64,
+    },
 }
 
-/// A drawing of `width` × `height` pixels with a `title` for those who cannot see it.
-pub(crate) fn draw<T>(
-    (width, height): (f64, f64),
-    title: &str,
-    paint: impl FnOnce(&Canvas<'_>) -> Drawn<T>,
-) -> io::Result<(String, T)> {
-    let mut drawn = String::new();
-    let (w, h) = (units(width) as u32, units(height) as u32);
-    let (painted, below) = {
-        let canvas = Canvas {
-            area: SVGBackend::with_string(&mut drawn, (w, h)).into_drawing_area(),
-            below: RefCell::default(),
-        };
+/// A dash and the gap behind it.
+const DASH: (f64, f64) = (3.0, 2.5);
+
+/// What was drawn, on a sheet of a size in pixels.
+#[derive(Debug, Clone)]
+pub(crate) struct Drawing {
+    size: (f64, f64),
+    /// For those who cannot see it.
+    title: String,
+    shapes: Vec<Shape>,
+}
+
+impl Drawing {
+    /// What `paint` draws on a sheet of this size, and what it returns.
+    pub(crate) fn new<T>(
+        size: (f64, f64),
+        title: &str,
+        paint: impl FnOnce(&Canvas) -> T,
+    ) -> (Drawing, T) {
+        let canvas = Canvas::default();
         let painted = paint(&canvas);
-        let painted = painted.and_then(|painted| canvas.area.present().map(|()| painted));
-        (painted, canvas.below.take())
-    };
-    let painted = painted.map_err(|err| io::Error::other(err.to_string()))?;
-    // The library's opening tag knows neither a size other than that of the drawing, nor a title.
-    let (_, body) = drawn.split_once('\n').unwrap_or_default();
-    let svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
-         viewBox=\"0 0 {w} {h}\" role=\"img\">\n<title>{}</title>\n{below}{body}",
-        escaped(title)
-    );
-    Ok((svg, painted))
-}
-
-fn units(pixels: f64) -> i32 {
-    (pixels * FINE).round() as i32
-}
-
-fn unit_point((x, y): (f64, f64)) -> (i32, i32) {
-    (units(x), units(y))
-}
-
-fn stroke(color: RGBColor, width: f64) -> ShapeStyle {
-    color.stroke_width((width * FINE).round() as u32)
-}
-
-impl<'a> Canvas<'a> {
-    /// Text without what XML does not allow.
-    pub(crate) fn text(&self, text: &str, at: (f64, f64), anchor: Anchor, font: Type) -> Drawn {
-        let h = match anchor {
-            Anchor::Start => HPos::Left,
-            Anchor::Middle => HPos::Center,
-            Anchor::End => HPos::Right,
+        let drawing = Drawing {
+            size,
+            title: title.to_owned(),
+            shapes: canvas.0.into_inner(),
         };
-        let style = if font.bold {
-            FontStyle::Bold
-        } else {
-            FontStyle::Normal
+        (drawing, painted)
+    }
+}
+
+/// A drawing as SVG with where its plot lies, so that a pointer can be told what it is on.
+#[derive(Debug, Clone)]
+pub(crate) struct Figure {
+    pub(crate) svg: String,
+    pub(crate) plot: Frame,
+}
+
+impl Figure {
+    /// A drawing of this size; `paint` gets all of it, and returns where the plot lies.
+    pub(crate) fn draw(
+        size: (f64, f64),
+        title: &str,
+        paint: impl FnOnce(&Canvas, Frame) -> Frame,
+    ) -> Figure {
+        let frame = Frame {
+            left: 0.0,
+            top: 0.0,
+            width: size.0,
+            height: size.1,
         };
-        // The backend divides by this again.
-        let size = font.size * FINE * 1.24;
-        let font = FontDesc::new(FontFamily::SansSerif, size, style).color(&font.color);
-        let style = font.pos(Pos::new(h, VPos::Center));
-        self.area
-            .draw(&Text::new(legal(text), unit_point(at), style))
+        let (drawing, plot) = Drawing::new(size, title, |canvas| paint(canvas, frame));
+        Figure {
+            svg: drawing.svg(),
+            plot,
+        }
+    }
+}
+
+/// Something to draw on, measured in pixels. What is drawn later covers what was before.
+#[derive(Debug, Default)]
+pub(crate) struct Canvas(RefCell<Vec<Shape>>);
+
+impl Canvas {
+    fn push(&self, shape: Shape) {
+        self.0.borrow_mut().push(shape);
     }
 
-    pub(crate) fn line(
-        &self,
-        from: (f64, f64),
-        to: (f64, f64),
-        color: RGBColor,
-        width: f64,
-    ) -> Drawn {
-        let points = vec![unit_point(from), unit_point(to)];
-        self.area
-            .draw(&PathElement::new(points, stroke(color, width)))
+    pub(crate) fn text(&self, text: &str, at: Point, anchor: Anchor, font: Type) {
+        let text = text.to_owned();
+        self.push(Shape::Text {
+            text,
+            at,
+            anchor,
+            font,
+        });
+    }
+
+    pub(crate) fn line(&self, from: Point, to: Point, color: Rgb, width: f64) {
+        self.path(vec![from, to], color, width, false);
     }
 
     /// An upright line of dashes.
-    pub(crate) fn dashes(
-        &self,
-        x: f64,
-        (top, bottom): (f64, f64),
-        color: RGBColor,
-        width: f64,
-    ) -> Drawn {
-        let points = [unit_point((x, top)), unit_point((x, bottom))];
-        let (dash, gap) = (units(3.0), units(2.5));
-        let line = DashedPathElement::new(points, dash, gap, stroke(color, width));
-        self.area.draw(&line)
+    pub(crate) fn dashes(&self, x: f64, (top, bottom): (f64, f64), color: Rgb, width: f64) {
+        self.path(vec![(x, top), (x, bottom)], color, width, true);
     }
 
-    pub(crate) fn fill(&self, frame: Frame, color: RGBColor) -> Drawn {
-        let corner = unit_point((frame.left + frame.width, frame.top + frame.height));
-        let corners = [unit_point((frame.left, frame.top)), corner];
-        self.area.draw(&Rectangle::new(corners, color.filled()))
+    fn path(&self, points: Vec<Point>, color: Rgb, width: f64, dashed: bool) {
+        self.push(Shape::Path {
+            points,
+            color,
+            width,
+            dashed,
+        });
     }
 
-    /// A point.
-    pub(crate) fn dot(&self, at: (f64, f64), radius: f64, color: RGBColor) -> Drawn {
-        let dot = Circle::new(unit_point(at), units(radius), color.filled());
-        self.area.draw(&dot)
+    pub(crate) fn fill(&self, frame: Frame, color: Rgb) {
+        self.tint(frame, color, 1.0);
     }
 
     /// As [`fill`](Self::fill), and see-through.
-    pub(crate) fn tint(&self, frame: Frame, color: RGBColor, opacity: f64) -> Drawn {
-        let corner = unit_point((frame.left + frame.width, frame.top + frame.height));
-        let corners = [unit_point((frame.left, frame.top)), corner];
-        let style = color.mix(opacity).filled();
-        self.area.draw(&Rectangle::new(corners, style))
+    pub(crate) fn tint(&self, frame: Frame, color: Rgb, opacity: f64) {
+        self.push(Shape::Fill {
+            frame,
+            color,
+            opacity,
+        });
     }
 
-    /// A coordinate system on a part of the canvas.
-    pub(crate) fn plot(&self, frame: Frame, x_end: f64, y_end: f64) -> Drawn<Plot<'a>> {
-        let from = unit_point((frame.left, frame.top));
-        let size = unit_point((frame.width, frame.height));
-        let area = self.area.clone().shrink(from, size);
-        ChartBuilder::on(&area)
-            .build_cartesian_2d(0.0..x_end, 0.0..y_end)
-            .map(Plot)
+    pub(crate) fn dot(&self, at: Point, radius: f64, color: Rgb) {
+        self.push(Shape::Dot { at, radius, color });
+    }
+
+    /// Cells in `columns`, row by row, each the more opaque the larger its shade: at most `opacity`.
+    #[cfg(feature = "train")]
+    pub(crate) fn shades(
+        &self,
+        frame: Frame,
+        columns: usize,
+        shades: Vec<u8>,
+        (color, opacity): (Rgb, f64),
+    ) {
+        self.push(Shape::Shades {
+            frame,
+            columns,
+            shades,
+            color,
+            opacity,
+        });
+    }
+
+    /// A coordinate system on a part of the canvas, from 0 to these ends.
+    pub(crate) fn plot(&self, frame: Frame, x_end: f64, y_end: f64) -> Plot<'_> {
+        Plot {
+            canvas: self,
+            frame,
+            ends: (x_end, y_end),
+        }
     }
 }
-
-type Plane = Cartesian2d<RangedCoordf64, RangedCoordf64>;
 
 /// Coordinates that begin at 0, to the right and up.
-pub(crate) struct Plot<'a>(ChartContext<'a, SVGBackend<'a>, Plane>);
-
-impl Plot<'_> {
-    pub(crate) fn area(&mut self, points: Vec<(f64, f64)>, color: RGBColor) -> Drawn {
-        let polygon = Polygon::new(points, color.filled());
-        self.0.draw_series(std::iter::once(polygon)).map(|_| ())
-    }
-
-    pub(crate) fn path(&mut self, points: Vec<(f64, f64)>, color: RGBColor, width: f64) -> Drawn {
-        let path = PathElement::new(points, stroke(color, width));
-        self.0.draw_series(std::iter::once(path)).map(|_| ())
-    }
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plot<'a> {
+    canvas: &'a Canvas,
+    frame: Frame,
+    ends: (f64, f64),
 }
 
-#[cfg(test)]
-mod tests {
-    use super::super::INK;
-    use super::*;
+impl Plot<'_> {
+    pub(crate) fn area(&self, points: &[(f64, f64)], color: Rgb) {
+        let points = self.on_canvas(points);
+        self.canvas.push(Shape::Area { points, color });
+    }
 
-    #[test]
-    fn a_drawing_holds_text_as_text_and_nothing_unescaped() {
-        let paint = |canvas: &Canvas<'_>| {
-            let font = Type::new(10.0, INK);
-            canvas.text("</svg><script>\u{1}", (5.0, 5.0), Anchor::Start, font)
+    pub(crate) fn path(&self, points: &[(f64, f64)], color: Rgb, width: f64) {
+        let points = self.on_canvas(points);
+        self.canvas.path(points, color, width, false);
+    }
+
+    fn on_canvas(&self, points: &[(f64, f64)]) -> Vec<Point> {
+        let Frame {
+            left,
+            top,
+            width,
+            height,
+        } = self.frame;
+        let place = |(x, y): &(f64, f64)| {
+            let up = height * y / self.ends.1;
+            (left + width * x / self.ends.0, top + height - up)
         };
-        let (svg, ()) = draw((20.0, 10.0), "a < b", paint).unwrap();
-        assert!(svg.contains("&lt;/svg&gt;&lt;script&gt;\u{FFFD}"), "{svg}");
-        assert!(svg.contains("<title>a &lt; b</title>"));
-        assert!(svg.contains(r#"viewBox="0 0 200 100""#) && svg.ends_with("</svg>\n"));
+        points.iter().map(place).collect()
     }
 }

@@ -1,8 +1,5 @@
 //! An axis, counted in bins, and its ticks.
 
-use plotters::coord::ranged1d::Ranged;
-use plotters::coord::types::RangedCoordf64;
-
 use super::super::number::minus;
 
 /// The edges of bins of one width, with 0 among or between them.
@@ -42,7 +39,7 @@ impl<'r> Axis<'r> {
         let (low, high) = self.ends();
         // Beyond these a step in f64 is none, or not finite.
         let values = if (1e-30..1e30).contains(&(high - low)) {
-            RangedCoordf64::from(low..high).key_points(most)
+            round_values(low, high, most)
         } else {
             vec![low, high]
         };
@@ -57,9 +54,24 @@ impl<'r> Axis<'r> {
 
 /// Round counts from 0 to `top`.
 pub(super) fn count_ticks(top: f64, most: usize) -> Vec<f64> {
-    let mut ticks = RangedCoordf64::from(0.0..top).key_points(most);
+    let mut ticks = round_values(0.0, top, most);
     ticks.retain(|tick| tick.fract() == 0.0 && *tick > 0.0);
     ticks
+}
+
+/// Multiples of the smallest step of 1, 2 or 5 times a power of ten by which at most `most` of them
+/// lie from `low` to `high`.
+fn round_values(low: f64, high: f64, most: usize) -> Vec<f64> {
+    let power = 10f64.powf(((high - low) / most as f64).log10().floor());
+    let steps = [1.0, 2.0, 5.0, 10.0, 20.0].map(|times| times * power);
+    // Counted in steps, the ends of an axis may lie a rounding error beyond it.
+    let counts = |step: f64| {
+        let (first, last) = (low / step - 1e-9, high / step + 1e-9);
+        first.ceil() as i64..=last.floor() as i64
+    };
+    let fits = |step: &f64| counts(*step).count() <= most;
+    let step = steps.into_iter().find(fits).unwrap_or(high - low);
+    counts(step).map(|count| count as f64 * step).collect()
 }
 
 /// A number with as many digits as tell it from the next, a step further.

@@ -2,8 +2,8 @@
 
 use unicode_width::UnicodeWidthStr as _;
 
-use super::super::canvas::{Anchor, Canvas, Drawn, Frame, Type};
-use super::super::{GRID, INK, MUTED, RGBColor, shortened_all};
+use super::super::canvas::{Anchor, Canvas, Frame, Type};
+use super::super::{GRID, INK, MUTED, Rgb, shortened_all};
 
 /// Room above the rows: headings and the scale.
 const HEAD: f64 = 34.0;
@@ -23,7 +23,7 @@ pub(crate) struct Heat<'r> {
     pub(crate) top: f64,
     /// What the darkest shade means.
     pub(crate) most: String,
-    pub(crate) color: RGBColor,
+    pub(crate) color: Rgb,
 }
 
 impl Heat<'_> {
@@ -37,7 +37,7 @@ impl Heat<'_> {
     }
 
     /// Draws it and returns where the cells lie.
-    pub(crate) fn draw(&self, canvas: &Canvas<'_>, frame: Frame) -> Drawn<Frame> {
+    pub(crate) fn draw(&self, canvas: &Canvas, frame: Frame) -> Frame {
         let pitch = self.pitch();
         let size = if pitch < 16.0 { 9.5 } else { 10.5 };
         let letter = 0.6 * size;
@@ -57,7 +57,7 @@ impl Heat<'_> {
         for (i, (_, shares)) in self.rows.iter().enumerate() {
             let top = plot.top + pitch * i as f64;
             let at = (plot.left - 8.0, top + 0.5 * pitch);
-            canvas.text(&shown[i], at, Anchor::End, name)?;
+            canvas.text(&shown[i], at, Anchor::End, name);
             // Neighbours of one shade are one rectangle.
             let shades: Vec<u32> = shares.iter().map(|share| self.shade(*share)).collect();
             let mut begin = 0;
@@ -70,14 +70,14 @@ impl Heat<'_> {
                 };
                 begin += run.len();
                 match run[0] {
-                    0 => canvas.tint(cell, GRID, 0.5)?,
-                    shade => canvas.tint(cell, self.color, f64::from(shade) / 100.0)?,
+                    0 => canvas.tint(cell, GRID, 0.5),
+                    shade => canvas.tint(cell, self.color, f64::from(shade) / 100.0),
                 }
             }
         }
-        self.ticks(canvas, plot, step)?;
-        self.scale(canvas, frame, plot)?;
-        Ok(plot)
+        self.ticks(canvas, plot, step);
+        self.scale(canvas, frame, plot);
+        plot
     }
 
     /// The opacity of a share, in percent.
@@ -89,33 +89,33 @@ impl Heat<'_> {
         ((FAINTEST + (1.0 - FAINTEST) * part.min(1.0)) * 100.0).round() as u32
     }
 
-    fn ticks(&self, canvas: &Canvas<'_>, plot: Frame, step: f64) -> Drawn {
+    fn ticks(&self, canvas: &Canvas, plot: Frame, step: f64) {
         let small = Type::new(11.0, MUTED);
         let bottom = plot.top + plot.height;
         let every = (46.0 / step).ceil().max(1.0) as usize;
         for (i, column) in self.columns.iter().enumerate().step_by(every) {
             let x = plot.left + step * (i as f64 + 0.5);
-            canvas.line((x, bottom), (x, bottom + 4.0), INK, 1.0)?;
+            canvas.line((x, bottom), (x, bottom + 4.0), INK, 1.0);
             canvas.text(
                 &column.to_string(),
                 (x, bottom + 12.0),
                 Anchor::Middle,
                 small,
-            )?;
+            );
         }
         let end = (plot.left + plot.width, bottom + 27.0);
         canvas.text(self.x_name, end, Anchor::End, small)
     }
 
     /// What the shades mean.
-    fn scale(&self, canvas: &Canvas<'_>, frame: Frame, plot: Frame) -> Drawn {
+    fn scale(&self, canvas: &Canvas, frame: Frame, plot: Frame) {
         let small = Type::new(11.0, MUTED);
         let y = frame.top + 9.0;
         let right = plot.left + plot.width;
-        canvas.text(&self.most, (right, y), Anchor::End, small)?;
+        canvas.text(&self.most, (right, y), Anchor::End, small);
         let width = 80.0;
         let mut left = right - 6.4 * self.most.chars().count() as f64 - width - 8.0;
-        canvas.text("0", (left - 6.0, y), Anchor::End, small)?;
+        canvas.text("0", (left - 6.0, y), Anchor::End, small);
         for i in 0..8 {
             let cell = Frame {
                 left,
@@ -125,11 +125,10 @@ impl Heat<'_> {
             };
             let shade = self.shade(self.top * f64::from(i) / 7.0);
             match shade {
-                0 => canvas.tint(cell, GRID, 0.5)?,
-                shade => canvas.tint(cell, self.color, f64::from(shade) / 100.0)?,
+                0 => canvas.tint(cell, GRID, 0.5),
+                shade => canvas.tint(cell, self.color, f64::from(shade) / 100.0),
             }
             left += width / 8.0;
         }
-        Ok(())
     }
 }

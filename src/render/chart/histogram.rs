@@ -1,7 +1,7 @@
 //! A histogram with marks on its axis.
 
-use super::super::canvas::{Anchor, Canvas, Drawn, Frame, Type};
-use super::super::{ALARM, FILL, GRID, INK, LINE, MUTED, RGBColor, grouped};
+use super::super::canvas::{Anchor, Canvas, Frame, Type};
+use super::super::{ALARM, FILL, GRID, INK, LINE, MUTED, Rgb, grouped};
 use super::Axis;
 use super::axis::count_ticks;
 use super::outline::{Bars, ceiling, steps};
@@ -32,7 +32,7 @@ pub(crate) struct Histogram<'r> {
 pub(crate) struct Mark {
     pub(crate) value: f64,
     pub(crate) text: String,
-    pub(crate) color: RGBColor,
+    pub(crate) color: Rgb,
     pub(crate) bold: bool,
     /// The line goes through the plot, and not only up to it.
     pub(crate) through: bool,
@@ -40,7 +40,7 @@ pub(crate) struct Mark {
 
 impl Histogram<'_> {
     /// Draws it and returns where the plot itself lies.
-    pub(crate) fn draw(&self, canvas: &Canvas<'_>, frame: Frame) -> Drawn<Frame> {
+    pub(crate) fn draw(&self, canvas: &Canvas, frame: Frame) -> Frame {
         let series: Vec<&[u64]> = self.series().collect();
         let (top, cut) = ceiling(&series);
         let narrow = frame.width < 500.0;
@@ -64,20 +64,20 @@ impl Histogram<'_> {
         let small = Type::new(11.0, MUTED);
         for tick in ticks {
             let y = bottom - plot.height * tick / top;
-            canvas.line((plot.left, y), (plot.left + plot.width, y), GRID, 0.7)?;
+            canvas.line((plot.left, y), (plot.left + plot.width, y), GRID, 0.7);
             let at = (plot.left - 6.0, y);
-            canvas.text(&grouped(tick as u64), at, Anchor::End, small)?;
+            canvas.text(&grouped(tick as u64), at, Anchor::End, small);
         }
         let height = |count: u64| (count as f64).min(top);
-        let mut chart = canvas.plot(plot, self.axis.bins(), top)?;
+        let chart = canvas.plot(plot, self.axis.bins(), top);
         let outline = steps(self.now.counts, 0.0, height);
         if !outline.is_empty() {
-            chart.area(outline, FILL)?;
+            chart.area(&outline, FILL);
         }
         if let Some(before) = self.before.map(|before| steps(before.counts, 0.0, height))
             && !before.is_empty()
         {
-            chart.path(before, INK, 1.2)?;
+            chart.path(&before, INK, 1.2);
         }
         let x = |place: f64| plot.left + plot.width * place / self.axis.bins();
         canvas.line(
@@ -85,56 +85,56 @@ impl Histogram<'_> {
             (plot.left + plot.width, bottom),
             INK,
             1.0,
-        )?;
+        );
         for (place, label) in self.axis.ticks(if narrow { 5 } else { 10 }) {
-            canvas.line((x(place), bottom), (x(place), bottom + 4.0), INK, 1.0)?;
-            canvas.text(&label, (x(place), bottom + 12.0), Anchor::Middle, small)?;
+            canvas.line((x(place), bottom), (x(place), bottom + 4.0), INK, 1.0);
+            canvas.text(&label, (x(place), bottom + 12.0), Anchor::Middle, small);
         }
         let end = (plot.left + plot.width, bottom + 27.0);
-        canvas.text(self.x_name, end, Anchor::End, small)?;
+        canvas.text(self.x_name, end, Anchor::End, small);
         canvas.text(
             self.y_name,
             (frame.left, frame.top + 8.0),
             Anchor::Start,
             small,
-        )?;
+        );
         let dashed = self.dashed.iter();
         for place in dashed.filter_map(|value| self.axis.place(*value)) {
             let ends = (plot.top - 2.0, bottom);
-            canvas.dashes(x(place), ends, ALARM, 1.0)?;
+            canvas.dashes(x(place), ends, ALARM, 1.0);
         }
         // Lines of labels, below that of the axis' name.
         let line = |index: usize| frame.top + LABEL * (index as f64 + 1.5);
         for (index, (place, mark)) in marks.iter().enumerate() {
             let (x, y) = (x(*place), line(beyond + index));
             let end = if mark.through { bottom } else { plot.top };
-            canvas.line((x, y - 5.0), (x, end), mark.color, 1.0)?;
+            canvas.line((x, y - 5.0), (x, end), mark.color, 1.0);
             let (at, anchor) = beside(x, plot, y);
             let font = Type {
                 size: 11.0,
                 color: mark.color,
                 bold: mark.bold,
             };
-            canvas.text(&mark.text, at, anchor, font)?;
+            canvas.text(&mark.text, at, anchor, font);
         }
         if let Some((bin, count)) = cut.then(|| self.tallest()).flatten() {
             let y = line(beyond + marks.len());
             let (at, anchor) = beside(x(bin as f64 + 0.5), plot, y);
             let text = format!("↑ {}", grouped(count));
-            canvas.text(&text, at, anchor, Type::new(11.0, LINE))?;
+            canvas.text(&text, at, anchor, Type::new(11.0, LINE));
         }
         let (font, y) = (Type::new(11.0, LINE), line(0));
         let [below, above] = &self.beyond;
         if let Some(text) = below {
             let text = format!("◂ {text}");
-            canvas.text(&text, (plot.left, y), Anchor::Start, font)?;
+            canvas.text(&text, (plot.left, y), Anchor::Start, font);
         }
         if let Some(text) = above {
             let right = plot.left + plot.width;
             let text = format!("{text} ▸");
-            canvas.text(&text, (right, y), Anchor::End, font)?;
+            canvas.text(&text, (right, y), Anchor::End, font);
         }
-        Ok(plot)
+        plot
     }
 
     /// The marks with their places. Labels stand to the right of their marks: the further left a mark

@@ -2,8 +2,8 @@
 
 use unicode_width::UnicodeWidthStr as _;
 
-use super::super::canvas::{Anchor, Canvas, Drawn, Frame, Type};
-use super::super::{GRID, INK, MUTED, RGBColor, shortened_all};
+use super::super::canvas::{Anchor, Canvas, Frame, Type};
+use super::super::{GRID, INK, MUTED, Rgb, shortened_all};
 use super::Axis;
 
 /// Room above the rows.
@@ -21,7 +21,7 @@ pub(crate) struct Interval<'r> {
     pub(crate) mean: Option<f64>,
     /// From, to.
     pub(crate) interval: Option<(f64, f64)>,
-    pub(crate) color: RGBColor,
+    pub(crate) color: Rgb,
 }
 
 /// Rows on one axis.
@@ -40,7 +40,7 @@ impl Intervals<'_> {
     }
 
     /// Draws it and returns where the rows lie.
-    pub(crate) fn draw(&self, canvas: &Canvas<'_>, frame: Frame) -> Drawn<Frame> {
+    pub(crate) fn draw(&self, canvas: &Canvas, frame: Frame) -> Frame {
         let letter = 0.6 * 12.0;
         let shown: Vec<&str> = self.rows.iter().map(|row| row.name).collect();
         let longest = shown.iter().map(|name| name.width()).max();
@@ -63,12 +63,12 @@ impl Intervals<'_> {
         let small = Type::new(11.0, MUTED);
         for (place, label) in axis.ticks(if plot.width < 300.0 { 4 } else { 8 }) {
             let x = plot.left + plot.width * place / axis.bins();
-            canvas.line((x, plot.top), (x, bottom), GRID, 0.7)?;
-            canvas.line((x, bottom), (x, bottom + 4.0), INK, 1.0)?;
-            canvas.text(&label, (x, bottom + 12.0), Anchor::Middle, small)?;
+            canvas.line((x, plot.top), (x, bottom), GRID, 0.7);
+            canvas.line((x, bottom), (x, bottom + 4.0), INK, 1.0);
+            canvas.text(&label, (x, bottom + 12.0), Anchor::Middle, small);
         }
         if let Some(x) = self.level.and_then(x) {
-            canvas.line((x, plot.top), (x, bottom), INK, 1.0)?;
+            canvas.line((x, plot.top), (x, bottom), INK, 1.0);
         }
         for (i, row) in self.rows.iter().enumerate() {
             let y = plot.top + PITCH * (i as f64 + 0.5);
@@ -77,25 +77,25 @@ impl Intervals<'_> {
                 (plot.left - 10.0, y),
                 Anchor::End,
                 Type::new(12.0, INK),
-            )?;
+            );
             if let Some((from, to)) = row.interval
                 && let (Some(from), Some(to)) = (x(from), x(to))
             {
-                canvas.line((from, y), (to, y), row.color, 2.0)?;
+                canvas.line((from, y), (to, y), row.color, 2.0);
                 for end in [from, to] {
-                    canvas.line((end, y - 5.0), (end, y + 5.0), row.color, 2.0)?;
+                    canvas.line((end, y - 5.0), (end, y + 5.0), row.color, 2.0);
                 }
             }
             for sample in row.samples.iter().filter_map(|sample| x(*sample)) {
-                canvas.dot((sample, y), 3.2, row.color)?;
+                canvas.dot((sample, y), 3.2, row.color);
             }
             if let Some(mean) = row.mean.and_then(x) {
-                canvas.line((mean, y - 10.0), (mean, y + 10.0), INK, 2.0)?;
+                canvas.line((mean, y - 10.0), (mean, y + 10.0), INK, 2.0);
             }
         }
-        canvas.line((plot.left, bottom), (right, bottom), INK, 1.0)?;
-        canvas.text(self.x_name, (right, bottom + 29.0), Anchor::End, small)?;
-        Ok(plot)
+        canvas.line((plot.left, bottom), (right, bottom), INK, 1.0);
+        canvas.text(self.x_name, (right, bottom + 29.0), Anchor::End, small);
+        plot
     }
 
     /// Around all that is drawn.

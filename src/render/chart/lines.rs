@@ -1,7 +1,7 @@
 //! Values over time, or over anything that is counted.
 
-use super::super::canvas::{Anchor, Canvas, Drawn, Frame, Type};
-use super::super::{ALARM, GRID, INK, MUTED, RGBColor};
+use super::super::canvas::{Anchor, Canvas, Frame, Type};
+use super::super::{ALARM, GRID, INK, MUTED, Rgb};
 use super::Axis;
 
 /// A row of names above the plot, and room above them.
@@ -19,14 +19,14 @@ pub(crate) struct Line {
     pub(crate) name: String,
     /// By point; a gap where there is none.
     pub(crate) values: Vec<Option<f64>>,
-    pub(crate) color: RGBColor,
+    pub(crate) color: Rgb,
 }
 
 /// Points at which something happened, as strokes in a row above the plot.
 #[derive(Debug, Clone)]
 pub(crate) struct Marks {
     pub(crate) at: Vec<f64>,
-    pub(crate) color: RGBColor,
+    pub(crate) color: Rgb,
 }
 
 /// Lines over common points.
@@ -52,7 +52,7 @@ impl Lines<'_> {
     }
 
     /// Draws them and returns where the plot lies.
-    pub(crate) fn draw(&self, canvas: &Canvas<'_>, frame: Frame) -> Drawn<Frame> {
+    pub(crate) fn draw(&self, canvas: &Canvas, frame: Frame) -> Frame {
         let rows = self.marks_height();
         let plot = Frame {
             left: frame.left + LEFT,
@@ -70,41 +70,41 @@ impl Lines<'_> {
         let small = Type::new(11.0, MUTED);
         for (place, label) in up.ticks(5) {
             let y = bottom - plot.height * place / up.bins();
-            canvas.line((plot.left, y), (right, y), GRID, 0.7)?;
-            canvas.text(&label, (plot.left - 6.0, y), Anchor::End, small)?;
+            canvas.line((plot.left, y), (right, y), GRID, 0.7);
+            canvas.text(&label, (plot.left - 6.0, y), Anchor::End, small);
         }
         let x = |value: f64| plot.left + plot.width * self.along(value);
         for event in &self.events {
-            canvas.dashes(x(*event), (plot.top, bottom), MUTED, 1.0)?;
+            canvas.dashes(x(*event), (plot.top, bottom), MUTED, 1.0);
         }
         for (row, marks) in self.marks.iter().enumerate() {
             let top = frame.top + HEAD - 6.0 + MARK * row as f64;
             for at in &marks.at {
-                canvas.line((x(*at), top), (x(*at), top + MARK - 3.0), marks.color, 1.6)?;
+                canvas.line((x(*at), top), (x(*at), top + MARK - 3.0), marks.color, 1.6);
             }
         }
         if let Some(y) = self.level.and_then(y) {
-            canvas.line((plot.left, y), (right, y), ALARM, 1.0)?;
+            canvas.line((plot.left, y), (right, y), ALARM, 1.0);
         }
-        let mut chart = canvas.plot(plot, 1.0, 1.0)?;
+        let chart = canvas.plot(plot, 1.0, 1.0);
         let height = |value: f64| up.place(value).map(|part| part / up.bins());
         for line in &self.lines {
             for run in self.runs(line, height) {
-                chart.path(run, line.color, 1.6)?;
+                chart.path(&run, line.color, 1.6);
             }
             if self.x.len() <= 60 {
                 for (at, value) in self.x.iter().zip(&line.values) {
                     if let Some(y) = value.and_then(y) {
-                        canvas.dot((x(*at), y), 2.4, line.color)?;
+                        canvas.dot((x(*at), y), 2.4, line.color);
                     }
                 }
             }
         }
-        canvas.line((plot.left, bottom), (right, bottom), INK, 1.0)?;
-        self.ticks(canvas, plot)?;
-        canvas.text(self.x_name, (right, bottom + 27.0), Anchor::End, small)?;
-        self.names(canvas, frame)?;
-        Ok(plot)
+        canvas.line((plot.left, bottom), (right, bottom), INK, 1.0);
+        self.ticks(canvas, plot);
+        canvas.text(self.x_name, (right, bottom + 27.0), Anchor::End, small);
+        self.names(canvas, frame);
+        plot
     }
 
     /// The values, with 0.
@@ -146,7 +146,7 @@ impl Lines<'_> {
         runs
     }
 
-    fn ticks(&self, canvas: &Canvas<'_>, plot: Frame) -> Drawn {
+    fn ticks(&self, canvas: &Canvas, plot: Frame) {
         let bottom = plot.top + plot.height;
         let small = Type::new(11.0, MUTED);
         // Where there are few, each point has one.
@@ -163,20 +163,19 @@ impl Lines<'_> {
         };
         for (place, label) in points {
             let x = plot.left + plot.width * place;
-            canvas.line((x, bottom), (x, bottom + 4.0), INK, 1.0)?;
-            canvas.text(&label, (x, bottom + 12.0), Anchor::Middle, small)?;
+            canvas.line((x, bottom), (x, bottom + 4.0), INK, 1.0);
+            canvas.text(&label, (x, bottom + 12.0), Anchor::Middle, small);
         }
-        Ok(())
     }
 
     /// What stands upwards, and which line is which.
-    fn names(&self, canvas: &Canvas<'_>, frame: Frame) -> Drawn {
+    fn names(&self, canvas: &Canvas, frame: Frame) {
         let small = Type::new(11.0, MUTED);
         let y = frame.top + 8.0;
-        canvas.text(self.y_name, (frame.left, y), Anchor::Start, small)?;
+        canvas.text(self.y_name, (frame.left, y), Anchor::Start, small);
         // Those without names are told apart elsewhere.
         if self.lines.len() < 2 || self.lines.iter().all(|line| line.name.is_empty()) {
-            return Ok(());
+            return;
         }
         let mut left = frame.left + 6.6 * self.y_name.chars().count() as f64 + 18.0;
         for line in &self.lines {
@@ -184,11 +183,10 @@ impl Lines<'_> {
             if end > frame.left + frame.width {
                 break;
             }
-            canvas.line((left, y), (left + 12.0, y), line.color, 2.4)?;
+            canvas.line((left, y), (left + 12.0, y), line.color, 2.4);
             let font = Type::new(11.0, INK);
-            canvas.text(&line.name, (left + 16.0, y), Anchor::Start, font)?;
+            canvas.text(&line.name, (left + 16.0, y), Anchor::Start, font);
             left = end + 14.0;
         }
-        Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use unicode_width::UnicodeWidthStr as _;
 
-use super::super::canvas::{Anchor, Canvas, Drawn, Frame, Type};
+use super::super::canvas::{Anchor, Canvas, Frame, Type};
 use super::super::{ALARM, FILL, GRID, INK, LINE, MUTED, shortened, shortened_all};
 use super::Axis;
 use super::outline::{Bars, beyond, ceiling, steps};
@@ -57,7 +57,7 @@ impl Ridge<'_> {
     }
 
     /// Draws it and returns where the rows lie.
-    pub(crate) fn draw(&self, canvas: &Canvas<'_>, frame: Frame) -> Drawn<Frame> {
+    pub(crate) fn draw(&self, canvas: &Canvas, frame: Frame) -> Frame {
         let pitch = self.pitch();
         let size = if pitch < 16.0 { 9.5 } else { 10.5 };
         // Sans-serif letters of names are on average this wide, in sizes, in wide faces.
@@ -87,23 +87,23 @@ impl Ridge<'_> {
         let x = |place: f64| plot.left + plot.width * place / self.axis.bins();
         let small = Type::new(10.5, MUTED);
         let corner = (names_end, frame.top + 8.0);
-        canvas.text(self.row_name, corner, Anchor::End, small)?;
+        canvas.text(self.row_name, corner, Anchor::End, small);
         for (i, heading) in self.headings.iter().enumerate() {
             let at = (numbers_begin + column * (i + 1) as f64, frame.top + 8.0);
-            canvas.text(heading, at, Anchor::End, small)?;
+            canvas.text(heading, at, Anchor::End, small);
         }
         for (place, label) in self.axis.ticks(if plot.width < 300.0 { 4 } else { 9 }) {
-            canvas.line((x(place), plot.top - 4.0), (x(place), bottom), GRID, 0.7)?;
-            canvas.line((x(place), bottom), (x(place), bottom + 4.0), INK, 1.0)?;
-            canvas.text(&label, (x(place), bottom + 12.0), Anchor::Middle, small)?;
+            canvas.line((x(place), plot.top - 4.0), (x(place), bottom), GRID, 0.7);
+            canvas.line((x(place), bottom), (x(place), bottom + 4.0), INK, 1.0);
+            canvas.text(&label, (x(place), bottom + 12.0), Anchor::Middle, small);
         }
         let name = Type::new(size, INK);
         let rows = self.rows.len() as f64;
-        let mut chart = canvas.plot(plot, self.axis.bins(), rows)?;
+        let chart = canvas.plot(plot, self.axis.bins(), rows);
         for (i, row) in self.rows.iter().enumerate() {
             let base = rows - i as f64 - 1.0;
             let y = plot.top + pitch * (i + 1) as f64;
-            canvas.line((plot.left, y), (right, y), GRID, 0.7)?;
+            canvas.line((plot.left, y), (right, y), GRID, 0.7);
             // An edit leaves one bin that would flatten all that was before.
             let top = match row.before {
                 Some(before) => ceiling(&[row.now.counts, before.counts]).0,
@@ -112,49 +112,49 @@ impl Ridge<'_> {
             let height = |count: u64| REACH * (count as f64 / top).min(1.0);
             let outline = steps(row.now.counts, base, height);
             if !outline.is_empty() {
-                chart.area(outline, FILL)?;
+                chart.area(&outline, FILL);
             }
             if let Some(before) = row.before.map(|before| steps(before.counts, base, height))
                 && !before.is_empty()
             {
-                chart.path(before, INK, 0.8)?;
+                chart.path(&before, INK, 0.8);
             }
             if let Some(place) = row.median.and_then(|median| self.axis.place(median)) {
-                canvas.line((x(place), y - 0.5 * pitch), (x(place), y), INK, 1.4)?;
+                canvas.line((x(place), y - 0.5 * pitch), (x(place), y), INK, 1.4);
             }
             let middle = y - 0.42 * pitch;
-            canvas.text(&shown[i], (names_end, middle), Anchor::End, name)?;
+            canvas.text(&shown[i], (names_end, middle), Anchor::End, name);
             let [below, above] = &beyond[i];
             let beyond = Type::new(size, LINE);
             if let Some(text) = below {
-                canvas.text(text, (plot.left - 3.0, middle), Anchor::End, beyond)?;
+                canvas.text(text, (plot.left - 3.0, middle), Anchor::End, beyond);
             }
             if let Some(text) = above {
-                canvas.text(text, (right + 3.0, middle), Anchor::Start, beyond)?;
+                canvas.text(text, (right + 3.0, middle), Anchor::Start, beyond);
             }
             for (i, (number, alarming)) in row.numbers.iter().enumerate() {
                 let at = (numbers_begin + column * (i + 1) as f64, middle);
                 let color = if *alarming { ALARM } else { MUTED };
-                canvas.text(number, at, Anchor::End, Type::new(size, color))?;
+                canvas.text(number, at, Anchor::End, Type::new(size, color));
             }
         }
-        canvas.line((plot.left, bottom), (right, bottom), INK, 1.0)?;
+        canvas.line((plot.left, bottom), (right, bottom), INK, 1.0);
         let ends = (plot.top - 4.0, bottom);
         if let Some(place) = self.median.and_then(|median| self.axis.place(median)) {
-            canvas.line((x(place), ends.0), (x(place), ends.1), INK, 0.7)?;
+            canvas.line((x(place), ends.0), (x(place), ends.1), INK, 0.7);
         }
         let dashed = self.dashed.iter();
         for place in dashed.filter_map(|value| self.axis.place(*value)) {
-            canvas.dashes(x(place), ends, ALARM, 0.7)?;
+            canvas.dashes(x(place), ends, ALARM, 0.7);
         }
-        canvas.text(self.x_name, (right, bottom + 27.0), Anchor::End, small)?;
+        canvas.text(self.x_name, (right, bottom + 27.0), Anchor::End, small);
         if let Some(note) = &self.note {
             // Letters of this size are on average this wide.
             let most = ((plot.width + names) / 6.3 - 2.0) as usize;
             let note = shortened(note, most);
-            canvas.text(&note, (frame.left, bottom + 27.0), Anchor::Start, small)?;
+            canvas.text(&note, (frame.left, bottom + 27.0), Anchor::Start, small);
         }
-        Ok(plot)
+        plot
     }
 }
 

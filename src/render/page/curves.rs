@@ -1,18 +1,16 @@
 //! Charts of lines whose names are in a key above them, told apart by colour.
 
-use std::io;
-
 use serde_json::{Value, json};
 
 use super::super::chart::{Line, Lines, Marks};
-use super::super::{RGBColor, SERIES, escaped};
+use super::super::{Rgb, SERIES, escaped};
 use super::LinesFigure;
 
 /// Names in a key.
 const MOST_NAMES: usize = 12;
 
 /// The colour of number `i` of several things of one kind.
-pub(crate) fn color(i: usize) -> RGBColor {
+pub(crate) fn color(i: usize) -> Rgb {
     SERIES[i % SERIES.len()]
 }
 
@@ -46,7 +44,7 @@ pub(crate) fn keys<N: AsRef<str>>(names: impl ExactSizeIterator<Item = (usize, N
 pub(crate) struct ChartLine {
     pub(crate) name: String,
     pub(crate) values: Vec<Option<f64>>,
-    pub(crate) color: RGBColor,
+    pub(crate) color: Rgb,
     /// A pointer into the page's data.
     pub(crate) at: String,
 }
@@ -80,7 +78,7 @@ pub(crate) fn curve(
     (caption, label, y_name): (&str, &str, &str),
     drawn: &[ChartLine],
     more: &[(String, String)],
-) -> io::Result<String> {
+) -> String {
     let line = |line: &ChartLine| Line {
         name: String::new(),
         values: line.values.clone(),

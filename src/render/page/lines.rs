@@ -1,7 +1,5 @@
 //! A chart of lines on a page.
 
-use std::io;
-
 use serde_json::Value;
 
 use super::super::canvas::Figure;
@@ -28,7 +26,7 @@ pub(crate) struct LinesFigure<'l> {
 }
 
 impl LinesFigure<'_> {
-    pub(crate) fn html(&self) -> io::Result<String> {
+    pub(crate) fn html(&self) -> String {
         let attributes = format!(
             "data-chart=\"lines\" data-x=\"{}\" data-unit=\"{}\" data-lines=\"{}\"",
             self.at,

@@ -72,23 +72,19 @@ fn digest(text: &str) -> String {
 }
 
 /// A chart in both widths, with attributes for the script and a caption in HTML.
-pub(crate) fn figure(
-    attributes: &str,
-    caption: &str,
-    draw: impl Fn(f64) -> io::Result<Figure>,
-) -> io::Result<String> {
+pub(crate) fn figure(attributes: &str, caption: &str, draw: impl Fn(f64) -> Figure) -> String {
     let mut drawings = String::new();
     for (class, width) in [("wide", WIDE), ("narrow", NARROW)] {
-        let Figure { svg, plot } = draw(width)?;
+        let Figure { svg, plot } = draw(width);
         drawings += &format!(
             "<div class=\"{class}\" data-plot=\"{:.1} {:.1} {:.1} {:.1}\">{svg}</div>\n",
             plot.left, plot.top, plot.width, plot.height
         );
     }
-    Ok(format!(
+    format!(
         "<figure class=\"chart\" tabindex=\"0\" {attributes}>\n<figcaption>{caption}</figcaption>\n\
          {drawings}</figure>\n"
-    ))
+    )
 }
 
 /// Facts as pairs of a term and what is said of it, both HTML.

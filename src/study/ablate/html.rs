@@ -15,7 +15,7 @@ impl Render<Ablation> for Html {
             grouped(ablation.channels as u64),
             grouped(ablation.images as u64),
         );
-        body += &chart(ablation)?;
+        body += &chart(ablation);
         body += "<h3>Numbers</h3>\n";
         body += &table(ablation);
         body += "</section>\n";
@@ -28,7 +28,7 @@ impl Render<Ablation> for Html {
     }
 }
 
-fn chart(ablation: &Ablation) -> io::Result<String> {
+fn chart(ablation: &Ablation) -> String {
     let along = Along {
         x: ablation.points.iter().map(|point| *point as f64).collect(),
         name: "ablated channels",

@@ -7,7 +7,7 @@ use super::{Comparison, Sample};
 use crate::render::canvas::Figure;
 use crate::render::chart::{Interval, Intervals, Marks};
 use crate::render::page::{Along, ChartLine, Page, color, curve, figure, key};
-use crate::render::{Html, RGBColor, Render, SERIES, escaped};
+use crate::render::{Html, Render, Rgb, SERIES, escaped};
 
 impl Render<Comparison> for Html {
     fn render(&self, comparison: &Comparison, out: &mut dyn io::Write) -> io::Result<()> {
@@ -23,9 +23,9 @@ impl Render<Comparison> for Html {
             comparison.epochs.len(),
         );
         body += &table(comparison);
-        body += &accuracies(comparison)?;
-        body += &differences(comparison)?;
-        body += &curves(comparison)?;
+        body += &accuracies(comparison);
+        body += &differences(comparison);
+        body += &curves(comparison);
         body += &by_seed(comparison);
         body += "</section>\n";
         Page {
@@ -75,7 +75,7 @@ fn table(comparison: &Comparison) -> String {
     )
 }
 
-fn row<'r>(name: &'r str, sample: &Sample, color: RGBColor) -> Interval<'r> {
+fn row<'r>(name: &'r str, sample: &Sample, color: Rgb) -> Interval<'r> {
     Interval {
         name,
         samples: sample.values.clone(),
@@ -85,10 +85,7 @@ fn row<'r>(name: &'r str, sample: &Sample, color: RGBColor) -> Interval<'r> {
     }
 }
 
-fn intervals(
-    (rows, caption, label): (&str, &str, &str),
-    drawn: &Intervals<'_>,
-) -> io::Result<String> {
+fn intervals((rows, caption, label): (&str, &str, &str), drawn: &Intervals<'_>) -> String {
     let terms = "[{\"name\":\"n\",\"key\":\"last/n\"},{\"name\":\"mean\",\"key\":\"last/mean\"},\
                  {\"name\":\"deviation\",\"key\":\"last/deviation\"},\
                  {\"name\":\"95 % interval\",\"key\":\"last/interval\"}]";
@@ -103,7 +100,7 @@ fn intervals(
     })
 }
 
-fn accuracies(comparison: &Comparison) -> io::Result<String> {
+fn accuracies(comparison: &Comparison) -> String {
     let arms = comparison.arms.iter().enumerate();
     let drawn = Intervals {
         rows: arms
@@ -117,9 +114,9 @@ fn accuracies(comparison: &Comparison) -> io::Result<String> {
     intervals(("/arms", caption, "accuracy by arm"), &drawn)
 }
 
-fn differences(comparison: &Comparison) -> io::Result<String> {
+fn differences(comparison: &Comparison) -> String {
     if comparison.differences.is_empty() {
-        return Ok(String::new());
+        return String::new();
     }
     // On a phone, names of both would leave no room.
     let others = comparison.arms.iter().skip(1);
@@ -139,7 +136,7 @@ fn differences(comparison: &Comparison) -> io::Result<String> {
     )
 }
 
-fn curves(comparison: &Comparison) -> io::Result<String> {
+fn curves(comparison: &Comparison) -> String {
     let along = Along::epochs(&comparison.epochs);
     let arms = comparison.arms.iter().enumerate();
     let lines: Vec<ChartLine> = arms

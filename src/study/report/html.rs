@@ -17,11 +17,11 @@ impl Render<Report> for Html {
         let mut body = header(report);
         body += "<section>\n";
         body += &table::table(report);
-        body += &curves::section(report)?;
+        body += &curves::section(report);
         body += "</section>\n";
-        body += &histograms::section(report)?;
-        body += &channels::section(report)?;
-        body += &gradients::section(report)?;
+        body += &histograms::section(report);
+        body += &channels::section(report);
+        body += &gradients::section(report);
         Page {
             title: &title(report),
             data: &serde_json::to_value(report)?,

@@ -1,7 +1,5 @@
 //! The charts of a training run.
 
-use std::io;
-
 use serde_json::{Value, json};
 
 use super::unit;
@@ -9,9 +7,9 @@ use crate::inspect::track::{Chosen, LayerSeries, Order, SETTLED, Series, Surviva
 use crate::render::canvas::Figure;
 use crate::render::chart::{Heat, Line, Lines};
 use crate::render::page::{LinesFigure, figure};
-use crate::render::{ALARM, INK, LINE, MUTED, RGBColor, escaped};
+use crate::render::{ALARM, INK, LINE, MUTED, Rgb, escaped};
 
-const COLORS: [RGBColor; 3] = [LINE, ALARM, INK];
+const COLORS: [Rgb; 3] = [LINE, ALARM, INK];
 
 fn x_name(series: &Series) -> &'static str {
     match series.order {
@@ -44,7 +42,7 @@ struct OverTime<'t> {
 }
 
 impl OverTime<'_> {
-    fn html(self, series: &Series) -> io::Result<String> {
+    fn html(self, series: &Series) -> String {
         let events = series.regenerations.iter().map(|r| &series.saves[r.save]);
         let lines = Lines {
             x: &places(series),
@@ -67,7 +65,7 @@ impl OverTime<'_> {
     }
 }
 
-pub(super) fn inhibited(series: &Series) -> io::Result<String> {
+pub(super) fn inhibited(series: &Series) -> String {
     let all = &series.network;
     let share = |save| Some(100.0 * all.inhibited_share(save));
     OverTime {
@@ -88,7 +86,7 @@ pub(super) fn inhibited(series: &Series) -> io::Result<String> {
     .html(series)
 }
 
-pub(super) fn trajectories(series: &Series) -> io::Result<String> {
+pub(super) fn trajectories(series: &Series) -> String {
     let name = |t: &Trajectory| {
         let channel = format!("{}:{}", series.short_name(&t.layer), t.channel);
         match t.chosen {
@@ -132,9 +130,9 @@ pub(super) fn trajectories(series: &Series) -> io::Result<String> {
     .html(series)
 }
 
-pub(super) fn masks(series: &Series) -> io::Result<String> {
+pub(super) fn masks(series: &Series) -> String {
     if series.saves.len() < 2 {
-        return Ok(String::new());
+        return String::new();
     }
     let share = |distance: &Option<f64>| distance.map(|distance| 100.0 * distance);
     OverTime {
@@ -158,7 +156,7 @@ pub(super) fn masks(series: &Series) -> io::Result<String> {
 }
 
 /// How regenerated channels fared, by saves since.
-pub(super) fn survival(series: &Series) -> io::Result<String> {
+pub(super) fn survival(series: &Series) -> String {
     let x: Vec<f64> = series.survival.iter().map(|p| p.after as f64).collect();
     let alive = |p: &Survival| Some(100.0 * p.alive as f64 / p.regenerated.max(1) as f64);
     let lines = Lines {
@@ -189,7 +187,7 @@ pub(super) fn survival(series: &Series) -> io::Result<String> {
     .html()
 }
 
-pub(super) fn heat(series: &Series) -> io::Result<String> {
+pub(super) fn heat(series: &Series) -> String {
     let columns = places(series);
     let shares = |layer: &LayerSeries| -> Vec<f64> {
         (0..columns.len())

@@ -18,12 +18,12 @@ impl Render<Series> for Html {
         body += "<section>\n";
         body += &run_facts(series);
         body += &names_begin_with(&series.names_begin_with);
-        body += &charts::inhibited(series)?;
-        body += &charts::trajectories(series)?;
-        body += &charts::heat(series)?;
-        body += &charts::masks(series)?;
+        body += &charts::inhibited(series);
+        body += &charts::trajectories(series);
+        body += &charts::heat(series);
+        body += &charts::masks(series);
         if !series.survival.is_empty() {
-            body += &charts::survival(series)?;
+            body += &charts::survival(series);
             body += &regenerations(series);
         }
         body += "<h3>Numbers</h3>\n";

@@ -1,7 +1,5 @@
 //! Single channels over time (Figures 1, 3 and 4 of the paper).
 
-use std::io;
-
 use super::super::Trace;
 use super::Report;
 use super::curves::{marks, of_run, run_key};
@@ -27,9 +25,9 @@ fn trace_class(trace: &Trace, number: usize) -> usize {
     }
 }
 
-pub(super) fn section(report: &Report) -> io::Result<String> {
+pub(super) fn section(report: &Report) -> String {
     let Some(first) = report.channels.first() else {
-        return Ok(String::new());
+        return String::new();
     };
     let chosen = match first.chosen {
         Chosen::Asked => "",
@@ -77,13 +75,13 @@ pub(super) fn section(report: &Report) -> io::Result<String> {
             );
             let label = format!("{word} of single channels over the epochs");
             let along = Along::epochs(&report.epochs);
-            out += &curve(&along, &marks, (&caption, &label, y_name), &lines, &[])?;
+            out += &curve(&along, &marks, (&caption, &label, y_name), &lines, &[]);
         }
     }
     if shown.len() > 1 {
-        out += &side_by_side(report, first, &shown)?;
+        out += &side_by_side(report, first, &shown);
     }
-    Ok(out + "</section>\n")
+    out + "</section>\n"
 }
 
 fn trace_key(report: &Report) -> String {
@@ -92,7 +90,7 @@ fn trace_key(report: &Report) -> String {
 }
 
 /// The gradients of one channel in all runs (Figure 1 of the paper).
-fn side_by_side(report: &Report, trace: &Trace, shown: &[usize]) -> io::Result<String> {
+fn side_by_side(report: &Report, trace: &Trace, shown: &[usize]) -> String {
     let lines: Vec<ChartLine> = shown
         .iter()
         .map(|number| ChartLine {

@@ -1,7 +1,5 @@
 //! Curves over epochs: accuracy, loss, and what of γ is known of every run.
 
-use std::io;
-
 use super::{Report, Run};
 use crate::render::chart::Marks;
 use crate::render::page::{Along, ChartLine, color, curve, key};
@@ -38,7 +36,7 @@ type Chart<'c> = (
     Vec<(String, String)>,
 );
 
-pub(super) fn section(report: &Report) -> io::Result<String> {
+pub(super) fn section(report: &Report) -> String {
     let (along, marks) = (Along::epochs(&report.epochs), marks(report));
     let told = if marks.is_empty() {
         ""
@@ -113,7 +111,7 @@ pub(super) fn section(report: &Report) -> io::Result<String> {
     for (name, said, y_name, lines, more) in charts {
         let caption = format!("<h3>{name}</h3><p>{said}</p>{keys}");
         let label = format!("{} over the epochs", name.to_lowercase());
-        out += &curve(&along, &marks, (&caption, &label, y_name), &lines, &more)?;
+        out += &curve(&along, &marks, (&caption, &label, y_name), &lines, &more);
     }
-    Ok(out)
+    out
 }

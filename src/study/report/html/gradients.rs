@@ -1,7 +1,5 @@
 //! The gradients of a layer, channel by channel and epoch by epoch (Figure 7 of the paper).
 
-use std::io;
-
 use super::histograms::raster;
 use super::{Report, places};
 use crate::render::chart::Raster;
@@ -12,9 +10,9 @@ const DECADES: f64 = 4.0;
 /// A gradient above 0 is seen.
 const FAINTEST: f64 = 0.08;
 
-pub(super) fn section(report: &Report) -> io::Result<String> {
+pub(super) fn section(report: &Report) -> String {
     let Some(layer) = &report.gradients else {
-        return Ok(String::new());
+        return String::new();
     };
     let all = layer.gradient.iter().flatten().flatten().flatten();
     let top = all.copied().filter(|g| g.is_finite()).fold(0.0, f32::max);
@@ -68,7 +66,7 @@ pub(super) fn section(report: &Report) -> io::Result<String> {
              data-term=\"mean |gradient|\""
         );
         let label = "gradients of a layer by channel and epoch";
-        out += &raster((&attributes, &caption, label), (&drawn, height))?;
+        out += &raster((&attributes, &caption, label), (&drawn, height));
     }
-    Ok(out + "</section>\n")
+    out + "</section>\n"
 }

@@ -1,18 +1,16 @@
 //! How many channels have which γ over time, as shades.
 
-use std::io;
-
 use super::{Report, places};
 use crate::render::canvas::Figure;
 use crate::render::chart::{Axis, Raster};
 use crate::render::page::figure;
 use crate::render::{LINE, escaped, grouped};
 
-pub(super) fn section(report: &Report) -> io::Result<String> {
+pub(super) fn section(report: &Report) -> String {
     let all = report.runs.iter().filter_map(|run| run.histogram.as_ref());
     let counts = all.flatten().flatten().flatten();
     let Some(top) = counts.copied().max() else {
-        return Ok(String::new());
+        return String::new();
     };
     let top = top.max(1);
     let axis = Axis::new(&report.edges);
@@ -57,16 +55,16 @@ pub(super) fn section(report: &Report) -> io::Result<String> {
             "data-values=\"/runs/{number}/histogram\" data-ranges=\"/edges\" data-symbol=\"γ\" data-term=\"channels\""
         );
         let label = "histogram of γ over the epochs";
-        out += &raster((&attributes, &caption, label), (&drawn, 320.0))?;
+        out += &raster((&attributes, &caption, label), (&drawn, 320.0));
     }
-    Ok(out + "</section>\n")
+    out + "</section>\n"
 }
 
 /// A raster over epochs.
 pub(super) fn raster(
     (attributes, caption, label): (&str, &str, &str),
     (raster, height): (&Raster<'_>, f64),
-) -> io::Result<String> {
+) -> String {
     let attributes =
         format!("data-chart=\"cells\" data-x=\"/epochs\" data-unit=\"epoch\" {attributes}");
     figure(&attributes, caption, |width| {

@@ -1,19 +1,21 @@
 //! The numbers of an epoch as TensorBoard's event file.
 
+mod events;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use syntaxdot_summary::SummaryWriter;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::metrics::Metrics;
 use crate::error::{Error, Result};
+use events::Events;
 
 /// An event file that is being written.
+#[derive(Debug)]
 pub(super) struct TensorBoard {
     path: PathBuf,
-    writer: SummaryWriter<BufWriter<File>>,
+    events: Events<BufWriter<File>>,
 }
 
 impl TensorBoard {
@@ -21,25 +23,17 @@ impl TensorBoard {
     /// and of two numbers for an epoch the later one.
     pub(super) fn create(directory: &Path) -> Result<TensorBoard> {
         fs::create_dir_all(directory).map_err(Error::io("create the directory", directory))?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now = now.map_or(0, |now| now.as_micros());
-        let process = std::process::id();
-        let path = directory.join(format!("events.out.tfevents.{now}.{process}"));
-        OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&path)
-            .and_then(|file| SummaryWriter::new(BufWriter::new(file)))
-            .map(|writer| TensorBoard {
-                path: path.clone(),
-                writer,
-            })
-            .map_err(Error::io("create", &path))
+        let (now, process) = (now(), std::process::id());
+        let name = format!("events.out.tfevents.{}.{process}", now.as_micros());
+        let path = directory.join(name);
+        let file = OpenOptions::new().write(true).create_new(true).open(&path);
+        let events = file.and_then(|file| Events::new(BufWriter::new(file), now.as_secs_f64()));
+        let events = events.map_err(Error::io("create", &path))?;
+        Ok(TensorBoard { path, events })
     }
 
     /// Adds an epoch.
     pub(super) fn write(&mut self, metrics: &Metrics) -> Result<()> {
-        let step = i64::try_from(metrics.epoch).unwrap_or(i64::MAX);
         let scalars = [
             ("loss/train", metrics.train_loss),
             ("loss/test", metrics.test_loss),
@@ -51,11 +45,14 @@ impl TensorBoard {
             ("gamma/inhibited", metrics.inhibited as f64),
             ("gamma/regenerated", metrics.regenerated as f64),
         ];
-        for (tag, value) in scalars {
-            self.writer
-                .write_scalar(tag, step, value as f32)
-                .map_err(Error::io("write", &self.path))?;
-        }
-        Ok(())
+        self.events
+            .scalars(now().as_secs_f64(), metrics.epoch, &scalars)
+            .map_err(Error::io("write", &self.path))
     }
+}
+
+/// Since 1970.
+fn now() -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.unwrap_or_default()
 }
