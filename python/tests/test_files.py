@@ -169,7 +169,6 @@ def test_ctrl_c_ends_an_edit_and_leaves_the_file_as_it_was(model: Path) -> None:
     inode = path.stat().st_ino
     program = (
         "import ckpt_regen, os, signal, threading\n"
-        "done = []\n"
         "def interrupt():\n"
         "    while not any(name.startswith('.') for name in os.listdir()): pass\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
@@ -201,7 +200,7 @@ def test_other_threads_run_while_files_are_compared(model: Path) -> None:
     during = counted - before
     ends.set()
     thread.join()
-    assert during > 0
+    assert during > 10
 
 
 def test_nothing_but_python_is_imported() -> None:

@@ -12,6 +12,8 @@ pub(super) fn error(err: &Error) -> String {
             let option = argument.replace('_', "-");
             let rest = err.to_string();
             let rest = rest.strip_prefix(argument).unwrap_or(&rest);
+            // What the reason for another argument proposes.
+            let rest = rest.replace("epoch_key=", "--epoch-key ");
             format!("--{option}{rest}")
         }
         err => format!("{err}{}", way_out(err)),

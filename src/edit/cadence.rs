@@ -140,8 +140,8 @@ fn unknown(checkpoint: &Checkpoint) -> Error {
         reason += &format!(". It has {}", list.join(", "));
         if number.count().is_some() {
             reason += &format!(
-                ": the epoch key {key} if that is the count, {key}+1 if it is the index of the last \
-                 epoch"
+                ": epoch_key={key} if that is the count, epoch_key={key}+1 if it is the index of the \
+                 last epoch"
             );
         }
     } else if path.is_file()

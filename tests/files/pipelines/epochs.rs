@@ -59,6 +59,8 @@ fn a_key_says_the_epoch_where_the_file_does_not_say_which_number_it_is() {
     assert!(
         refused("tensor.pth", "meta.finished_epoch").contains("did you mean meta.finished_epochs?")
     );
+    let silent = fails(2, &["apply", text(&file), "--every", "5"]);
+    assert!(silent.contains("--epoch: is needed here"), "{silent}");
     assert!(refused("silent.pth", "epoch").contains("no numbers beside the weights"));
     assert!(refused("float.pth", "epoch").contains("has 4.97 there, which is no count"));
     let both = [
