@@ -36,6 +36,8 @@
 //! # }
 //! ```
 //!
+//! What a framework holds in memory is planned for by [`live`], as its saved state dict would be.
+//!
 //! The feature `cli`, which is on by default, is the command `ckpt-regen`; a library does without it and
 //! its dependencies. With the feature `train`, which is on by default too, there are networks as graphs (`net`), their
 //! weights (`weights`), training (`train`) and its data sets (`train::data`), what the paper measures
