@@ -101,7 +101,12 @@ fn check_in(dir: &std::path::Path, page: &str, at_least: usize) {
 
 #[test]
 fn the_readme_shows_what_is_printed() {
-    check("README.md", 5);
+    check("README.md", 3);
+}
+
+#[test]
+fn the_guide_shows_what_is_printed() {
+    check("docs/guide.md", 14);
 }
 
 #[test]
