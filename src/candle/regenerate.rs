@@ -27,6 +27,23 @@ use crate::regen::{Change, Options, Plan};
 /// ([`Crossings::kills`](crate::regen::Crossings::kills)); a γ that is NaN or infinite, is not of F16, BF16, F32 or F64,
 /// or is at the same time another kind of variable; candle's own. No variable is changed then, unless
 /// a device fails in the middle.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use candle_core::{DType, Device};
+/// use candle_nn::{VarBuilder, VarMap, batch_norm};
+/// use ckpt_regen::candle::regenerate;
+/// use ckpt_regen::regen::Rule;
+///
+/// let vars = VarMap::new();
+/// let builder = VarBuilder::from_varmap(&vars, DType::F32, &Device::Cpu);
+/// batch_norm(8, 1e-5, builder.pp("bn1"))?;
+/// // Between two epochs:
+/// let plan = regenerate(&vars, Rule::Paper)?;
+/// assert_eq!(plan.regenerated(), 0); // all γ are 1 at the start
+/// # Ok(())
+/// # }
+/// ```
 pub fn regenerate(vars: &VarMap, options: impl Into<Options>) -> Result<Plan> {
     let named = variables(vars)?;
     let request = Request {

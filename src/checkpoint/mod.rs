@@ -56,6 +56,18 @@ use declared::Declared;
 use format::{Contents, DataFiles};
 
 /// An opened checkpoint: one file, the files of a shard set, or a model with its data files.
+///
+/// ```
+/// # fn main() -> Result<(), ckpt_regen::Error> {
+/// use ckpt_regen::Checkpoint;
+///
+/// // Headers are read, no tensor.
+/// let checkpoint = Checkpoint::open("fixtures/mobilenet_v2_025/model.safetensors")?;
+/// assert_eq!(checkpoint.format().to_string(), "safetensors");
+/// assert_eq!(checkpoint.dicts().len(), 1);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Checkpoint {
     /// What the user named.

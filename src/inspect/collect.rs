@@ -14,6 +14,22 @@ use crate::storage::pending;
 ///
 /// # Errors
 /// No BatchNorm found: the message says what was looked for and what is there instead.
+///
+/// ```
+/// # fn main() -> Result<(), ckpt_regen::Error> {
+/// use ckpt_regen::Checkpoint;
+/// use ckpt_regen::batchnorm::Schema;
+/// use ckpt_regen::inspect::{Render, Svg, inspect};
+///
+/// let checkpoint = Checkpoint::open("fixtures/mobilenet_v2_025/model.safetensors")?;
+/// let report = inspect(&checkpoint, &Schema::default())?;
+/// assert_eq!(report.networks[0].layer_count, 52);
+///
+/// let mut picture = Vec::new();
+/// Svg.render(&report, &mut picture).expect("a Vec takes all");
+/// # Ok(())
+/// # }
+/// ```
 pub fn inspect(checkpoint: &Checkpoint, schema: &Schema) -> Result<Report> {
     let networks = batchnorm::locate(checkpoint, schema)?;
     if networks.is_empty() {

@@ -136,6 +136,24 @@ impl Plan {
 /// Applies the rule to the γ of a network (Algorithm 1 with the default options).
 ///
 /// With the default [`To::Threshold`] a plan made on the result changes nothing.
+///
+/// ```
+/// use ckpt_regen::checkpoint::Dtype;
+/// use ckpt_regen::regen::{Gamma, Options, plan};
+///
+/// let gamma = Gamma {
+///     layer: "bn1".to_owned(),
+///     dtype: Dtype::F32,
+///     values: vec![0.0, 0.5, 1.0, 0.25],
+/// };
+/// let plan = plan(&[gamma], &Options::default())?;
+/// assert_eq!(plan.threshold, Some(0.25)); // the lower median
+/// assert_eq!((plan.layers[0].changes[0].old, plan.layers[0].changes[0].new), (0.0, 0.25));
+/// # Ok::<(), ckpt_regen::regen::PlanError>(())
+/// ```
+///
+/// # Errors
+/// A γ that is not finite, or options that do not fit these γ.
 pub fn plan(gammas: &[Gamma], options: &Options) -> Result<Plan, PlanError> {
     for gamma in gammas {
         if let Some(channel) = gamma.values.iter().position(|value| !value.is_finite()) {

@@ -43,6 +43,29 @@ pub struct StepTime {
 }
 
 /// A network on the processor.
+///
+/// ```
+/// # fn main() -> Result<(), ckpt_regen_engine::Error> {
+/// use ckpt_regen_engine::cpu::{Cpu, Isa};
+/// use ckpt_regen_engine::net::zoo;
+/// use ckpt_regen_engine::{Batch, Engine, Optimizer, Training, Update};
+///
+/// let graph = zoo::build("resnet20", &zoo::defaults("resnet20")?)?;
+/// let mut engine = Cpu::new(graph, Isa::best(), 2)?;
+/// let images = vec![0.0; 4 * 3 * 32 * 32]; // [N, C, H, W]
+/// let batch = Batch { images: &images, labels: &[0, 1, 2, 3] };
+/// let outcome = engine.differentiate(&batch, &Training::default())?;
+/// assert_eq!(outcome.images, 4);
+/// engine.update(&Update {
+///     optimizer: Optimizer::Sgd { momentum: 0.9, nesterov: true },
+///     learning_rate: 0.1,
+///     weight_decay: 5e-4,
+///     spare_vectors: false,
+///     clip_norm: None,
+/// });
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Cpu {
     graph: Graph,
