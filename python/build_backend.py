@@ -30,6 +30,9 @@ NAME = "ckpt-regen.exe" if sys.platform == "win32" else "ckpt-regen"
 
 def build_sdist(sdist_directory, config_settings=None):
     _prepare()
+    # It has them already, at the same place, from the crate.
+    for licence in HERE.glob("LICENSE-*"):
+        licence.unlink()
     return maturin.build_sdist(sdist_directory, config_settings)
 
 
