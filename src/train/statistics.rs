@@ -71,8 +71,8 @@ pub(super) fn caution(engine: &dyn Engine) -> Option<String> {
     });
     let (name, count, momentum, needed) = young?;
     Some(format!(
-        "BatchNorm's running statistics have followed {count} batches ({name}, momentum {momentum}), fewer \
-         than {needed}: test accuracy is lower for it; the setting recalibrate estimates them anew"
+        "BatchNorm's running statistics have followed {count} batches of the {needed} that momentum \
+         {momentum} needs ({name}): test accuracy is too low; recalibrate estimates them anew"
     ))
 }
 
@@ -169,7 +169,7 @@ mod tests {
         engine.write(count, Part::Value, &[299.0]);
         let said = caution(&engine).unwrap();
         assert!(
-            said.contains("299 batches (bn, momentum 0.01), fewer than 300"),
+            said.contains("299 batches of the 300 that momentum 0.01 needs (bn)"),
             "{said}"
         );
         engine.write(count, Part::Value, &[300.0]);
