@@ -110,10 +110,21 @@ impl Finished {
             metrics: metrics::read(&metrics, settings.epochs)?,
             settings,
         };
-        let epochs = finished.metrics.last().map_or(0, |metrics| metrics.epoch);
-        if epochs < finished.settings.epochs && finished.settings.patience == 0 {
+        let numbers = finished.metrics.iter().map(|metrics| metrics.epoch);
+        if let Some((expected, found)) = (1..).zip(numbers).find(|(a, b)| a != b) {
+            let file = RunDirectory::metrics_of(path);
+            let expected = format!("those of epoch {expected}");
+            return Err(Error::malformed(
+                &file,
+                "metrics",
+                expected,
+                format!("epoch {found}"),
+            ));
+        }
+        if !finished.is_over() {
             let reason = format!(
-                "has the metrics of {epochs} of {} epochs and no checkpoint to go on from",
+                "has the metrics of {} of {} epochs and no checkpoint to go on from",
+                finished.metrics.len(),
                 finished.settings.epochs
             );
             return Err(Error::refused(path, reason));
@@ -121,9 +132,60 @@ impl Finished {
         Ok(Some(finished))
     }
 
+    /// Whether no epoch follows, as [`State::is_over`].
+    fn is_over(&self) -> bool {
+        let (epochs, patience) = (self.metrics.len() as u64, self.settings.patience);
+        let best = self
+            .metrics
+            .iter()
+            .find(|m| Some(m.test_top1) == self.best());
+        epochs >= self.settings.epochs
+            || (patience > 0 && best.is_some_and(|best| epochs - best.epoch >= patience))
+    }
+
     /// Test accuracy of the best epoch, percent.
     pub fn best(&self) -> Option<f64> {
         let top1 = self.metrics.iter().map(|metrics| metrics.test_top1);
         top1.reduce(f64::max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_run_without_checkpoint_its_metrics_say_whether_patience_ran_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings {
+            epochs: 10,
+            patience: 2,
+            ..Settings::default()
+        };
+        fs::write(RunDirectory::settings_of(dir.path()), settings.to_toml()).unwrap();
+        let read = |top1: &[f64]| {
+            let _ = fs::remove_file(RunDirectory::metrics_of(dir.path()));
+            for (epoch, test_top1) in (1..).zip(top1) {
+                let metrics = Metrics {
+                    epoch,
+                    train_loss: 1.0,
+                    train_top1: 50.0,
+                    test_loss: 1.0,
+                    test_top1: *test_top1,
+                    images_per_s: 100.0,
+                    lr: 0.1,
+                    regenerated: 0,
+                    inhibited: 0,
+                    median_gamma: 0.5,
+                };
+                metrics::append(&RunDirectory::metrics_of(dir.path()), &metrics).unwrap();
+            }
+            Finished::read(dir.path())
+        };
+        let said = read(&[10.0, 20.0, 15.0]).unwrap_err().to_string();
+        assert!(said.contains("metrics of 3 of 10 epochs"), "{said}");
+        let finished = read(&[10.0, 20.0, 15.0, 20.0]).unwrap().unwrap();
+        assert_eq!((finished.metrics.len(), finished.best()), (4, Some(20.0)));
+        assert!(read(&[]).unwrap().is_none());
     }
 }

@@ -65,6 +65,10 @@ pub(super) fn caution(engine: &dyn Engine) -> Option<String> {
         else {
             return None;
         };
+        if momentum <= 0.0 {
+            // They follow nothing, however many there are.
+            return None;
+        }
         engine.read(batches, Part::Value, &mut count);
         let needed = (3.0 / momentum).ceil();
         (count[0] < needed).then_some((&node.name, count[0], momentum, needed))
@@ -174,5 +178,7 @@ mod tests {
         );
         engine.write(count, Part::Value, &[300.0]);
         assert_eq!(caution(&engine), None);
+        // Such statistics follow nothing.
+        assert_eq!(caution(&Plain::<f64>::new(network(0.0)).unwrap()), None);
     }
 }

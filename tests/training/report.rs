@@ -448,6 +448,13 @@ fn a_comparison_goes_on_where_it_was_and_has_the_statistics_of_its_runs() {
         said.contains("has the metrics of 2 of 3 epochs and no checkpoint to go on from"),
         "{said}"
     );
+    let (_, but_first) = lines.split_once('\n').unwrap();
+    fs::write(&metrics, but_first).unwrap();
+    let said = fails(1, &args);
+    assert!(
+        said.contains("expected those of epoch 1, found epoch 2"),
+        "{said}"
+    );
     fs::write(&metrics, &lines).unwrap();
 
     let one = ["--arms", "without,paper-1", "--seeds", "0"];
