@@ -7,7 +7,7 @@ use ckpt_regen::Error;
 use ckpt_regen::batchnorm::{Filter, Schema};
 use ckpt_regen::regen::{Options, Schedule};
 use pyo3::prelude::*;
-use regex::Regex;
+use regex_lite::Regex;
 
 /// What to regenerate, from a dictionary with all of these keys.
 #[derive(FromPyObject)]

@@ -1,6 +1,6 @@
 //! How the tensors of one BatchNorm are named.
 
-use regex::Regex;
+use regex_lite::Regex;
 
 use crate::error::{Error, Result};
 

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use regex::Regex;
+use regex_lite::Regex;
 
 use super::copies::is_below;
 use super::{Layer, Network, Role};

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use regex::Regex;
+use regex_lite::Regex;
 
 use crate::inspect::track::Channel;
 use crate::regen::{Below, Rule, Scope, To};

@@ -1,7 +1,7 @@
 //! What decides a training run: the settings of a recipe, each of which a file or a flag can
 //! override.
 
-use regex::Regex;
+use regex_lite::Regex;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use regex::{Captures, Regex};
+use regex_lite::{Captures, Regex};
 use serde::Deserialize;
 
 use crate::checkpoint::epochs::{Epochs, Number, Scalar, Value};

@@ -173,7 +173,7 @@ fn a_schema_that_makes_no_sense_is_refused_by_its_name() {
         ("", "missing field `version`"),
         ("version = 2", "version 2"),
         ("version = 1\nlayers = 3", "unknown field"),
-        ("version = 1\nexclude = ['(']", "regex"),
+        ("version = 1\nexclude = ['(']", "regular expression"),
         (
             "version = 1\n[[batchnorm]]\ngamma = 'scale'",
             "without mean",
