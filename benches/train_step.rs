@@ -44,6 +44,7 @@ fn main() {
             _ => zoo::Stem::Native,
         },
         width: 1.0,
+        norm: zoo::Norm::Batch,
     };
     let isa = option("--isa", Isa::best().name());
     let isa = Isa::ALL

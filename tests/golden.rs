@@ -1,5 +1,5 @@
 //! The networks of the zoo beside torchvision's: outputs, losses, gradients, running statistics and
-//! updates (fixtures/golden, by generate.py there), in f64 and in f32.
+//! updates (fixtures/golden, by generate.py and generate_more.py there), in f64 and in f32.
 #![cfg(feature = "train")]
 
 mod common;
@@ -10,7 +10,7 @@ use ckpt_regen::candle;
 use ckpt_regen::engine::cpu::{Cpu, Isa};
 use ckpt_regen::engine::plain::Plain;
 use ckpt_regen::engine::{Batch, Engine, Optimizer, Part, Precision, Training, Update};
-use ckpt_regen::net::{Graph, Kind, Op, TensorId, zoo};
+use ckpt_regen::net::{Graph, Kind, Op, TensorId, Whitening, zoo};
 use common::is_thorough;
 use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 use serde::{Deserialize, Serialize};
@@ -23,9 +23,12 @@ struct Golden {
     classes: usize,
     eval: Run,
     train: Train,
-    sgd: Sgd,
-    steps: Steps,
+    sgd: Option<Sgd>,
+    steps: Option<Steps>,
     torch_f32_error: Gaps,
+    /// Shapes of the state dict, of files by generate_more.py.
+    tensors: Option<BTreeMap<String, Vec<usize>>>,
+    parameters: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -60,6 +63,7 @@ struct Steps {
 
 /// Largest relative differences, by part.
 #[derive(Debug, Clone, Copy, Default, Deserialize, Serialize)]
+#[serde(default)]
 struct Gaps {
     eval: f64,
     train_logits: f64,
@@ -163,8 +167,11 @@ impl Draws {
 fn fill(graph: &Graph) -> Vec<Vec<f64>> {
     let mut norms = vec![false; graph.tensors().len()];
     for node in graph.nodes() {
-        if let Op::BatchNorm { gamma, .. } = &node.op {
-            norms[gamma.index()] = true;
+        match &node.op {
+            Op::BatchNorm { gamma, .. } => norms[gamma.index()] = true,
+            Op::IterNorm(layer) => norms[layer.gamma.index()] = true,
+            Op::ChannelEquilibrium(layer) => norms[layer.weight.index()] = true,
+            _ => {}
         }
     }
     let fill = |(spec, norm): (&ckpt_regen::net::TensorSpec, bool)| {
@@ -173,10 +180,14 @@ fn fill(graph: &Graph) -> Vec<Vec<f64>> {
         match spec.kind {
             Kind::BatchCount => vec![0.0],
             Kind::RunningMean => values(&|u| (u - 0.5) * 0.2),
-            Kind::RunningVariance => values(&|u| 0.5 + u),
-            Kind::Parameter(_) if norm => values(&|u| 0.5 + u),
-            Kind::Parameter(_) if spec.shape.len() == 1 => values(&|u| (u - 0.5) * 0.2),
-            Kind::Parameter(_) => {
+            Kind::RunningVariance | Kind::RunningScale => values(&|u| 0.5 + u),
+            Kind::RunningMatrix => spec.initial_statistic().unwrap(),
+            Kind::Parameter(_) | Kind::Affine(_) if norm => values(&|u| 0.5 + u),
+            Kind::Parameter(_) if spec.shape.is_empty() => values(&|_| 0.3),
+            Kind::Parameter(_) | Kind::Affine(_) if spec.is_vector() => {
+                values(&|u| (u - 0.5) * 0.2)
+            }
+            Kind::Parameter(_) | Kind::Affine(_) => {
                 let bound = (6.0 / fan_in as f64).sqrt();
                 values(&|u| (2.0 * u - 1.0) * bound)
             }
@@ -197,16 +208,33 @@ fn reset(engine: &mut dyn Engine, ids: &[TensorId], values: &[Vec<f64>]) {
 
 /// The network of a golden file, without dropout.
 fn network(golden: &Golden) -> Graph {
-    let (name, stem) = match golden.model.strip_suffix("_cifar") {
+    let (model, norm) = by_norm(&golden.model);
+    let (name, stem) = match model.strip_suffix("_cifar") {
         Some(name) if zoo::build(name, &options(golden, zoo::Stem::Cifar)).is_ok() => {
             (name, zoo::Stem::Cifar)
         }
         Some(name) => (name, zoo::Stem::Native),
-        None => (&golden.model[..], zoo::Stem::Native),
+        None => (model, zoo::Stem::Native),
     };
-    zoo::build(name, &options(golden, stem))
-        .unwrap()
-        .without_noise()
+    let options = zoo::Options {
+        norm,
+        ..options(golden, stem)
+    };
+    zoo::build(name, &options).unwrap().without_noise()
+}
+
+/// The name of a network without that of its normalisation.
+fn by_norm(model: &str) -> (&str, zoo::Norm) {
+    let iterative = zoo::Norm::Iterative(Whitening::ITER_NORM);
+    let equilibrium = zoo::Norm::Equilibrium {
+        whitening: Whitening::EQUILIBRIUM,
+        reduction: 4,
+    };
+    let all = [("_itn", iterative), ("_ce", equilibrium)];
+    let named = all
+        .into_iter()
+        .find_map(|(suffix, norm)| Some((model.strip_suffix(suffix)?, norm)));
+    named.unwrap_or((model, zoo::Norm::Batch))
 }
 
 /// How far numbers are moved, in roundings of f32, and which of three draws, by the name of their
@@ -306,59 +334,62 @@ fn run(golden: &Golden, engine: impl Fn(Graph) -> Box<dyn Engine>, nudge: Option
             .map(|(name, values)| (name.clone(), Summary::of(name, values)));
         each.collect::<BTreeMap<_, _>>()
     };
-    let parameter = |kind: &Kind| matches!(kind, Kind::Parameter(_));
-    let statistic = |kind: &Kind| matches!(kind, Kind::RunningMean | Kind::RunningVariance);
+    let parameter = |kind: &Kind| kind.init().is_some();
+    let statistic = |kind: &Kind| kind.init().is_none() && *kind != Kind::BatchCount;
     let gradients = read(engine, Part::Gradient, &parameter);
     let running = read(engine, Part::Value, &statistic);
 
-    let sgd = &golden.sgd;
-    let mut update = Update {
-        optimizer: Optimizer::Sgd {
-            momentum: sgd.momentum,
-            nesterov: sgd.nesterov,
-        },
-        learning_rate: sgd.lr,
-        weight_decay: sgd.weight_decay,
-        spare_vectors: false,
-        clip_norm: None,
-    };
-    for _ in 0..sgd.updates {
+    let write_gradients = |engine: &mut dyn Engine| {
         for id in &ids {
             if let Some(gradient) = gradients.get(&graph.tensor(*id).name) {
                 engine.write(*id, Part::Gradient, gradient);
             }
         }
-        engine.update(&update);
-    }
-    let mut change = read(engine, Part::Value, &parameter);
-    for (id, start) in ids.iter().zip(&start) {
-        if let Some(change) = change.get_mut(&graph.tensor(*id).name) {
-            change
-                .iter_mut()
-                .zip(start)
-                .for_each(|(now, start)| *now -= start);
-        }
-    }
-
-    // The first step starts where the run above did.
-    reset(engine, &ids, &start);
-    for id in &ids {
-        if let Some(gradient) = gradients.get(&graph.tensor(*id).name) {
-            engine.write(*id, Part::Gradient, gradient);
-        }
-    }
-    update.learning_rate = golden.steps.lr;
-    engine.update(&update);
-    let [first, later @ ..] = &golden.steps.losses[..] else {
-        panic!("no losses of steps");
     };
-    let first = relative(*first, outcome.loss);
-    let losses = later.iter().map(|expected| {
-        let outcome = engine.differentiate(&batch, &training).unwrap();
+    let update = |sgd: &Sgd, learning_rate| Update {
+        optimizer: Optimizer::Sgd {
+            momentum: sgd.momentum,
+            nesterov: sgd.nesterov,
+        },
+        learning_rate,
+        weight_decay: sgd.weight_decay,
+        spare_vectors: false,
+        clip_norm: None,
+    };
+    let mut change = BTreeMap::new();
+    if let Some(sgd) = &golden.sgd {
+        for _ in 0..sgd.updates {
+            write_gradients(engine);
+            engine.update(&update(sgd, sgd.lr));
+        }
+        change = read(engine, Part::Value, &parameter);
+        for (id, start) in ids.iter().zip(&start) {
+            if let Some(change) = change.get_mut(&graph.tensor(*id).name) {
+                change
+                    .iter_mut()
+                    .zip(start)
+                    .for_each(|(now, start)| *now -= start);
+            }
+        }
+    }
+    let mut step_losses = 0.0;
+    if let (Some(sgd), Some(steps)) = (&golden.sgd, &golden.steps) {
+        // The first step starts where the run above did.
+        reset(engine, &ids, &start);
+        write_gradients(engine);
+        let update = update(sgd, steps.lr);
         engine.update(&update);
-        relative(*expected, outcome.loss)
-    });
-    let step_losses = losses.fold(first, f64::max);
+        let [first, later @ ..] = &steps.losses[..] else {
+            panic!("no losses of steps");
+        };
+        let first = relative(*first, outcome.loss);
+        let losses = later.iter().map(|expected| {
+            let outcome = engine.differentiate(&batch, &training).unwrap();
+            engine.update(&update);
+            relative(*expected, outcome.loss)
+        });
+        step_losses = losses.fold(first, f64::max);
+    }
     let (gradients, running) = (summaries(&gradients), summaries(&running));
     let change = summaries(&change);
     let gaps = |probed| {
@@ -370,7 +401,10 @@ fn run(golden: &Golden, engine: impl Fn(Graph) -> Box<dyn Engine>, nudge: Option
             grads: gap(&train.grads, &gradients, probed),
             running: gap(&train.running, &running, probed),
             step_losses,
-            sgd_change: gap(&sgd.change, &change, probed),
+            sgd_change: golden
+                .sgd
+                .as_ref()
+                .map_or(0.0, |sgd| gap(&sgd.change, &change, probed)),
         }
     };
     Off {
@@ -385,6 +419,7 @@ fn options(golden: &Golden, stem: zoo::Stem) -> zoo::Options {
         resolution: golden.resolution.into(),
         stem,
         width: 1.0,
+        norm: zoo::Norm::Batch,
     }
 }
 
@@ -408,7 +443,9 @@ impl Gaps {
 }
 
 /// Networks that have every operation between them, and are run in f64 every time.
-const ALWAYS_IN_F64: [&str; 4] = [
+const ALWAYS_IN_F64: [&str; 6] = [
+    "mobilenet_v2_cifar_itn",
+    "mobilenet_v2_cifar_ce",
     "mobilenet_v3_small",
     "shufflenet_v2_x1_0_cifar",
     "resnet20_cifar",
@@ -430,6 +467,7 @@ fn candle(graph: Graph, precision: Precision) -> Box<dyn Engine> {
 fn reproduces(text: &str) {
     let golden: Golden = serde_json::from_str(text).unwrap();
     let name = &golden.model;
+    has_the_tensors(&golden);
     let limits = limits(&golden);
     limits.print(name, "limits");
     if is_thorough() || ALWAYS_IN_F64.contains(&&name[..]) {
@@ -468,6 +506,24 @@ fn reproduces(text: &str) {
             None,
         );
         near(&golden, isa.name(), &fast, &limits);
+    }
+}
+
+/// Names, shapes and number of parameters are PyTorch's.
+fn has_the_tensors(golden: &Golden) {
+    let graph = network(golden);
+    if let Some(tensors) = &golden.tensors {
+        let own = graph.tensors().iter();
+        let own = own.map(|spec| (spec.name.clone(), spec.shape.clone()));
+        assert_eq!(*tensors, own.collect(), "{}", golden.model);
+    }
+    if let Some(parameters) = golden.parameters {
+        assert_eq!(
+            graph.cost().unwrap().parameters,
+            parameters,
+            "{}",
+            golden.model
+        );
     }
 }
 
@@ -533,14 +589,13 @@ fn moved(golden: &Golden, draw: u32) -> Gaps {
     run(golden, engine, Some(nudge)).gaps
 }
 
-/// What shifts.json holds is the largest of three moves; `CKPT_REGEN_SHIFTS=write` writes it anew, in some
-/// ten minutes.
+/// What shifts.json holds is the largest of three moves. `CKPT_REGEN_SHIFTS=write` writes it anew, in some
+/// ten minutes; with names of networks, separated by commas, only theirs, and keeps the others.
 #[test]
 fn golden_shifts() {
-    let writes = std::env::var_os("CKPT_REGEN_SHIFTS").is_some_and(|value| value == "write");
-    if !writes {
+    let Some(asked) = std::env::var_os("CKPT_REGEN_SHIFTS") else {
         // One network, one move: as it is written there.
-        let golden: Golden = serde_json::from_str(FILES[9]).unwrap();
+        let golden: Golden = serde_json::from_str(FILES[11]).unwrap();
         let (moved, limits) = (moved(&golden, 0), limits(&golden));
         for ((part, gap), (_, limit)) in moved.parts().iter().zip(limits.parts()) {
             assert!(
@@ -549,7 +604,8 @@ fn golden_shifts() {
             );
         }
         return;
-    }
+    };
+    let asked = asked.to_string_lossy();
     let largest = |golden: &Golden| {
         let draws = (0..3).map(|draw| moved(golden, draw));
         draws.fold(Gaps::default(), |a, b| Gaps {
@@ -561,15 +617,23 @@ fn golden_shifts() {
             sgd_change: a.sgd_change.max(b.sgd_change),
         })
     };
-    let shifts: BTreeMap<String, Gaps> = FILES
-        .par_iter()
-        .map(|text| {
-            let golden: Golden = serde_json::from_str(text).unwrap();
-            let largest = largest(&golden);
-            (golden.model, largest)
+    let goldens = FILES.iter().map(|text| serde_json::from_str(text).unwrap());
+    let goldens: Vec<Golden> = goldens
+        .filter(|golden: &Golden| {
+            asked == "write" || asked.split(',').any(|name| name == golden.model)
         })
         .collect();
+    assert!(!goldens.is_empty(), "{asked}: no network of this name");
+    let new: Vec<(String, Gaps)> = goldens
+        .par_iter()
+        .map(|golden| (golden.model.clone(), largest(golden)))
+        .collect();
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/golden/shifts.json");
+    let mut shifts: BTreeMap<String, Gaps> = match &asked[..] {
+        "write" => BTreeMap::new(),
+        _ => serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap(),
+    };
+    shifts.extend(new);
     let json = serde_json::to_string_pretty(&shifts).unwrap();
     std::fs::write(&path, json + "\n").unwrap();
 }
@@ -591,6 +655,8 @@ golden! {
     golden_mnasnet1_0 "mnasnet1_0"
     golden_mobilenet_v2 "mobilenet_v2"
     golden_mobilenet_v2_cifar "mobilenet_v2_cifar"
+    golden_mobilenet_v2_cifar_ce "mobilenet_v2_cifar_ce"
+    golden_mobilenet_v2_cifar_itn "mobilenet_v2_cifar_itn"
     golden_mobilenet_v3_small "mobilenet_v3_small"
     golden_regnet_x_400mf "regnet_x_400mf"
     golden_regnet_y_400mf "regnet_y_400mf"

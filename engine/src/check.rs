@@ -7,8 +7,8 @@ use crate::net::{Graph, Node, Op};
 /// Checks a batch, and counts its images.
 ///
 /// # Errors
-/// Images or labels that are too many or too few, a label that is no class; in training, a BatchNorm
-/// that would see a single value a channel.
+/// Images or labels that are too many or too few, a label that is no class; in training, a BatchNorm or
+/// IterNorm that would see a single value a channel.
 pub fn check(graph: &Graph, task: Task, batch: &Batch<'_>, training: bool) -> Result<usize> {
     let error = |node: &Node, reason| Err(graph.error(&node.name, reason));
     let nodes = graph.nodes();
@@ -30,15 +30,18 @@ pub fn check(graph: &Graph, task: Task, batch: &Batch<'_>, training: bool) -> Re
         let reason = format!("label {label} is none of {classes} classes");
         return error(&nodes[nodes.len() - 1], reason);
     }
-    let alone =
-        |node: &&Node| matches!(node.op, Op::BatchNorm { .. }) && images * node.shape.pixels() == 1;
+    let alone = |node: &&Node| {
+        matches!(node.op, Op::BatchNorm { .. } | Op::IterNorm(_))
+            && images * node.shape.pixels() == 1
+    };
     match nodes.iter().find(alone) {
         Some(node) if training => error(
             node,
             format!(
                 "expected more than 1 value per channel when training, got input size [1, {}, 1, \
-                 1]: BatchNorm needs a larger batch or resolution",
-                node.shape.channels
+                 1]: {} needs a larger batch or resolution",
+                node.shape.channels,
+                node.op.name()
             ),
         ),
         _ => Ok(images),

@@ -15,6 +15,7 @@ mod check;
 pub mod common;
 pub mod cpu;
 mod error;
+mod instance_gate;
 mod loss;
 mod mode;
 pub mod net;
@@ -126,7 +127,7 @@ pub trait Engine: Send {
     /// was accumulated since the last update, and moves the running statistics.
     ///
     /// # Errors
-    /// As [`Engine::evaluate`]; and a BatchNorm that would see one number a channel.
+    /// As [`Engine::evaluate`]; and a normalisation that would see one number a channel.
     fn differentiate(&mut self, batch: &Batch<'_>, training: &Training) -> Result<Outcome>;
 
     /// Runs the network in training mode, forward only: moves the running statistics towards those of the

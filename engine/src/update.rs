@@ -28,7 +28,7 @@ impl Update {
 
     /// The weight decay of a tensor.
     pub fn decay(&self, tensor: &TensorSpec) -> f64 {
-        if self.spare_vectors && tensor.shape.len() <= 1 {
+        if self.spare_vectors && tensor.is_vector() {
             0.0
         } else {
             self.weight_decay

@@ -43,6 +43,7 @@ impl RuleOptions {
         Ok(Filter {
             include: regexes("include", &self.include)?,
             exclude: regexes("exclude", &self.exclude)?,
+            iternorm: false,
         })
     }
 

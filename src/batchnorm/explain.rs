@@ -1,7 +1,7 @@
-//! Why each one-dimensional tensor is, or is not, a γ.
+//! Why each one-dimensional tensor, and each of shape [1, C, 1, 1], is, or is not, a γ.
 
 use super::find::{Finder, Finding};
-use super::{Schema, find};
+use super::{ITER_NORM_LEFT_ALONE, Layer, LayerKind, Schema, find};
 use crate::checkpoint::{Checkpoint, Tensor};
 
 /// What was decided about one tensor.
@@ -19,13 +19,13 @@ pub struct Verdict {
     pub reason: String,
 }
 
-/// A verdict on every one-dimensional tensor, in the order of the file.
+/// A verdict on every one-dimensional tensor, and on every one of shape `[1, C, 1, 1]`, in the order of the file.
 pub fn explain(checkpoint: &Checkpoint, schema: &Schema) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
     for (index, dict) in checkpoint.dicts().iter().enumerate() {
         let finder = Finder::new(dict, index, schema);
         for (number, tensor) in dict.tensors.iter().enumerate() {
-            if tensor.shape.len() != 1 {
+            if !matches!(tensor.shape[..], [_] | [1, _, 1, 1]) {
                 continue;
             }
             if let Some(norms) = checkpoint.declared_norms() {
@@ -43,7 +43,7 @@ pub fn explain(checkpoint: &Checkpoint, schema: &Schema) -> Vec<Verdict> {
             let excluded = schema.excludes(find::layer_name(&tensor.name));
             let (gamma, reason) = match finder.judge(number) {
                 _ if excluded => (false, "excluded by the schema".to_owned()),
-                Finding::Gamma(layer, _) => (true, taken(&layer.fixed, schema)),
+                Finding::Gamma(layer, _) => (true, taken(&layer, schema)),
                 Finding::Mismatch { expected, found } => (
                     false,
                     format!("damaged: expected {expected}, found {found}"),
@@ -67,14 +67,19 @@ fn verdict(root: &str, tensor: &Tensor, gamma: bool, reason: String) -> Verdict 
     }
 }
 
-fn taken(fixed: &Option<String>, schema: &Schema) -> String {
-    let base = if schema.is_default() {
-        "running mean and variance of the same length beside it"
-    } else {
-        "matches the schema"
+fn taken(layer: &Layer, schema: &Schema) -> String {
+    let base = match layer.kind {
+        LayerKind::IterNorm => format!(
+            "running mean and whitening matrices beside it: IterNorm; regenerated only when asked for, since \
+             {ITER_NORM_LEFT_ALONE}"
+        ),
+        _ if schema.is_default() => {
+            "running mean and variance of the same length beside it".to_owned()
+        }
+        _ => "matches the schema".to_owned(),
     };
-    match fixed {
+    match &layer.fixed {
         Some(reason) => format!("{base}; {reason}"),
-        None => base.to_owned(),
+        None => base,
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::pattern::{Pattern, Template};
-use super::{Layer, Schema};
+use super::{Layer, LayerKind, Schema};
 use crate::checkpoint::{StateDict, Tensor};
 
 /// What a tensor is found to be.
@@ -142,7 +142,10 @@ impl<'a> Finder<'a> {
                 ),
             });
         }
-        let Some(channels) = tensor.channels().filter(|n| *n > 0) else {
+        let shapes = statistics
+            .iter()
+            .filter_map(|(_, statistic)| statistic.map(|t| &t.shape[..]));
+        let Some((kind, channels)) = kind(&tensor.shape, &shapes.collect::<Vec<_>>()) else {
             return left(format!(
                 "has statistics beside it, but the shape {:?}",
                 tensor.shape
@@ -156,7 +159,7 @@ impl<'a> Finder<'a> {
         }
         for (name, statistic) in &statistics {
             let shape = &statistic.expect("none is missing").shape;
-            if *shape != [channels] {
+            if kind == LayerKind::BatchNorm && *shape != [channels] {
                 return Finding::Mismatch {
                     expected: format!("as many channels as in {name}, of shape {shape:?}"),
                     found: format!("shape {:?}", tensor.shape),
@@ -175,9 +178,13 @@ impl<'a> Finder<'a> {
             let name = template.as_ref()?.name_in(layer);
             self.by_name.get(&name[..]).copied()
         };
-        let statistics = [place(&pattern.mean), place(&pattern.variance)];
+        let statistics = match kind {
+            LayerKind::BatchNorm => [place(&pattern.mean), place(&pattern.variance)],
+            LayerKind::IterNorm => [None; 2],
+        };
         let layer = Layer {
             name: layer_name(&tensor.name).to_owned(),
+            kind,
             dict: self.index,
             gamma: Some(index),
             channels: channels as usize,
@@ -220,6 +227,22 @@ impl<'a> Finder<'a> {
             }
         }
         "not a name of a γ".to_owned()
+    }
+}
+
+/// What a γ of this shape with statistics of these shapes belongs to, and its number of channels: BatchNorm, one-dimensional
+/// throughout; or IterNorm, γ of shape [1, C, 1, 1], the running mean [groups, d, 1] and the matrices [groups, d, d].
+fn kind(gamma: &[u64], statistics: &[&[u64]]) -> Option<(LayerKind, u64)> {
+    match (gamma, statistics) {
+        ([channels], _) if *channels > 0 => Some((LayerKind::BatchNorm, *channels)),
+        ([1, channels, 1, 1], [[groups, d, 1], [same_groups, rows, columns]])
+            if *channels > 0
+                && groups.checked_mul(*d) == Some(*channels)
+                && (same_groups, rows, columns) == (groups, d, d) =>
+        {
+            Some((LayerKind::IterNorm, *channels))
+        }
+        _ => None,
     }
 }
 

@@ -1,8 +1,9 @@
-//! The table of tensors → the BatchNorm layers, grouped into networks.
+//! The table of tensors → the layers that normalise and scale by γ, grouped into networks.
 //!
 //! A BatchNorm is recognised by what it consists of, not by what it is called: a float γ with a
 //! running mean and a running variance beside it, all one-dimensional and of one length. Leaf
-//! names are those of a few dialects (`pattern.rs`), or of a [`Schema`].
+//! names are those of a few dialects (`pattern.rs`), or of a [`Schema`]. IterNorm is recognised in the same way: γ of
+//! shape `[1, C, 1, 1]`, and beside it the running mean `[groups, d, 1]` and whitening matrices `[groups, d, d]`.
 
 mod copies;
 mod explain;
@@ -17,7 +18,7 @@ pub use explain::{Verdict, explain};
 pub(crate) use modules::one_median;
 pub use schema::{Schema, template};
 pub use select::{Filter, NOTHING_FOUND, filter, select};
-pub(crate) use select::{nothing_found, nothing_found_in, only_raw};
+pub(crate) use select::{iter_norms_left, nothing_found, nothing_found_in, only_raw};
 
 pub use crate::checkpoint::Role;
 use crate::checkpoint::{Checkpoint, StateDict, Tensor};
@@ -33,15 +34,41 @@ pub struct Network {
     pub root: String,
     /// Whether these are the weights in training.
     pub role: Role,
-    /// Its BatchNorm layers, in the order of the state dict or else in natural order of names.
+    /// Its BatchNorm and IterNorm layers, in the order of the state dict or else in natural order of names.
     pub layers: Vec<Layer>,
 }
 
-/// One BatchNorm layer.
+/// Which normalisation a layer is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LayerKind {
+    /// Each channel by its own mean and variance.
+    #[default]
+    BatchNorm,
+    /// Iterative normalisation: groups of channels, decorrelated (Huang et al. 2019).
+    IterNorm,
+}
+
+impl LayerKind {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            LayerKind::BatchNorm => "BatchNorm",
+            LayerKind::IterNorm => "IterNorm",
+        }
+    }
+}
+
+/// Why γ of IterNorm are left alone unless they are asked for.
+pub const ITER_NORM_LEFT_ALONE: &str = "IterNorm scales decorrelated channels: the filter before a small γ still \
+     reaches the other channels of its group and gets gradients by them, so that it is not dead as behind BatchNorm";
+
+/// One layer that normalises and scales by γ.
 #[derive(Debug, Clone)]
 pub struct Layer {
     /// The name of its γ without the last component.
     pub name: String,
+    /// BatchNorm, or IterNorm.
+    pub kind: LayerKind,
     /// Which of [`Checkpoint::dicts`] it lies in.
     pub dict: usize,
     /// Its γ in that state dict; `None` where the format has none that could be read.
@@ -134,6 +161,7 @@ fn declared(
     let tensors = &checkpoint.dicts()[dict].tensors;
     let layer = |norm: &crate::checkpoint::DeclaredNorm| Layer {
         name: norm.layer.clone(),
+        kind: LayerKind::BatchNorm,
         dict,
         gamma: norm.gamma,
         channels: norm.gamma.and_then(|g| tensors[g].channels()).unwrap_or(0) as usize,
@@ -194,6 +222,7 @@ mod tests {
     fn more_channels_than_can_be_counted_are_the_most_that_can() {
         let layer = Layer {
             name: "bn".to_owned(),
+            kind: LayerKind::BatchNorm,
             dict: 0,
             gamma: None,
             channels: i64::MAX as usize,

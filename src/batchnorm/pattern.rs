@@ -71,6 +71,7 @@ pub(super) struct Pattern {
     pub(super) gamma: Template,
     pub(super) beta: Option<Template>,
     pub(super) mean: Option<Template>,
+    /// The running variance; of IterNorm the whitening matrices.
     pub(super) variance: Option<Template>,
     /// Counts batches in training; a frozen layer may lack it.
     pub(super) counter: Option<Template>,
@@ -84,16 +85,18 @@ pub(super) struct Pattern {
 const PRUNED: &str = "it is the product of weight_orig and weight_mask (torch.nn.utils.prune): \
                       prune.remove(layer, \"weight\") makes it a weight again";
 
-/// The leaf names of PyTorch (timm, Hugging Face, candle, mm*, SyncBatchNorm, FrozenBatchNorm),
+/// The leaf names of PyTorch (timm, Hugging Face, candle, mm*, SyncBatchNorm, FrozenBatchNorm, IterNorm),
 /// Keras and burn, with either separator, and the trees of Flax.
 pub(super) fn dialects() -> Vec<Pattern> {
-    const LEAVES: [([&str; 4], Option<&str>); 3] = [
+    const LEAVES: [([&str; 4], Option<&str>); 4] = [
         (
             ["weight", "bias", "running_mean", "running_var"],
             Some("num_batches_tracked"),
         ),
         (["gamma", "beta", "moving_mean", "moving_variance"], None),
         (["gamma", "beta", "running_mean", "running_var"], None),
+        // IterNorm, whose statistics have other shapes.
+        (["weight", "bias", "running_mean", "running_wm"], None),
     ];
     let mut patterns = Vec::new();
     for sep in [".", "/"] {
@@ -167,7 +170,7 @@ mod tests {
     #[test]
     fn the_dialects_are_complete() {
         let patterns = dialects();
-        assert_eq!(patterns.len(), 10);
+        assert_eq!(patterns.len(), 12);
         assert!(
             patterns
                 .iter()

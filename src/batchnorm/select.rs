@@ -6,24 +6,30 @@ use std::path::Path;
 use regex_lite::Regex;
 
 use super::copies::is_below;
-use super::{Layer, Network, Role};
+use super::{ITER_NORM_LEFT_ALONE, Layer, LayerKind, Network, Role};
 use crate::checkpoint::{Checkpoint, StateDict};
 use crate::error::{Error, Refusal, Result};
 use crate::name::SEPARATORS;
 use crate::near;
 
-/// Regular expressions on layer names.
+/// Which layers are counted and edited.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     /// When there are any, only layers that match one of them.
     pub include: Vec<Regex>,
     /// No layer that matches one of them.
     pub exclude: Vec<Regex>,
+    /// Whether layers of IterNorm pass: [`ITER_NORM_LEFT_ALONE`](super::ITER_NORM_LEFT_ALONE).
+    pub iternorm: bool,
 }
 
 impl Filter {
     /// Whether a layer passes.
-    pub fn passes(&self, layer: &str) -> bool {
+    pub fn passes(&self, kind: LayerKind, layer: &str) -> bool {
+        (self.iternorm || kind == LayerKind::BatchNorm) && self.passes_by_name(layer)
+    }
+
+    fn passes_by_name(&self, layer: &str) -> bool {
         let any = |list: &[Regex]| list.iter().any(|regex| regex.is_match(layer));
         (self.include.is_empty() || any(&self.include)) && !any(&self.exclude)
     }
@@ -31,17 +37,30 @@ impl Filter {
     /// Whether these layers, of `owner`, are what the expressions were written for.
     ///
     /// # Errors
-    /// An expression that matches none of them (with near names), or none that passes.
-    pub(crate) fn check(&self, owner: &str, layers: &[&str]) -> Result<()> {
+    /// An expression that matches none of them (with near names), or none that passes; layers of IterNorm alone, which are
+    /// not asked for.
+    pub(crate) fn check(&self, owner: &str, layers: &[(LayerKind, &str)]) -> Result<()> {
+        let names: Vec<&str> = layers.iter().map(|(_, name)| *name).collect();
         let both = [("include", &self.include), ("exclude", &self.exclude)];
         for (argument, list) in both {
             for regex in list {
-                if !layers.iter().any(|layer| regex.is_match(layer)) {
-                    return Err(near::no_match(argument, regex.as_str(), owner, layers));
+                if !names.iter().any(|layer| regex.is_match(layer)) {
+                    return Err(near::no_match(argument, regex.as_str(), owner, &names));
                 }
             }
         }
-        if !layers.iter().any(|layer| self.passes(layer)) {
+        let mut passing = layers
+            .iter()
+            .filter(|(_, name)| self.passes_by_name(name))
+            .peekable();
+        if passing.peek().is_some() && passing.all(|(kind, name)| !self.passes(*kind, name)) {
+            let reason = format!(
+                "every γ of {owner} that is to be counted is one of IterNorm, which are left alone unless they are asked \
+                 for: {ITER_NORM_LEFT_ALONE}"
+            );
+            return Err(Error::argument("iternorm", "", reason));
+        }
+        if !names.iter().any(|name| self.passes_by_name(name)) {
             let count = layers.len();
             return Err(Error::Usage(format!(
                 "{owner} has {count} BatchNorm layers, and none passes what is to be included and excluded"
@@ -153,10 +172,31 @@ const MAX_SUGGESTED: usize = 2000;
 /// # Errors
 /// None passes, or an expression matches no layer at all: then it is most likely misspelt.
 pub fn filter<'n>(path: &Path, network: &'n Network, filter: &Filter) -> Result<Vec<&'n Layer>> {
-    let names = network.layers.iter().map(|layer| &layer.name[..]);
-    filter.check(&path.display().to_string(), &names.collect::<Vec<_>>())?;
-    let layers = network.layers.iter().filter(|l| filter.passes(&l.name));
+    let all = network
+        .layers
+        .iter()
+        .map(|layer| (layer.kind, &layer.name[..]));
+    filter.check(&path.display().to_string(), &all.collect::<Vec<_>>())?;
+    let layers = network
+        .layers
+        .iter()
+        .filter(|l| filter.passes(l.kind, &l.name));
     Ok(layers.collect())
+}
+
+/// That layers of IterNorm are left alone, in a sentence, where there are any and they are not asked for.
+pub(crate) fn iter_norms_left(network: &Network, filter: &Filter) -> Option<String> {
+    let left = network
+        .layers
+        .iter()
+        .filter(|layer| layer.kind == LayerKind::IterNorm);
+    let left = left.filter(|_| !filter.iternorm);
+    let (layers, channels) = left.fold((0, 0_usize), |(layers, channels), layer| {
+        (layers + 1, channels.saturating_add(layer.channels))
+    });
+    (layers > 0).then(|| {
+        format!("{layers} layers of IterNorm, {channels} channels, are left alone: {ITER_NORM_LEFT_ALONE}")
+    })
 }
 
 /// The place that the error of a checkpoint without any BatchNorm names.

@@ -186,6 +186,7 @@ pub(super) fn request(args: &EditArgs, plan: Option<&Path>) -> Result<Request> {
         filter: Filter {
             include: rule.include.clone(),
             exclude: rule.exclude.clone(),
+            iternorm: rule.iternorm,
         },
         allow_dying: args.allow_dying,
         skip_shared: args.skip_shared,

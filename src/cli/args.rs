@@ -2,6 +2,8 @@
 
 #[cfg(feature = "train")]
 mod model;
+#[cfg(feature = "train")]
+mod norm;
 mod rounds;
 #[cfg(feature = "train")]
 mod study;
@@ -18,6 +20,8 @@ use crate::inspect::track::Channel;
 use crate::regen::{Below, Rule, Scope, To};
 #[cfg(feature = "train")]
 pub(super) use model::ModelArgs;
+#[cfg(feature = "train")]
+use norm::NormArgs;
 pub(super) use rounds::LoopArgs;
 #[cfg(feature = "train")]
 pub(super) use study::{AblateArgs, CompareArgs, ReportArgs};
@@ -161,7 +165,7 @@ pub(super) struct ApplyArgs {
     pub(super) edit: EditArgs,
     /// Apply this saved plan instead of a rule; refused on any other γ than it was made for
     #[arg(long, value_name = "FILE", help_heading = "What to regenerate")]
-    #[arg(conflicts_with_all = ["rule", "below", "to", "scope", "each", "keep_zeros", "include", "exclude"])]
+    #[arg(conflicts_with_all = ["rule", "below", "to", "scope", "each", "keep_zeros", "iternorm", "include", "exclude"])]
     pub(super) plan: Option<PathBuf>,
 
     #[command(flatten)]
@@ -289,6 +293,9 @@ pub(super) struct RuleArgs {
     /// Leave γ that are exactly 0 alone (channels masked by pruning), and out of the median
     #[arg(long)]
     pub(super) keep_zeros: bool,
+    /// Count and edit γ of IterNorm too: they scale decorrelated channels, and are left alone otherwise
+    #[arg(long)]
+    pub(super) iternorm: bool,
     /// Count and edit only layers whose name matches; may be repeated
     #[arg(long, value_name = "RE")]
     pub(super) include: Vec<Regex>,

@@ -56,6 +56,7 @@ pub(super) fn run(args: &CompareArgs) -> Result<()> {
 
 fn train(planned: &Planned, machine: &Machine) -> Result<()> {
     let mut trainer = planned.open(&|graph, task| open_engine(graph, task, machine))?;
+    trainer.notes().iter().for_each(|note| output::note(note));
     let state = trainer.state();
     let mut progress = Run::talking(state.epoch, state.settings.epochs);
     trainer

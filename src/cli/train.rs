@@ -70,6 +70,7 @@ macro_rules! put_all {
 pub(super) fn network_flags(args: &NetworkArgs) -> Table {
     let mut table = Table::new();
     put_all!(&mut table, args, model stem width resolution data mean std);
+    put_all!(&mut table, args.norm, norm norm_group norm_iterations ce_reduction);
     table
 }
 
@@ -97,6 +98,7 @@ fn setting_flags(args: &SettingArgs, table: &mut Table) {
         scope: _,
         each: _,
         keep_zeros,
+        iternorm,
         include,
         exclude,
     } = &args.rule;
@@ -109,6 +111,7 @@ fn setting_flags(args: &SettingArgs, table: &mut Table) {
         &args.rule.scope().map(|scope| scope.to_string()),
     );
     put(table, "keep_zeros", &keep_zeros.then_some(true));
+    put(table, "iternorm", &iternorm.then_some(true));
     for (key, list) in [("include", include), ("exclude", exclude)] {
         let list: Vec<&str> = list.iter().map(|regex| regex.as_str()).collect();
         put(table, key, &(!list.is_empty()).then_some(list));

@@ -106,6 +106,7 @@ fn plan_rule(
             "{skipped} layers whose γ cannot be edited were skipped"
         ));
     }
+    notes.extend(batchnorm::iter_norms_left(&network, &request.filter));
     let left = network.channels() - plan.counted;
     if left > 0 {
         notes.push(format!(

@@ -2,7 +2,7 @@
 
 use super::details::{Details, LayerGamma};
 use super::{LayerReport, NetworkReport, Range, Report, Statistics, finite};
-use crate::batchnorm::{self, Layer, Network, Schema};
+use crate::batchnorm::{self, Layer, LayerKind, Network, Schema};
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
 use crate::name::shared_beginning;
@@ -90,6 +90,7 @@ pub(super) fn network_report(
     let layers = network.layers.iter().zip(&values).enumerate();
     let layers = layers.map(|(index, (layer, values))| LayerReport {
         name: layer.name.clone(),
+        kind: layer.kind,
         dtype: layer.tensor(checkpoint).map(|tensor| tensor.dtype),
         statistics: statistics(values, layer.channels, median, &edges),
         fixed: layer.fixed.clone(),
@@ -99,15 +100,21 @@ pub(super) fn network_report(
     let total = statistics(&values.concat(), network.channels(), median, &edges);
     let gammas = layers.iter().zip(values).map(|(layer, values)| LayerGamma {
         name: layer.name.clone(),
+        kind: layer.kind,
         dtype: layer.dtype,
         fixed: layer.fixed.clone(),
         values,
     });
+    let iter_norms = network
+        .layers
+        .iter()
+        .filter(|layer| layer.kind == LayerKind::IterNorm);
     let names = || network.layers.iter().map(|layer| &layer.name[..]);
     NetworkReport {
         root: network.root.clone(),
         role: network.role,
         layer_count: network.layers.len(),
+        iter_norms: iter_norms.count(),
         one_median: batchnorm::one_median(names()),
         details: Details::new(axes, gammas.collect()),
         layers,

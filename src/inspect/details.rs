@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use super::preview::{self, Effect, Preview};
 use super::{LayerReport, NetworkReport, finite};
+use crate::batchnorm::LayerKind;
 use crate::dtype::Dtype;
 use crate::render::{Axes, Binned, Bins};
 
@@ -21,6 +22,7 @@ pub(super) struct Details {
 #[derive(Debug, Clone)]
 pub(super) struct LayerGamma {
     pub(super) name: String,
+    pub(super) kind: LayerKind,
     pub(super) dtype: Option<Dtype>,
     pub(super) fixed: Option<String>,
     pub(super) values: Vec<f64>,

@@ -62,6 +62,7 @@ fn network(network: &NetworkReport) -> Value {
 fn layer(network: &NetworkReport, layer: &LayerReport) -> Value {
     let mut object = Map::new();
     object.insert("name".into(), json!(layer.name));
+    object.insert("norm".into(), json!(layer.kind.name()));
     object.insert(
         "dtype".into(),
         json!(layer.dtype.map(|dtype| dtype.to_string())),

@@ -25,7 +25,7 @@ pub use summary::Summary;
 
 use std::path::PathBuf;
 
-use crate::batchnorm::Role;
+use crate::batchnorm::{LayerKind, Role};
 use crate::checkpoint::{Epochs, FormatName};
 use crate::dtype::Dtype;
 use crate::name::without;
@@ -58,6 +58,8 @@ pub struct NetworkReport {
     pub total: Statistics,
     /// How many layers it has.
     pub layer_count: usize,
+    /// How many of them are IterNorm, which regeneration leaves alone unless it is asked for.
+    pub iter_norms: usize,
     /// Which modules share its median, in words, where that may surprise.
     pub one_median: Option<String>,
     /// Each of them, but for those that [`Report::keep_layers`] took out.
@@ -78,6 +80,8 @@ pub struct NetworkReport {
 pub struct LayerReport {
     /// The layer's name.
     pub name: String,
+    /// BatchNorm, or IterNorm.
+    pub kind: LayerKind,
     /// The type of its γ, where there is one.
     pub dtype: Option<Dtype>,
     /// Its statistics.
@@ -151,6 +155,18 @@ impl NetworkReport {
     /// The median of its finite γ.
     pub(crate) fn median(&self) -> Option<f64> {
         self.total.range.map(|range| range.median)
+    }
+
+    /// How many layers of which normalisation it has, in words.
+    pub(crate) fn normalisations(&self) -> String {
+        match self.layer_count - self.iter_norms {
+            layers if self.iter_norms == 0 => format!("{layers} BatchNorm layers"),
+            0 => format!("{} IterNorm layers", self.iter_norms),
+            layers => format!(
+                "{layers} BatchNorm layers, {} IterNorm layers",
+                self.iter_norms
+            ),
+        }
     }
 
     /// The names of its layers as a table has them, without what all begin with.

@@ -1,6 +1,7 @@
 //! What each rule would change, by the plan that an edit would make.
 
 use super::details::LayerGamma;
+use crate::batchnorm::LayerKind;
 use crate::regen::{self, Gamma, Options, Rule};
 
 /// What a rule would do to the γ of a network, with the default threshold and target.
@@ -25,11 +26,15 @@ pub struct Effect {
     pub regenerated: usize,
 }
 
-/// The plans of all rules: for the network, and for each of its layers. The error says why an edit
-/// would be refused.
+/// The plans of all rules: for the network, and for each of its layers. Layers of IterNorm are left alone, as by default. The
+/// error says why an edit would be refused.
 pub(super) fn of(layers: &[LayerGamma]) -> Result<([Preview; 3], Vec<[Effect; 3]>), String> {
     let mut gammas = Vec::with_capacity(layers.len());
-    for layer in layers {
+    // Of the layers that are counted, their places among all.
+    let mut places = Vec::with_capacity(layers.len());
+    let counted = layers.iter().enumerate();
+    for (place, layer) in counted.filter(|(_, layer)| layer.kind == LayerKind::BatchNorm) {
+        places.push(place);
         let fixed = layer.fixed.as_deref();
         let unread = || fixed.unwrap_or("it has no γ that can be read");
         let dtype = match layer.dtype {
@@ -42,7 +47,12 @@ pub(super) fn of(layers: &[LayerGamma]) -> Result<([Preview; 3], Vec<[Effect; 3]
             values: layer.values.clone(),
         });
     }
-    let mut effects = vec![[Effect::default(); 3]; gammas.len()];
+    if gammas.is_empty() && !layers.is_empty() {
+        return Err(
+            "every γ is one of IterNorm, which are left alone unless they are asked for".to_owned(),
+        );
+    }
+    let mut effects = vec![[Effect::default(); 3]; layers.len()];
     let mut preview = |rule: Rule| {
         let options = Options {
             rule,
@@ -50,7 +60,7 @@ pub(super) fn of(layers: &[LayerGamma]) -> Result<([Preview; 3], Vec<[Effect; 3]
         };
         let plan = regen::plan(&gammas, &options).map_err(|err| err.to_string())?;
         let mut total = Effect::default();
-        for ((effects, gamma), layer) in effects.iter_mut().zip(&gammas).zip(&plan.layers) {
+        for ((place, gamma), layer) in places.iter().zip(&gammas).zip(&plan.layers) {
             let selects = |value: &&f64| rule.selects(**value, layer.threshold);
             let effect = Effect {
                 selected: gamma.values.iter().filter(selects).count(),
@@ -58,7 +68,7 @@ pub(super) fn of(layers: &[LayerGamma]) -> Result<([Preview; 3], Vec<[Effect; 3]
             };
             total.selected += effect.selected;
             total.regenerated += effect.regenerated;
-            effects[rule as usize] = effect;
+            effects[*place][rule as usize] = effect;
         }
         Ok::<_, String>(Preview {
             rule,

@@ -83,14 +83,14 @@ fn render_network(out: &mut String, report: &Report, network: &NetworkReport, wi
     };
     let _ = writeln!(
         out,
-        "{BOLD}{}{BOLD:#}{title} ({}): {} BatchNorm layers, {} channels",
+        "{BOLD}{}{BOLD:#}{title} ({}): {}, {} channels",
         printable(&report.path.to_string_lossy()),
         if network.role == Role::Raw {
             report.format.to_string()
         } else {
             format!("{}, {}", report.format, network.role)
         },
-        network.layer_count,
+        network.normalisations(),
         network.total.channels
     );
     names_begin_with(out, &network.names_begin_with);
@@ -128,6 +128,12 @@ fn render_network(out: &mut String, report: &Report, network: &NetworkReport, wi
     }
     if let Some(line) = &network.one_median {
         let _ = writeln!(out, "{}", printable(line));
+    }
+    if network.iter_norms > 0 {
+        let _ = writeln!(
+            out,
+            "{DIM}γ of IterNorm are regenerated only when they are asked for{DIM:#}"
+        );
     }
 }
 
@@ -202,6 +208,7 @@ mod tests {
                 root: String::new(),
                 role: Role::Raw,
                 layers: vec![crate::inspect::LayerReport {
+                    kind: Default::default(),
                     name: "a.long\u{1b}]0;title\u{7}.name.of.a.layer".into(),
                     dtype: None,
                     statistics: statistics.clone(),
@@ -210,6 +217,7 @@ mod tests {
                 }],
                 total: statistics,
                 layer_count: 1,
+                iter_norms: 0,
                 one_median: None,
                 edges: vec![0.0, 1.0],
                 drawn_edges: None,

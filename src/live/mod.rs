@@ -185,6 +185,10 @@ impl Live {
             edit::refuse_dying(owner, &plan, Refusal::Dying)?;
         }
         let mut notes = edit::left_alone(&self.networks, &self.network);
+        notes.extend(batchnorm::iter_norms_left(
+            &self.network,
+            &self.request.filter,
+        ));
         let left = self.network.channels() - plan.counted;
         if left > 0 {
             notes.push(format!(

@@ -17,6 +17,8 @@ pub struct Choice {
     pub stem: Option<zoo::Stem>,
     /// Factor of its channel counts.
     pub width: Option<f64>,
+    /// How it normalises.
+    pub norm: Option<zoo::Norm>,
 }
 
 /// A network, and the file that it is from if it is from one.
@@ -58,6 +60,7 @@ pub fn open(name: &str, choice: &Choice) -> Result<Network> {
         resolution: choice.resolution.unwrap_or(resolution),
         stem,
         width: choice.width.unwrap_or(defaults.width),
+        norm: choice.norm.unwrap_or(defaults.norm),
     };
     Ok(Network {
         graph: zoo::build(name, &options)?,
@@ -74,6 +77,10 @@ fn of_file(path: &Path, choice: &Choice) -> Result<Network> {
     if choice.width.is_some_and(|width| width != 1.0) {
         let reason = format!("{shown} is as wide as it was exported");
         return Err(Error::argument("width", "", reason));
+    }
+    if choice.norm.is_some_and(|norm| norm != zoo::Norm::Batch) {
+        let reason = format!("{shown} normalises as it was exported");
+        return Err(Error::argument("norm", "", reason));
     }
     let OfFile { graph, origin } = super::open(path, choice.resolution)?;
     let output = graph.output_shape();

@@ -7,7 +7,7 @@ use super::directory::{RunDirectory, is_checkpoint, is_run};
 use super::open::{Request, TASK, base, same_classes};
 use super::settings::Settings;
 use super::state::State;
-use super::{NewEngine, checkpoint, network, pipeline};
+use super::{NewEngine, checkpoint, network, norm, pipeline};
 use crate::checkpoint::directory::run::AVERAGE;
 use crate::engine::Engine;
 use crate::error::Result;
@@ -59,7 +59,7 @@ pub fn examine(path: &Path, request: &Request, engine: NewEngine<'_>) -> Result<
     let Network { graph, origin } = network::open(&settings, test.classes().len())?;
     let input = graph.input_shape();
     pipeline::complete_normalisation(&mut settings, test.classes().len(), input.channels);
-    let notes = origin
+    let mut notes = origin
         .as_ref()
         .map_or(Vec::new(), |origin| origin.notes().to_vec());
     let mut engine = engine(graph, TASK)?;
@@ -71,6 +71,7 @@ pub fn examine(path: &Path, request: &Request, engine: NewEngine<'_>) -> Result<
             checkpoint::read_weights(&weights, load, seed, &mut *engine)?;
         }
     }
+    notes.extend(norm::untrained(&*engine));
     let workers = request.workers.max(1);
     let test = pipeline::loader(&settings, input, test, Split::Test, workers)?;
     Ok(Examination {

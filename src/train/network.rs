@@ -4,13 +4,14 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
+use super::norm::{self, NormName};
 use super::settings::{Settings, Stem};
 use super::state::State;
 use crate::engine::{Engine, Part};
 use crate::error::{Error, Refusal, Result};
 use crate::file::Source;
 use crate::net::onnx::{self, Origin};
-use crate::net::{self, Choice, Network, zoo};
+use crate::net::{self, Choice, Network, Resolution, zoo};
 use crate::text::hex;
 
 /// The ONNX file of the settings' network, if it is one, under its whole path; it is then the one
@@ -65,11 +66,9 @@ pub(super) fn open(settings: &Settings, classes: usize) -> Result<Network> {
     let choice = Choice {
         classes: Some(classes),
         resolution: settings.resolution,
-        stem: Some(match settings.stem {
-            Stem::Native => zoo::Stem::Native,
-            Stem::Cifar => zoo::Stem::Cifar,
-        }),
+        stem: Some(stem(settings)),
         width: Some(settings.width),
+        norm: Some(settings.norm().norm()?),
     };
     let network = net::open(&settings.model, &choice)?;
     match (network.graph.input_shape().channels, &network.origin) {
@@ -94,11 +93,29 @@ pub(super) fn write_weights(origin: &Origin, engine: &mut dyn Engine) -> Result<
 }
 
 /// What a user should hear of before such a network is trained.
-pub(super) fn notes(network: &Network) -> Vec<String> {
+///
+/// # Errors
+/// As [`open`].
+pub(super) fn notes(network: &Network, settings: &Settings) -> Result<Vec<String>> {
+    let mut notes = norm::notes(&network.graph, settings.batch_size);
     let Some(origin) = &network.origin else {
-        return Vec::new();
+        if settings.norm == NormName::Ce {
+            let input = network.graph.input_shape();
+            let options = zoo::Options {
+                resolution: Resolution {
+                    height: input.height,
+                    width: input.width,
+                },
+                stem: stem(settings),
+                width: settings.width,
+                norm: settings.norm().norm()?,
+                ..zoo::defaults(&settings.model)?
+            };
+            notes.extend(norm::one_pixel_note(&settings.model, &options)?);
+        }
+        return Ok(notes);
     };
-    let mut notes = origin.notes().to_vec();
+    notes.extend_from_slice(origin.notes());
     let merged = origin.merged(&network.graph);
     if let Some(first) = merged.first() {
         notes.push(format!(
@@ -110,7 +127,14 @@ pub(super) fn notes(network: &Network) -> Vec<String> {
             onnx::EXPORT
         ));
     }
-    notes
+    Ok(notes)
+}
+
+fn stem(settings: &Settings) -> zoo::Stem {
+    match settings.stem {
+        Stem::Native => zoo::Stem::Native,
+        Stem::Cifar => zoo::Stem::Cifar,
+    }
 }
 
 /// Bytes that are hashed at a time.

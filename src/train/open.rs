@@ -103,7 +103,7 @@ pub fn open(request: &Request, engine: NewEngine<'_>) -> Result<Trainer> {
     let input = opened.graph.input_shape();
     pipeline::complete_normalisation(&mut settings, train.classes().len(), input.channels);
     regenerate::check(&opened, &settings)?;
-    let notes = network::notes(&opened);
+    let notes = network::notes(&opened, &settings)?;
     let Network { graph, origin } = opened;
     let named = settings.record.as_deref();
     let recorder = named.map(|named| record::Recorder::new(&graph, named));

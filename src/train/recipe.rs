@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::data::Normalisation;
+use super::norm::NormName;
 use super::rule::RunRule;
 use super::schedule::Shape;
 use super::settings::{OptimizerName, RegenState, Settings, Stem};
@@ -56,6 +57,10 @@ impl Recipe {
             model: String::new(),
             stem: Stem::Native,
             width: 1.0,
+            norm: NormName::Batch,
+            norm_group: None,
+            norm_iterations: None,
+            ce_reduction: None,
             resolution: None,
             data: String::new(),
             seed: 0,
@@ -94,6 +99,7 @@ impl Recipe {
             to: To::Threshold,
             scope: Scope::Network,
             keep_zeros: false,
+            iternorm: false,
             include: Vec::new(),
             exclude: Vec::new(),
             regen_state: RegenState::Keep,

@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use super::rule::{RunRule, at_random};
 use super::settings::{RegenState, Settings};
 use super::tensors;
+use crate::batchnorm::LayerKind;
 use crate::checkpoint::Slot;
 use crate::engine::{Engine, Part};
 use crate::error::{Error, Result};
 use crate::net::onnx;
-use crate::net::{Graph, Network, Norm, TensorId};
+use crate::net::{Graph, Network, Norm, NormKind, TensorId};
 use crate::regen::{
     self, Change, Gamma, Kept, Moment, Plan, PlanError, is_inhibited, lower_median,
 };
@@ -17,6 +18,7 @@ use crate::regen::{
 /// The γ of a network: of each layer its tensor, name and values.
 pub(super) struct Gammas {
     ids: Vec<TensorId>,
+    kinds: Vec<LayerKind>,
     all: Vec<Gamma>,
 }
 
@@ -33,9 +35,11 @@ impl Gammas {
                 values,
             }
         };
-        let ids = norms.iter().map(|norm| norm.gamma).collect();
-        let all = norms.iter().map(read).collect();
-        Gammas { ids, all }
+        Gammas {
+            ids: norms.iter().map(|norm| norm.gamma).collect(),
+            kinds: norms.iter().map(|norm| kind(norm.kind)).collect(),
+            all: norms.iter().map(read).collect(),
+        }
     }
 
     /// All of them, layer by layer.
@@ -59,8 +63,9 @@ impl Gammas {
     /// What the settings' rule would change after `epoch` epochs.
     pub(super) fn plan(&self, graph: &Graph, settings: &Settings, epoch: u64) -> Result<Plan> {
         let filter = settings.filter()?;
-        let counted = self.all.iter().filter(|gamma| filter.passes(&gamma.layer));
-        let counted: Vec<Gamma> = counted.cloned().collect();
+        let layers = self.kinds.iter().zip(&self.all);
+        let counted = layers.filter(|(kind, gamma)| filter.passes(**kind, &gamma.layer));
+        let counted: Vec<Gamma> = counted.map(|(_, gamma)| gamma.clone()).collect();
         let refused = |err: PlanError| graph.error("γ", format!("cannot be regenerated: {err}"));
         let plan = regen::plan(&counted, &settings.rule_options()).map_err(refused)?;
         Ok(match settings.rule {
@@ -118,10 +123,19 @@ fn reset(regenerated: &[(TensorId, Vec<usize>)], settings: &Settings, engine: &m
     }
 }
 
+/// A normalisation, as a checkpoint's is called.
+fn kind(kind: NormKind) -> LayerKind {
+    match kind {
+        NormKind::BatchNorm => LayerKind::BatchNorm,
+        NormKind::IterNorm => LayerKind::IterNorm,
+    }
+}
+
 /// Whether the settings' rule has something to count in this network.
 ///
 /// # Errors
-/// No BatchNorm, or none that passes the filters.
+/// No normalisation, or none that passes the filters; γ of IterNorm alone, if they are to be regenerated and are not asked
+/// for.
 pub(super) fn check(network: &Network, settings: &Settings) -> Result<()> {
     let norms = network.graph.norms();
     if let (true, Some(origin)) = (norms.is_empty(), &network.origin) {
@@ -132,6 +146,12 @@ pub(super) fn check(network: &Network, settings: &Settings) -> Result<()> {
         );
         return Err(Error::refused(origin.path(), reason));
     }
-    let layers: Vec<&str> = norms.iter().map(|norm| norm.layer).collect();
-    settings.filter()?.check(network.graph.name(), &layers)
+    let layers: Vec<(LayerKind, &str)> = norms
+        .iter()
+        .map(|norm| (kind(norm.kind), norm.layer))
+        .collect();
+    let mut filter = settings.filter()?;
+    // Without regeneration, γ are only counted.
+    filter.iternorm |= settings.regeneration().is_none();
+    filter.check(network.graph.name(), &layers)
 }

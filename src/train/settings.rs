@@ -5,6 +5,7 @@ use regex_lite::Regex;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
+use super::norm::{NormChoice, NormName};
 use super::recipe::Recipe;
 use super::rule::RunRule;
 use super::schedule::{Shape, WarmUp};
@@ -28,6 +29,17 @@ pub struct Settings {
     pub stem: Stem,
     /// Factor of its channel counts.
     pub width: f64,
+    /// How it normalises: `batch`, `itn` or `ce`.
+    pub norm: NormName,
+    /// `itn`, `ce`: channels of a group, halved until they divide those of a layer; none: 64 and 16.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub norm_group: Option<usize>,
+    /// `itn`, `ce`: Newton iterations; none: 5 and 3.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub norm_iterations: Option<usize>,
+    /// `ce`: factor by which the instance branch reduces the channels; none: 4.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ce_reduction: Option<usize>,
     /// Height and width of the images that it sees; none: those of the data set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resolution: Option<Resolution>,
@@ -120,6 +132,8 @@ pub struct Settings {
     pub scope: Scope,
     /// Whether γ that are exactly 0 are left alone and out of the median.
     pub keep_zeros: bool,
+    /// Whether γ of IterNorm are counted and regenerated too.
+    pub iternorm: bool,
     /// Only layers whose name matches one of these.
     pub include: Vec<String>,
     /// No layer whose name matches one of these.
@@ -270,7 +284,20 @@ impl Settings {
         ];
         match problems.iter().find(|(wrong, _)| *wrong) {
             Some((_, problem)) => Err(Error::Usage((*problem).to_owned())),
-            None => self.filter().map(|_| ()),
+            None => self
+                .filter()
+                .map(|_| ())
+                .and(self.norm().norm().map(|_| ())),
+        }
+    }
+
+    /// How the network normalises.
+    pub fn norm(&self) -> NormChoice {
+        NormChoice {
+            name: self.norm,
+            group: self.norm_group,
+            iterations: self.norm_iterations,
+            reduction: self.ce_reduction,
         }
     }
 
@@ -329,6 +356,7 @@ impl Settings {
         Ok(Filter {
             include: compiled(&self.include)?,
             exclude: compiled(&self.exclude)?,
+            iternorm: self.iternorm,
         })
     }
 

@@ -5,7 +5,7 @@ use super::epoch::{Course, seed_of_batch};
 use super::settings::Settings;
 use crate::engine::{Batch, Engine, Part};
 use crate::error::Result;
-use crate::net::{Kind, Op};
+use crate::net::Op;
 
 /// Resets the running statistics and replaces them by their mean over `settings.recalibrate` batches of
 /// training images, each with the same weight, as PyTorch's `torch.optim.swa_utils.update_bn` does: after
@@ -35,18 +35,11 @@ pub(super) fn recalibrate(
     Ok(())
 }
 
-/// Sets all means to 0, variances to 1 and counts to 0, as `reset_running_stats` of PyTorch's BatchNorm.
+/// Sets all running statistics and counts to what they start as, as `reset_running_stats` of PyTorch's BatchNorm.
 fn reset(engine: &mut dyn Engine) {
     let graph = engine.graph();
     let specs = graph.tensor_ids().zip(graph.tensors());
-    let fresh = specs.filter_map(|(id, spec)| {
-        let value = match spec.kind {
-            Kind::RunningMean | Kind::BatchCount => 0.0,
-            Kind::RunningVariance => 1.0,
-            _ => return None,
-        };
-        Some((id, vec![value; spec.len()]))
-    });
+    let fresh = specs.filter_map(|(id, spec)| Some((id, spec.initial_statistic()?)));
     for (id, values) in fresh.collect::<Vec<_>>() {
         engine.write(id, Part::Value, &values);
     }
@@ -83,7 +76,7 @@ pub(super) fn caution(engine: &dyn Engine) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::net::{BatchNorm, Graph, Shape};
+    use crate::engine::net::{BatchNorm, Graph, Kind, Shape};
     use crate::engine::plain::Plain;
     use crate::train::Recipe;
     use crate::train::data::{Normalisation, Split, Step, Transform, open};

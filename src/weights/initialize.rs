@@ -49,18 +49,20 @@ pub fn initialize(graph: &Graph, seed: u64, dtype: DType) -> Result<VarMap> {
 fn draw(graph: &Graph, spec: &TensorSpec, seed: u64) -> Result<Vec<f64>> {
     let wrong =
         |err: &dyn std::fmt::Display| graph.error(&spec.name, format!("cannot be drawn: {err}"));
-    match spec.kind {
-        Kind::Parameter(Init::Constant(value)) => Ok(vec![value; spec.len()]),
-        Kind::Parameter(Init::Normal { deviation }) => {
+    if let Some(statistic) = spec.initial_statistic() {
+        return Ok(statistic);
+    }
+    match spec.kind.init() {
+        Some(Init::Normal { deviation }) => {
             let normal = Normal::new(0.0, deviation).map_err(|err| wrong(&err))?;
             Ok(sample(&normal, spec, seed))
         }
-        Kind::Parameter(Init::Uniform { bound }) => {
+        Some(Init::Uniform { bound }) => {
             let uniform = Uniform::new_inclusive(-bound, bound).map_err(|err| wrong(&err))?;
             Ok(sample(&uniform, spec, seed))
         }
-        Kind::RunningMean | Kind::BatchCount => Ok(vec![0.0; spec.len()]),
-        Kind::RunningVariance => Ok(vec![1.0; spec.len()]),
+        Some(Init::Constant(value)) => Ok(vec![value; spec.len()]),
+        None => Ok(vec![0.0; spec.len()]),
     }
 }
 

@@ -11,6 +11,7 @@ mod diff;
 mod docs;
 mod formats;
 mod house;
+mod iternorm;
 mod kill;
 mod layer_names;
 mod look;

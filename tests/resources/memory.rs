@@ -63,6 +63,7 @@ fn no_step_after_the_first_makes_memory() {
         resolution: 64.into(),
         stem: zoo::Stem::Cifar,
         width: 0.5,
+        norm: zoo::Norm::Batch,
     };
     let graph = zoo::build("mobilenet_v2", &options).unwrap();
     let fast = second_step(&mut Cpu::new(graph, Isa::best(), 2).unwrap());

@@ -50,6 +50,7 @@ fn the_fixture_reaches_its_test_accuracy_on_cifar_100() {
         resolution: 32.into(),
         stem: zoo::Stem::Native,
         width: 0.25,
+        norm: zoo::Norm::Batch,
     };
     let graph = zoo::build("mobilenet_v2", &options).unwrap();
     let checkpoint = Checkpoint::open(repository(FIXTURE).join("model.safetensors")).unwrap();

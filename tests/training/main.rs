@@ -7,6 +7,7 @@ mod accuracy;
 mod candle;
 mod data;
 mod model;
+mod norm;
 mod onnx;
 mod report;
 mod train;

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::common::*;
 use ckpt_regen::net::zoo::{self, Options, Stem};
-use ckpt_regen::net::{Graph, Init, Kind, Op, Shape, TensorId};
+use ckpt_regen::net::{Graph, Init, Kind, NormKind, Op, Shape, TensorId, Whitening};
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
@@ -75,6 +75,7 @@ fn every_reference_network_has_the_same_state_dict_in_the_same_order() {
             resolution: golden.resolution.into(),
             stem,
             width: 1.0,
+            norm: zoo::Norm::Batch,
         };
         let graph = zoo::build(name, &options).unwrap();
         assert_eq!(tensors(&graph), golden.tensors, "{key}");
@@ -187,6 +188,7 @@ fn the_cifar_stem_is_that_of_the_reference_script_and_others_have_none() {
             resolution: 32.into(),
             stem: Stem::Cifar,
             width: 1.0,
+            norm: zoo::Norm::Batch,
         };
         let built = zoo::build(model.name, &options);
         assert_eq!(built.is_ok(), model.cifar_stem, "{}", model.name);
@@ -220,11 +222,110 @@ fn width_multipliers_scale_as_in_torchvision() {
             resolution: 64.into(),
             stem: Stem::Native,
             width,
+            norm: zoo::Norm::Batch,
         };
         let graph = zoo::build(&name, &options).unwrap();
         assert_eq!(tensors(&graph), variant.tensors, "{name} {width}");
         assert_eq!(multiply_adds(&graph), variant.multiply_adds);
     }
+}
+
+#[test]
+fn every_network_can_normalise_by_iternorm_or_with_channel_equilibrium() {
+    let blocks = |name: &str| match name {
+        "mobilenet_v2" => 17,
+        "mobilenet_v3_small" => 11,
+        "mobilenet_v3_large" => 15,
+        "regnet_x_400mf" => 22,
+        "resnet18" => 8,
+        "resnet20" => 9,
+        "resnet32" => 15,
+        "resnet44" => 21,
+        "resnet56" => 27,
+        "resnet110" => 54,
+        _ => 16,
+    };
+    for name in zoo::names() {
+        let of = |norm| {
+            let defaults = zoo::defaults(name).unwrap();
+            zoo::build(name, &Options { norm, ..defaults }).unwrap()
+        };
+        let (batch, itn) = (
+            of(zoo::Norm::Batch),
+            of(zoo::Norm::Iterative(Whitening::ITER_NORM)),
+        );
+        let layers = |graph: &Graph, kind: NormKind| -> Vec<String> {
+            let norms = graph.norms().into_iter().filter(|norm| norm.kind == kind);
+            norms.map(|norm| norm.layer.to_owned()).collect()
+        };
+        assert_eq!(
+            layers(&itn, NormKind::IterNorm),
+            layers(&batch, NormKind::BatchNorm),
+            "{name}"
+        );
+        assert!(layers(&itn, NormKind::BatchNorm).is_empty(), "{name}");
+        let parameters = |graph: &Graph| graph.cost().unwrap().parameters;
+        assert_eq!(parameters(&itn), parameters(&batch), "{name}");
+        let equilibrium = of(zoo::Norm::Equilibrium {
+            whitening: Whitening::EQUILIBRIUM,
+            reduction: 4,
+        });
+        let nodes = equilibrium.nodes();
+        let placed = nodes
+            .iter()
+            .filter(|node| matches!(node.op, Op::ChannelEquilibrium(_)));
+        let placed: Vec<_> = placed.collect();
+        assert_eq!(placed.len(), blocks(name), "{name}");
+        for node in placed {
+            let before = &nodes[node.inputs[0].index()];
+            assert!(
+                matches!(before.op, Op::BatchNorm { .. }),
+                "{name}: {}",
+                node.name
+            );
+        }
+        // The other tensors are called as they were.
+        let names = |graph: &Graph| -> BTreeSet<String> {
+            graph
+                .tensors()
+                .iter()
+                .map(|tensor| tensor.name.clone())
+                .collect()
+        };
+        assert!(names(&equilibrium).is_superset(&names(&batch)), "{name}");
+    }
+}
+
+#[test]
+fn blocks_with_maps_of_one_pixel_go_without_channel_equilibrium() {
+    let options = |resolution: usize| Options {
+        resolution: resolution.into(),
+        norm: zoo::Norm::Equilibrium {
+            whitening: Whitening::EQUILIBRIUM,
+            reduction: 4,
+        },
+        ..zoo::defaults("mobilenet_v2").unwrap()
+    };
+    let (missing, all) = zoo::one_pixel_blocks("mobilenet_v2", &options(32)).unwrap();
+    assert_eq!(
+        (&missing[..], all),
+        (
+            &["features.14", "features.15", "features.16", "features.17"]
+                .map(|block| format!("{block}.conv.4"))[..],
+            17
+        )
+    );
+    assert_eq!(
+        zoo::one_pixel_blocks("mobilenet_v2", &options(64)).unwrap(),
+        (Vec::new(), 17)
+    );
+    let refused = zoo::build("mobilenet_v2", &options(1))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        refused.contains("the maps of every block have one pixel"),
+        "{refused}"
+    );
 }
 
 #[test]

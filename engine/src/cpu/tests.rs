@@ -6,6 +6,7 @@ mod fused_pointwise;
 mod grouped;
 mod networks;
 mod shortcut;
+mod whitening;
 mod winograd;
 
 use super::{Cpu, Isa, Target};
@@ -28,7 +29,9 @@ fn fill(engine: &mut dyn Engine) {
         let values = uniform(&spec.name, spec.len());
         let fan_in: usize = spec.shape.iter().skip(1).product();
         let values: Vec<f64> = match spec.kind {
-            Kind::RunningVariance => values.iter().map(|x| x.abs() + 0.5).collect(),
+            Kind::RunningVariance | Kind::RunningScale => {
+                values.iter().map(|x| x.abs() + 0.5).collect()
+            }
             Kind::BatchCount => vec![3.0],
             _ => values
                 .iter()

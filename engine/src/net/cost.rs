@@ -6,8 +6,9 @@ use crate::error::Result;
 
 /// The parameters of a network or node, and its multiply-adds for one image.
 ///
-/// Multiply-adds are counted as in the literature and by torchvision: convolutions and linear layers only, without bias,
-/// and padding as if it were multiplied. All other operations count 0.
+/// Multiply-adds are counted as in the literature and by torchvision: convolutions and linear layers, without bias, and
+/// padding as if it were multiplied; and of normalisations that decorrelate channels, their matrix times every pixel. All
+/// other operations count 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Cost {
     /// Number of trained elements; running statistics do not count.
@@ -75,8 +76,18 @@ impl Graph {
 
     /// The multiply-adds of a node; `None` on overflow.
     fn multiply_adds(&self, node: &Node) -> Option<u64> {
-        let (Op::Convolution { weight, .. } | Op::Linear { weight, .. }) = node.op else {
-            return Some(0);
+        let of_groups = |group: usize| {
+            let per_pixel = (node.shape.channels as u64).checked_mul(group as u64)?;
+            per_pixel.checked_mul(node.shape.pixels() as u64)
+        };
+        let weight = match node.op {
+            Op::Convolution { weight, .. } | Op::Linear { weight, .. } => weight,
+            Op::IterNorm(layer) => return of_groups(layer.whitening.group),
+            Op::ChannelEquilibrium(layer) => {
+                let linear = [layer.reduce, layer.expand].map(|id| self.tensor(id).len() as u64);
+                return of_groups(layer.whitening.group)?.checked_add(linear.iter().sum());
+            }
+            _ => return Some(0),
         };
         // Every output pixel uses every element of the weight once.
         let weight = self.tensor(weight).len() as u64;

@@ -1,11 +1,11 @@
-//! Layers: nodes grouped with the BatchNorm and activation that follow them, for listings.
+//! Layers: nodes grouped with the normalisation and activation that follow them, for listings.
 
 use std::fmt::Write as _;
 
 use super::graph::{Graph, Node};
 use super::op::{Op, Window};
 
-/// A node, and the BatchNorm and activation behind it that are the only readers of their inputs.
+/// A node, and the normalisation and activation behind it that are the only readers of their inputs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layer {
     /// Indices into [`Graph::nodes`], in the order in which they are computed.
@@ -14,7 +14,8 @@ pub struct Layer {
 
 /// Groups all nodes but the input into layers, in the order of their first nodes.
 ///
-/// A BatchNorm joins a convolution or linear layer before it; an activation joins one of these, a BatchNorm or a sum.
+/// A BatchNorm or IterNorm joins a convolution or linear layer before it; an activation joins one of these, a
+/// normalisation or a sum.
 /// Each joins only if it is the only reader of its input.
 pub fn layers(graph: &Graph) -> Vec<Layer> {
     let nodes = graph.nodes();
@@ -48,8 +49,11 @@ pub fn layers(graph: &Graph) -> Vec<Layer> {
 fn joins(op: &Op, before: &Op) -> bool {
     let has_weight = matches!(before, Op::Convolution { .. } | Op::Linear { .. });
     match op {
-        Op::BatchNorm { .. } => has_weight,
-        Op::Activation(_) => has_weight || matches!(before, Op::BatchNorm { .. } | Op::Add),
+        Op::BatchNorm { .. } | Op::IterNorm(_) => has_weight,
+        Op::Activation(_) => {
+            let normalises = matches!(before, Op::BatchNorm { .. } | Op::IterNorm(_));
+            has_weight || normalises || matches!(before, Op::Add)
+        }
         _ => false,
     }
 }
@@ -95,6 +99,8 @@ fn describe(graph: &Graph, node: &Node) -> String {
             text
         }
         Op::BatchNorm { .. } => "BN".to_owned(),
+        Op::IterNorm(layer) => format!("ITN g{}", layer.whitening.group),
+        Op::ChannelEquilibrium(layer) => format!("CE g{}", layer.whitening.group),
         Op::MaxPool(window) => format!("max pool {}", taps(window)),
         Op::AveragePool { window, .. } => format!("average pool {}", taps(window)),
         Op::AdaptiveAveragePool { height, width } => match (height, width) {

@@ -30,14 +30,16 @@ pub mod render;
 mod resolution;
 mod shape;
 mod tensor;
+mod whitening;
 pub mod zoo;
 
 pub use build::{BatchNorm, Convolution, Pool};
 pub use cost::Cost;
 pub use graph::{Graph, Node, Value};
 pub use layer::{Layer, layers};
-pub use norm::Norm;
+pub use norm::{Norm, NormKind};
 pub use op::{Activation, Op, Window};
 pub use resolution::Resolution;
 pub use shape::Shape;
 pub use tensor::{Init, Kind, TensorId, TensorSpec};
+pub use whitening::{ChannelEquilibrium, IterNorm, Whitening};

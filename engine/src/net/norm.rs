@@ -1,14 +1,25 @@
-//! The BatchNorm layers of a graph, as checkpoints name them.
+//! The normalisations of a graph that have γ, as checkpoints name them.
 
 use super::graph::{Graph, Node};
 use super::op::Op;
 use super::tensor::TensorId;
 
-/// A BatchNorm layer.
+/// Which normalisation a layer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NormKind {
+    /// Each channel by its own mean and variance.
+    BatchNorm,
+    /// Groups of channels, decorrelated.
+    IterNorm,
+}
+
+/// A layer that normalises and scales by γ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Norm<'g> {
     /// Its name: that of its γ without the last component, after a dot or, in ONNX files, a slash.
     pub layer: &'g str,
+    /// BatchNorm or IterNorm.
+    pub kind: NormKind,
     /// γ.
     pub gamma: TensorId,
     /// β.
@@ -21,17 +32,21 @@ pub struct Norm<'g> {
 }
 
 impl Graph {
-    /// The BatchNorm layers in the order in which they are computed; nodes that share γ are one layer.
+    /// The BatchNorm and IterNorm layers in the order in which they are computed; nodes that share γ are one layer.
     pub fn norms(&self) -> Vec<Norm<'_>> {
         let mut norms: Vec<Norm<'_>> = Vec::new();
         for node in self.nodes() {
-            if let Op::BatchNorm { gamma, beta, .. } = node.op
-                && norms.iter().all(|norm| norm.gamma != gamma)
-            {
+            let (kind, gamma, beta) = match node.op {
+                Op::BatchNorm { gamma, beta, .. } => (NormKind::BatchNorm, gamma, beta),
+                Op::IterNorm(layer) => (NormKind::IterNorm, layer.gamma, layer.beta),
+                _ => continue,
+            };
+            if norms.iter().all(|norm| norm.gamma != gamma) {
                 let spec = self.tensor(gamma);
                 let name = &spec.name[..];
                 norms.push(Norm {
                     layer: name.rfind(['.', '/']).map_or(name, |end| &name[..end]),
+                    kind,
                     gamma,
                     beta,
                     channels: spec.len(),
@@ -42,7 +57,7 @@ impl Graph {
         norms
     }
 
-    /// The weight of the layer before a BatchNorm node.
+    /// The weight of the layer before a normalisation.
     fn filters(&self, node: &Node) -> Option<TensorId> {
         let before = &self.nodes()[node.inputs.first()?.index()];
         match before.op {

@@ -1,6 +1,7 @@
-//! The operations of nodes. Each computes every image of a batch independently, except BatchNorm in training.
+//! The operations of nodes. Each computes every image of a batch independently, except normalisations in training.
 
 use super::tensor::TensorId;
+use super::whitening::{ChannelEquilibrium, IterNorm};
 
 /// What a node computes from the values of its inputs.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +38,10 @@ pub enum Op {
         /// Weight of a new batch in the running statistics, 0..1, as in PyTorch.
         momentum: f64,
     },
+    /// Iterative normalisation (Huang et al. 2019).
+    IterNorm(IterNorm),
+    /// Channel Equilibrium (Tang et al. 2020).
+    ChannelEquilibrium(ChannelEquilibrium),
     /// An elementwise function.
     Activation(Activation),
     /// Elementwise sum of two values of one shape.
@@ -119,6 +124,8 @@ impl Op {
             Op::Input => "input",
             Op::Convolution { .. } => "convolution",
             Op::BatchNorm { .. } => "BatchNorm",
+            Op::IterNorm(_) => "IterNorm",
+            Op::ChannelEquilibrium(_) => "Channel Equilibrium",
             Op::Activation(activation) => activation.name(),
             Op::Add => "add",
             Op::Gate => "gate",
@@ -158,6 +165,8 @@ impl Op {
                 .into_iter()
                 .chain(*batches)
                 .collect(),
+            Op::IterNorm(layer) => layer.tensors().to_vec(),
+            Op::ChannelEquilibrium(layer) => layer.tensors().to_vec(),
             _ => Vec::new(),
         }
     }
@@ -182,6 +191,16 @@ impl Op {
                     *id = new(*id);
                 }
                 optional(batches);
+            }
+            Op::IterNorm(layer) => layer
+                .tensors_mut()
+                .into_iter()
+                .for_each(|id| *id = new(*id)),
+            Op::ChannelEquilibrium(layer) => {
+                layer
+                    .tensors_mut()
+                    .into_iter()
+                    .for_each(|id| *id = new(*id));
             }
             _ => {}
         }

@@ -96,6 +96,24 @@ pub(super) fn infer(op: &Op, inputs: &[Shape], tensors: &[&[usize]]) -> Result<S
             }
             x
         }
+        Op::IterNorm(layer) => {
+            let x = arity(1)?;
+            layer.whitening.check(x.channels)?;
+            check_shapes(tensors, &layer.shapes(x.channels))?;
+            x
+        }
+        Op::ChannelEquilibrium(layer) => {
+            let x = arity(1)?;
+            layer.whitening.check(x.channels)?;
+            if x.pixels() == 1 {
+                return Err(format!(
+                    "the maps of {x} have one pixel, whose variance is 0: the resolution is too small for it"
+                ));
+            }
+            let hidden = tensors[3].first().copied().unwrap_or(0);
+            check_shapes(tensors, &layer.shapes(x.channels, hidden))?;
+            x
+        }
         Op::Activation(_) => arity(1)?,
         Op::Dropout { p } | Op::StochasticDepth { p } => {
             if !(0.0..1.0).contains(p) {
@@ -193,6 +211,18 @@ pub(super) fn infer(op: &Op, inputs: &[Shape], tensors: &[&[usize]]) -> Result<S
 }
 
 const TOO_MANY: &str = "the result has too many channels to count";
+
+/// Checks the shapes of an operation's tensors.
+fn check_shapes(tensors: &[&[usize]], wanted: &[Vec<usize>]) -> Result<(), String> {
+    match tensors
+        .iter()
+        .zip(wanted)
+        .find(|(has, wanted)| has != wanted)
+    {
+        Some((has, wanted)) => Err(format!("tensor of {has:?}, expected {wanted:?}")),
+        None => Ok(()),
+    }
+}
 
 /// Checks that the bias, if there is one, has a number for each of `out` outputs.
 fn check_bias(tensors: &[&[usize]], out: usize) -> Result<(), String> {

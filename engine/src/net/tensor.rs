@@ -33,9 +33,30 @@ impl TensorSpec {
         self.len() == 0
     }
 
-    /// Whether it is trained; the others are statistics of BatchNorm layers.
+    /// Whether it is trained; the others are statistics of normalisations.
     pub fn is_parameter(&self) -> bool {
-        matches!(self.kind, Kind::Parameter(_))
+        self.kind.init().is_some()
+    }
+
+    /// Whether it is a γ, a β, a bias or another vector or scalar, and no matrix or filter.
+    pub fn is_vector(&self) -> bool {
+        self.shape.len() <= 1 || matches!(self.kind, Kind::Affine(_))
+    }
+
+    /// What a statistic starts as, in row-major order; `None` for a parameter.
+    pub fn initial_statistic(&self) -> Option<Vec<f64>> {
+        let len = self.len();
+        match self.kind {
+            Kind::Parameter(_) | Kind::Affine(_) => None,
+            Kind::RunningMean | Kind::BatchCount => Some(vec![0.0; len]),
+            Kind::RunningVariance | Kind::RunningScale => Some(vec![1.0; len]),
+            Kind::RunningMatrix => {
+                let side = self.shape.last().copied().unwrap_or(1);
+                let on_diagonal = |at: usize| at / side % side == at % side;
+                let numbers = (0..len).map(|at| if on_diagonal(at) { 1.0 } else { 0.0 });
+                Some(numbers.collect())
+            }
+        }
     }
 }
 
@@ -44,12 +65,28 @@ impl TensorSpec {
 pub enum Kind {
     /// Trained by gradient descent.
     Parameter(Init),
-    /// Running mean of a BatchNorm; starts at 0.
+    /// The same: γ or β of the shape `[1, C, 1, 1]`, as IterNorm has them.
+    Affine(Init),
+    /// Running mean of a normalisation; starts at 0.
     RunningMean,
     /// Running variance of a BatchNorm; starts at 1.
     RunningVariance,
+    /// Running decorrelating matrix of each group of channels, `[groups, d, d]`; starts at the identity.
+    RunningMatrix,
+    /// Running scale of Channel Equilibrium; starts at 1.
+    RunningScale,
     /// Number of batches in the running statistics of a BatchNorm (i64); starts at 0.
     BatchCount,
+}
+
+impl Kind {
+    /// The initial distribution of a parameter; `None` for a statistic.
+    pub fn init(self) -> Option<Init> {
+        match self {
+            Kind::Parameter(init) | Kind::Affine(init) => Some(init),
+            _ => None,
+        }
+    }
 }
 
 /// The initial distribution of a parameter's elements.

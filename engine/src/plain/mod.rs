@@ -5,14 +5,18 @@ pub(super) mod activation;
 mod batch_norm;
 mod channels;
 mod convolution;
+mod equilibrium;
 mod gate;
+mod iter_norm;
 mod linear;
+mod newton;
 mod plan;
 mod pool;
 mod resize;
 mod step;
 #[cfg(test)]
 mod tests;
+mod whitening;
 
 use super::check::check;
 use super::mode::Mode;

@@ -2,6 +2,7 @@
 
 use super::batch_norm::Statistics;
 use super::convolution::Geometry;
+use super::whitening;
 use crate::loss;
 use crate::net::{Graph, Op, Shape};
 use crate::real::Real;
@@ -16,6 +17,8 @@ pub(super) struct Plan<T> {
     pub(super) gradients: Vec<Vec<T>>,
     /// Batch statistics of the BatchNorm nodes; empty for others.
     pub(super) statistics: Vec<Statistics>,
+    /// The same of the nodes that decorrelate channels.
+    pub(super) whitenings: Vec<whitening::Batch>,
     /// Scratch for a convolution's f64 accumulators.
     pub(super) sums: Vec<f64>,
 }
@@ -48,6 +51,7 @@ impl<T: Real> Plan<T> {
             values: zeros(),
             gradients: if training { zeros() } else { Vec::new() },
             statistics: statistics.collect(),
+            whitenings: nodes.iter().map(|_| whitening::Batch::default()).collect(),
             sums: vec![0.0; sums.max().unwrap_or(0)],
         }
     }

@@ -74,6 +74,28 @@ pub(super) fn forward<T: Real>(
             };
             batch_norm::forward(batch_shape, statistics, affine, x, y);
         }
+        Op::IterNorm(layer) => {
+            let own = layer.whitening.momentum;
+            let momentum = mode.is_training().then(|| mode.momentum(own));
+            layer.forward(
+                batch_shape,
+                momentum,
+                tensors,
+                &mut plan.whitenings[at],
+                (x, y),
+            );
+        }
+        Op::ChannelEquilibrium(layer) => {
+            let own = layer.whitening.momentum;
+            let momentum = mode.is_training().then(|| mode.momentum(own));
+            layer.forward(
+                batch_shape,
+                momentum,
+                tensors,
+                &mut plan.whitenings[at],
+                (x, y),
+            );
+        }
         Op::Activation(activation) => activation::forward(*activation, x, y),
         Op::Add => {
             for (y, (a, b)) in y.iter_mut().zip(x.iter().zip(input(1))) {
@@ -131,6 +153,10 @@ pub(super) fn backward<T: Real>(
     let input = |number: usize| &values[node.inputs[number].index()][..];
     let first = node.inputs[0].index();
     let input_shape = graph.shape(node.inputs[0]);
+    let batch_shape = BatchShape {
+        images,
+        shape: node.shape,
+    };
     match &node.op {
         Op::Input => {}
         Op::Convolution { weight, bias, .. } => {
@@ -156,10 +182,6 @@ pub(super) fn backward<T: Real>(
                 gradient: dgamma,
                 ..
             } = &mut tensors[gamma.index()];
-            let batch_shape = BatchShape {
-                images,
-                shape: node.shape,
-            };
             let affine = batch_norm::AffineGradient {
                 gamma: dgamma,
                 beta: &mut dbeta,
@@ -174,6 +196,14 @@ pub(super) fn backward<T: Real>(
                 affine,
             );
             tensors[beta.index()].gradient = dbeta;
+        }
+        Op::IterNorm(layer) => {
+            let values = (input(0), dy, &mut before[first][..]);
+            layer.backward(batch_shape, &plan.whitenings[at], tensors, values);
+        }
+        Op::ChannelEquilibrium(layer) => {
+            let values = (input(0), dy, &mut before[first][..]);
+            layer.backward(batch_shape, &plan.whitenings[at], tensors, values);
         }
         Op::Activation(activation) => {
             activation::backward(*activation, input(0), dy, &mut before[first]);

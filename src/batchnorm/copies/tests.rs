@@ -31,6 +31,7 @@ fn networks(names: &[&str]) -> Vec<(String, Role, usize)> {
         let channels = channels.parse().unwrap();
         layers.push(Layer {
             name: name.to_owned(),
+            kind: Default::default(),
             dict: 0,
             gamma: Some(tensors.len()),
             channels,

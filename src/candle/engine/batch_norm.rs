@@ -4,6 +4,7 @@
 use candle_core::{Result, Tensor, Var};
 
 use super::number::{channel_sums, per_channel, wide};
+use super::whitening::follow;
 
 /// Mean and 1 / √(variance + ε) of each channel.
 #[derive(Debug, Clone)]
@@ -108,11 +109,4 @@ fn slope(statistics: &Statistics, gamma: &Tensor) -> Result<Tensor> {
 
 fn inverse_deviation(variance: &Tensor, epsilon: f64) -> Result<Tensor> {
     (variance + epsilon)?.sqrt()?.recip()
-}
-
-/// running ← running + momentum · (now − running).
-fn follow(running: &Var, now: &Tensor, momentum: f64) -> Result<()> {
-    let old = running.as_detached_tensor().to_dtype(now.dtype())?;
-    let new = (&old + ((now - &old)? * momentum)?)?;
-    running.set(&new.to_dtype(running.dtype())?)
 }

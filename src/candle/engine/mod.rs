@@ -7,9 +7,12 @@ mod activation;
 mod batch_norm;
 mod channels;
 mod convolution;
+mod equilibrium;
+mod iter_norm;
 mod linear;
 mod loss;
 mod max_pool;
+mod newton;
 mod noise;
 mod number;
 mod optimizer;
@@ -18,6 +21,7 @@ mod step;
 mod tensors;
 #[cfg(test)]
 mod tests;
+mod whitening;
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarMap;

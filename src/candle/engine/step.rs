@@ -7,7 +7,8 @@ use super::convolution::{self, Geometry};
 use super::max_pool::Windows;
 use super::resample::Resample;
 use super::tensors::Tensors;
-use super::{activation, channels, linear, noise};
+use super::whitening::Groups;
+use super::{activation, channels, equilibrium, iter_norm, linear, noise};
 use crate::engine::common::{Mode, of_node};
 use crate::net::{Graph, Node, Op, TensorId};
 
@@ -24,6 +25,8 @@ pub(super) enum Sizes {
 pub(super) enum Kept {
     Nothing,
     Statistics(Statistics),
+    Groups(Groups),
+    Equilibrium(equilibrium::Batch),
     /// Where the largest numbers were.
     Places(Tensor),
     Factors(Tensor),
@@ -103,6 +106,18 @@ impl Pass {
                 kept = Kept::Statistics(statistics);
                 y
             }
+            (Op::IterNorm(layer), _) => {
+                let momentum = self.momentum(layer.whitening.momentum);
+                let (y, groups) = iter_norm::forward(layer, network.tensors, momentum, x)?;
+                kept = groups.map_or(Kept::Nothing, Kept::Groups);
+                y
+            }
+            (Op::ChannelEquilibrium(layer), _) => {
+                let momentum = self.momentum(layer.whitening.momentum);
+                let (y, batch) = equilibrium::forward(layer, network.tensors, momentum, x)?;
+                kept = batch.map_or(Kept::Nothing, Kept::Equilibrium);
+                y
+            }
             (Op::Activation(function), _) => activation::forward(*function, x)?,
             (Op::Add, _) => (x + self.value(node.inputs[1].index())?)?,
             (Op::Gate, _) => x.broadcast_mul(self.value(node.inputs[1].index())?)?,
@@ -140,6 +155,11 @@ impl Pass {
         self.kept[at] = kept;
         self.values[at] = Some(y);
         Ok(())
+    }
+
+    /// The weight of the batch in running statistics, given a layer's own; `None` in evaluation.
+    fn momentum(&self, own: f64) -> Option<f64> {
+        self.mode.is_training().then(|| self.mode.momentum(own))
     }
 
     /// The statistics of the batch, which move the running ones, or in evaluation those.
@@ -201,6 +221,14 @@ impl Pass {
                 tensors.add_gradient(*gamma, &gradients.gamma)?;
                 tensors.add_gradient(*beta, &gradients.beta)?;
                 self.give(first, gradients.x)?;
+            }
+            (Op::IterNorm(layer), _, Kept::Groups(groups)) => {
+                let dx = iter_norm::backward(layer, tensors, &groups, x, &dy)?;
+                self.give(first, dx)?;
+            }
+            (Op::ChannelEquilibrium(layer), _, Kept::Equilibrium(batch)) => {
+                let dx = equilibrium::backward(layer, tensors, &batch, x, &dy)?;
+                self.give(first, dx)?;
             }
             (Op::Activation(function), ..) => {
                 self.give(first, activation::backward(*function, x, &dy)?)?;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
 
+use super::NormArgs;
 use crate::engine::cpu::Isa;
 use crate::net::Resolution;
 use crate::net::zoo::Stem;
@@ -43,6 +44,8 @@ pub(crate) struct ModelArgs {
     #[arg(long, value_name = "W", requires = "name")]
     #[arg(allow_negative_numbers = true)]
     pub(crate) width: Option<f64>,
+    #[command(flatten)]
+    pub(crate) norm: NormArgs,
     /// Say instead whether this checkpoint (a file, a shard index or a directory) fits the network,
     /// and list all that is missing, unexpected or of another shape; reads headers only
     #[arg(long, value_name = "PATH", requires = "name")]

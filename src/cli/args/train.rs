@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::RuleArgs;
+use super::{NormArgs, RuleArgs};
 use crate::net::Resolution;
 use crate::train::{Device, EngineName, Machine, Precision};
 
@@ -199,6 +199,8 @@ pub(crate) struct NetworkArgs {
     /// Width multiplier: factor of the channel counts, which stay multiples of 8
     #[arg(long, value_name = "W")]
     pub(crate) width: Option<f64>,
+    #[command(flatten)]
+    pub(crate) norm: NormArgs,
     /// Height and width of the images that it sees, as in 224 or 192x256 [default: those that an ONNX file
     /// fixes, or those of the data set]
     #[arg(long, value_name = "R|HxW")]

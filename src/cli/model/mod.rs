@@ -25,6 +25,7 @@ use crate::weights;
 
 pub(super) fn run(args: &ModelArgs) -> Result<()> {
     let Some(name) = &args.name else {
+        args.norm.refuse_without_name()?;
         let entries = list::entries()?;
         return if args.json {
             json(&list::to_json(&entries))
@@ -32,7 +33,7 @@ pub(super) fn run(args: &ModelArgs) -> Result<()> {
             text(&list::render(&entries))
         };
     };
-    let network = net::open(name, &choice(args))?;
+    let network = net::open(name, &choice(args)?)?;
     let notes = network.origin.iter().flat_map(|origin| origin.notes());
     notes.for_each(|note| output::note(note));
     let graph = network.graph;
@@ -90,13 +91,14 @@ fn compare(graph: &Graph, path: &Path, args: &ModelArgs) -> Result<()> {
 }
 
 /// What was asked for.
-fn choice(args: &ModelArgs) -> Choice {
-    Choice {
+fn choice(args: &ModelArgs) -> Result<Choice> {
+    Ok(Choice {
         classes: args.classes,
         resolution: args.resolution,
         stem: args.stem.map(Stem::from),
         width: args.width,
-    }
+        norm: Some(args.norm.choice().norm()?),
+    })
 }
 
 fn text(text: &str) -> Result<()> {
@@ -109,11 +111,36 @@ fn json(value: &Value) -> Result<()> {
 
 /// BatchNorm layers and their channels.
 fn batch_norms(graph: &Graph) -> (usize, usize) {
-    let nodes = graph.nodes().iter();
-    let norms = nodes.filter(|node| matches!(node.op, Op::BatchNorm { .. }));
-    norms.fold((0, 0), |(layers, channels), node| {
+    count(graph, |op| matches!(op, Op::BatchNorm { .. }))
+}
+
+/// Layers of a kind and their channels.
+fn count(graph: &Graph, is_counted: impl Fn(&Op) -> bool) -> (usize, usize) {
+    let nodes = graph.nodes().iter().filter(|node| is_counted(&node.op));
+    nodes.fold((0, 0), |(layers, channels), node| {
         (layers + 1, channels + node.shape.channels)
     })
+}
+
+/// Which normalisations a network has, as `52 BatchNorm layers, 17056 channels`.
+fn normalisations(graph: &Graph) -> String {
+    let kinds = [
+        ("BatchNorm layers", batch_norms(graph)),
+        (
+            "IterNorm layers",
+            count(graph, |op| matches!(op, Op::IterNorm(_))),
+        ),
+        (
+            "Channel Equilibria",
+            count(graph, |op| matches!(op, Op::ChannelEquilibrium(_))),
+        ),
+    ];
+    let has_other = kinds[1..].iter().any(|(_, (layers, _))| *layers > 0);
+    let shown = kinds.iter().enumerate();
+    let shown = shown.filter(|(at, (_, (layers, _)))| *layers > 0 || (*at == 0 && !has_other));
+    let words = shown
+        .map(|(_, (name, (layers, channels)))| format!("{layers} {name}, {channels} channels"));
+    words.collect::<Vec<_>>().join("; ")
 }
 
 /// `1,234,567`.

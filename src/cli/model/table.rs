@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use unicode_width::UnicodeWidthStr;
 
 use super::super::BOLD;
-use super::{SHORTEST_NAME, batch_norms, end, grouped, short};
+use super::{SHORTEST_NAME, end, grouped, normalisations, short};
 use crate::error::Result;
 use crate::net::{Cost, Graph, Layer, Op, layers};
 use crate::render::percent;
@@ -48,13 +48,13 @@ pub(super) fn render(graph: &Graph, width: usize) -> Result<String> {
     let room = width.saturating_sub(others).max(SHORTEST_NAME);
     let name = column(|row| &row.name, "layer").min(room);
 
-    let (norms, channels) = batch_norms(graph);
     let mut out = String::new();
     let (from, to) = (graph.input_shape(), graph.output_shape().channels);
     let _ = writeln!(
         out,
-        "{BOLD}{}{BOLD:#}: {from} to {to}, {norms} BatchNorm layers, {channels} channels",
+        "{BOLD}{}{BOLD:#}: {from} to {to}, {}",
         graph.name(),
+        normalisations(graph),
     );
     let _ = writeln!(
         out,

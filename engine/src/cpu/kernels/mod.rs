@@ -19,3 +19,4 @@ pub(super) mod max_pool;
 pub(super) mod resample;
 pub(super) mod statistics;
 pub(super) mod update;
+pub(super) mod whitening;

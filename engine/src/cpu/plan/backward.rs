@@ -70,7 +70,9 @@ impl Builder<'_> {
         let steps = self.steps;
         let step = &steps[number];
         match &step.kind {
-            StepKind::Norm(_) if step.inputs[0].value > 0 => self.wait_for_sums(number),
+            StepKind::Norm(_) | StepKind::Whitening(_) if step.inputs[0].value > 0 => {
+                self.wait_for_sums(number);
+            }
             StepKind::Convolution(layer) => {
                 if layer.fused.is_some() {
                     self.norm_gradient(number, step.output, dy);
@@ -101,6 +103,7 @@ impl Builder<'_> {
                     vec![self.restored(step.output)]
                 }
                 StepKind::Norm(_)
+                | StepKind::Whitening(_)
                 | StepKind::MaxPool(_)
                 | StepKind::Activation(_)
                 | StepKind::Gate => inputs().map(|value| self.restored(value)).collect(),
@@ -247,13 +250,27 @@ impl Builder<'_> {
         let step = &self.steps[number];
         match &step.kind {
             StepKind::Norm(norm) => norm.function == Function::Identity && step.inputs.len() == 1,
-            kind => matches!(kind, StepKind::Noise { .. }),
+            kind => matches!(kind, StepKind::Noise { .. } | StepKind::Whitening(_)),
         }
     }
 
-    /// Handles a complete gradient: if a BatchNorm computed the value, adds its gradient sums, and passes the gradient on to
-    /// the value that it adds.
+    /// Handles a complete gradient: if a normalisation computed the value, adds its gradient sums; a BatchNorm passes the
+    /// gradient on to the value that it adds.
     fn complete(&mut self, value: usize) {
+        if let (Some(number), Some(dy)) = (self.makers[value], self.gradients[value])
+            && let StepKind::Whitening(norm) = &self.steps[number].kind
+        {
+            let len = norm.gradients_len();
+            let x = self.restored(self.steps[number].inputs[0].value);
+            self.push(number, &[x, dy], true, |segment| ActionKind::NormGradient {
+                x,
+                y: None,
+                dy,
+                at: reserve(&mut segment.sums, len),
+            });
+            self.summed[number] = self.segments.len() - 1;
+            return;
+        }
         let mut complete = Some(value);
         while let Some(value) = complete.take()
             && let (Some(number), Some(dy)) = (self.makers[value], self.gradients[value])
@@ -374,6 +391,7 @@ fn read_by_gradients(steps: &[Step], values: usize) -> Vec<bool> {
                 }
             }
             StepKind::Convolution(_)
+            | StepKind::Whitening(_)
             | StepKind::Gate
             | StepKind::MaxPool(_)
             | StepKind::Activation(_) => {

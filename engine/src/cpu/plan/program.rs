@@ -54,9 +54,10 @@ pub(in crate::cpu) enum ActionKind {
         /// [`Convolution::prepared_len`](super::step::Convolution::prepared_len).
         filters: usize,
     },
-    /// Adds to the moments of the input of a BatchNorm or fused pointwise convolution.
+    /// Adds to the moments of the input of a normalisation or fused pointwise convolution.
     NormMoments { x: usize, at: usize },
-    /// Replaces the gradient of a BatchNorm's value by the gradient before its activation, and adds to the sums of that.
+    /// Replaces the gradient of a BatchNorm's value by the gradient before its activation, and adds to the sums of that; of
+    /// a normalisation that decorrelates channels, only adds to the sums.
     /// `x` is the input of the BatchNorm, or the output of a fused pointwise convolution. `y` is the value itself, set
     /// where a residual sum is inside the activation.
     NormGradient {
@@ -258,7 +259,8 @@ impl Builder<'_> {
     /// Whether a step needs sums over its input for all images.
     fn needs_sums(&self, number: usize) -> bool {
         let step = &self.steps[number];
-        matches!(step.kind, StepKind::Norm(_)) || step.fused_pointwise().is_some()
+        let normalises = matches!(step.kind, StepKind::Norm(_) | StepKind::Whitening(_));
+        normalises || step.fused_pointwise().is_some()
     }
 
     /// Adds the segments of forward.
@@ -326,7 +328,7 @@ impl Builder<'_> {
         }
     }
 
-    /// Adds the moments of a value for each BatchNorm that reads it.
+    /// Adds the moments of a value for each normalisation that reads it.
     fn norm_moments(&mut self, value: usize) {
         for number in self.readers[value].clone() {
             let step = &self.steps[number];
@@ -334,6 +336,7 @@ impl Builder<'_> {
                 StepKind::Norm(norm) if step.inputs[0].value == value => {
                     Some(2 * norm.coefficients.mean.len())
                 }
+                StepKind::Whitening(norm) => Some(norm.state.moments_len()),
                 StepKind::Convolution(layer) if layer.fused.is_some() => {
                     Some(fused_pointwise::moments_len(layer.geometry.input.channels))
                 }

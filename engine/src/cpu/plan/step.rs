@@ -12,7 +12,10 @@ use crate::cpu::kernels::layout::{ImageLayout, InputLayout};
 use crate::cpu::kernels::max_pool::MaxPool;
 use crate::cpu::kernels::resample::Resample;
 use crate::cpu::kernels::statistics::NormCoefficients;
-use crate::net::{Graph, Node, Op, Shape, TensorId, Window};
+use crate::cpu::kernels::whitening::WhiteningState;
+use crate::net::{
+    ChannelEquilibrium, Graph, IterNorm, Node, Op, Shape, TensorId, Whitening, Window,
+};
 
 /// A step, which computes one value.
 #[derive(Debug)]
@@ -40,6 +43,7 @@ pub(in crate::cpu) enum StepKind {
     /// A convolution or linear layer.
     Convolution(Box<Convolution>),
     Norm(Box<FusedNorm>),
+    Whitening(Box<WhiteningNorm>),
     Activation(Function),
     Add,
     Gate,
@@ -66,6 +70,10 @@ impl StepKind {
                 Algorithm::Grouped(_) => "grouped",
             },
             StepKind::Norm(_) => "norm",
+            StepKind::Whitening(norm) => match norm.layer {
+                WhiteningLayer::IterNorm(_) => "iternorm",
+                WhiteningLayer::Equilibrium(..) => "equilibrium",
+            },
             StepKind::Activation(_) => "activation",
             StepKind::Add => "add",
             StepKind::Gate => "gate",
@@ -86,6 +94,37 @@ pub(in crate::cpu) struct FusedNorm {
     pub(in crate::cpu) op: Op,
     pub(in crate::cpu) function: Function,
     pub(in crate::cpu) coefficients: NormCoefficients,
+}
+
+/// A normalisation that decorrelates channels.
+#[derive(Debug)]
+pub(in crate::cpu) struct WhiteningNorm {
+    pub(in crate::cpu) layer: WhiteningLayer,
+    pub(in crate::cpu) state: WhiteningState,
+}
+
+/// Which one.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::cpu) enum WhiteningLayer {
+    IterNorm(IterNorm),
+    /// With the channels of its instance branch.
+    Equilibrium(ChannelEquilibrium, usize),
+}
+
+impl WhiteningNorm {
+    /// What the step of a layer with so many channels computes.
+    fn step(layer: WhiteningLayer, whitening: Whitening, channels: usize) -> StepKind {
+        let state = WhiteningState::new(channels, whitening);
+        StepKind::Whitening(Box::new(WhiteningNorm { layer, state }))
+    }
+
+    /// Elements of the sums of its gradients.
+    pub(in crate::cpu) fn gradients_len(&self) -> usize {
+        self.state.gradients_len(match self.layer {
+            WhiteningLayer::IterNorm(_) => None,
+            WhiteningLayer::Equilibrium(_, hidden) => Some(hidden),
+        })
+    }
 }
 
 impl FusedNorm {
@@ -310,6 +349,15 @@ fn kind(graph: &Graph, node: &Node, images: usize) -> StepKind {
             function: Function::Identity,
             coefficients: NormCoefficients::new(node.shape.channels),
         })),
+        Op::IterNorm(layer) => {
+            let kind = WhiteningLayer::IterNorm(*layer);
+            WhiteningNorm::step(kind, layer.whitening, node.shape.channels)
+        }
+        Op::ChannelEquilibrium(layer) => {
+            let hidden = graph.tensor(layer.weight).len();
+            let kind = WhiteningLayer::Equilibrium(*layer, hidden);
+            WhiteningNorm::step(kind, layer.whitening, node.shape.channels)
+        }
         Op::Activation(activation) => StepKind::Activation(Function::Of(*activation)),
         Op::Add => StepKind::Add,
         Op::Gate => StepKind::Gate,

@@ -8,3 +8,4 @@ mod reduce;
 pub(super) mod report;
 mod shard;
 mod step;
+mod whitening;

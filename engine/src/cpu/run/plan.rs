@@ -23,6 +23,7 @@ use crate::cpu::run::prepare::prepare;
 use crate::cpu::run::reduce::Reduce;
 use crate::cpu::run::shard::{Shard, Workspace, shard_ranges};
 use crate::cpu::run::step::Shared;
+use crate::cpu::run::whitening;
 use crate::mode::Mode;
 use crate::net::{Graph, Op, Shape, TensorId};
 
@@ -46,6 +47,8 @@ pub(in crate::cpu) struct Plan {
     prepared: AlignedBuffer,
     /// As many as the widest group has padded channels; never written.
     zeros: Vec<f32>,
+    /// Scratch memory of normalisations that decorrelate channels.
+    matrices: Vec<f64>,
     pub(in crate::cpu) logits: Vec<f32>,
     pub(in crate::cpu) logits_gradient: Vec<f32>,
     /// Seconds that each step has taken when all tasks waited for it, forward and backward.
@@ -73,6 +76,14 @@ impl Plan {
             epilogue::fuse(&mut steps, nodes.len(), target.lanes, |_, _, _| true);
         }
         let layout = choose_input_layout(&mut steps, graph.input_shape(), target.lanes);
+        let matrices = steps.iter_mut().map(|step| match &mut step.kind {
+            StepKind::Whitening(norm) if training => {
+                norm.state.prepare_training();
+                norm.state.scratch_len()
+            }
+            _ => 0,
+        });
+        let matrices = matrices.max().unwrap_or(0);
         let shapes: Vec<Shape> = nodes.iter().map(|node| node.shape).collect();
         let mut program = Program::new(&steps, layout, &shapes, share, training, target);
         let extent = allocate(&mut program.buffers, &program.segments);
@@ -99,6 +110,7 @@ impl Plan {
             extent,
             prepared: AlignedBuffer::new(prepared.max().unwrap_or(0)),
             zeros: vec![0.0; zeros.max().unwrap_or(0)],
+            matrices: vec![0.0; matrices],
             logits_gradient: logits.clone(),
             logits,
             seconds: vec![(0.0, 0.0); steps.len()],
@@ -111,6 +123,10 @@ impl Plan {
     pub(in crate::cpu) fn scratch(&self) -> usize {
         let norms = self.steps.iter().filter_map(Step::norm);
         let norms = norms.map(|norm| norm.coefficients.bytes());
+        let whitening = self.steps.iter().map(|step| match &step.kind {
+            StepKind::Whitening(norm) => norm.state.bytes(),
+            _ => 0,
+        });
         let fused = self.steps.iter().filter_map(Step::fused_pointwise);
         let fused = fused.map(|(_, fused)| fused.bytes());
         let shared = [
@@ -120,6 +136,8 @@ impl Plan {
             &self.logits_gradient,
         ];
         norms.sum::<usize>()
+            + whitening.sum::<usize>()
+            + size_of_val(&self.matrices[..])
             + fused.sum::<usize>()
             + shared.map(size_of_val).iter().sum::<usize>()
             + self.tasks.iter().map(Shard::scratch).sum::<usize>()
@@ -200,6 +218,9 @@ impl Plan {
     fn take_statistics(&mut self, parameters: &[Parameter]) {
         let value = |id: TensorId| &parameters[id.index()].value[..];
         self.steps.par_iter_mut().for_each(|step| {
+            if let StepKind::Whitening(norm) = &mut step.kind {
+                whitening::use_running(norm, parameters);
+            }
             if let Some(FusedNorm {
                 op, coefficients, ..
             }) = step.norm_mut()
@@ -293,6 +314,7 @@ impl Plan {
             shards: &self.tasks,
             buffers: &self.program.buffers,
             parameters,
+            matrices: &mut self.matrices,
         };
         for action in &last.actions {
             let begin = Instant::now();

@@ -7,12 +7,14 @@ use crate::cpu::kernels::convolution::winograd;
 use crate::cpu::kernels::isa::Isa;
 use crate::cpu::kernels::layout::{LANES, pixel_stride};
 use crate::cpu::kernels::statistics::{Affine, AffineGradient, PartialMoments, Running};
+use crate::cpu::kernels::whitening::BatchPart;
 use crate::cpu::plan::liveness::Buffer;
 use crate::cpu::plan::program::ActionKind;
 use crate::cpu::plan::step::{Algorithm, Convolution, FusedNorm, Step, StepKind};
 use crate::cpu::run::parameter::Parameter;
 use crate::cpu::run::shard::Shard;
 use crate::cpu::run::step;
+use crate::cpu::run::whitening;
 use crate::mode::Mode;
 use crate::net::Op;
 
@@ -24,6 +26,8 @@ pub(in crate::cpu) struct Reduce<'a> {
     pub(in crate::cpu) shards: &'a [Shard],
     pub(in crate::cpu) buffers: &'a [Buffer],
     pub(in crate::cpu) parameters: &'a mut [Parameter],
+    /// Scratch memory of normalisations that decorrelate channels.
+    pub(in crate::cpu) matrices: &'a mut [f64],
 }
 
 impl Reduce<'_> {
@@ -63,6 +67,20 @@ impl Reduce<'_> {
     fn norm_moments(&mut self, step: &mut Step, at: usize) {
         let (rows, pixels) = (self.rows(step), step.shape.pixels());
         let stride = pixel_stride(step.inputs[0].shape.channels);
+        if let StepKind::Whitening(norm) = &mut step.kind {
+            let shards = self.shards.iter();
+            let parts = shards.map(|shard| BatchPart {
+                rows: shard.images.len() * pixels,
+                pivot: &shard.pivots[at / 2..][..stride],
+                sums: &shard.sums[at..],
+            });
+            let (parameters, matrices) = (&mut *self.parameters, &mut *self.matrices);
+            let images = rows / pixels;
+            whitening::reduce_moments(
+                norm, self.isa, self.mode, parts, images, parameters, matrices,
+            );
+            return;
+        }
         let (norm, fused) = match &mut step.kind {
             StepKind::Norm(norm) => (norm, None),
             StepKind::Convolution(layer) => match (&mut layer.norm, &mut layer.fused) {
@@ -123,7 +141,17 @@ impl Reduce<'_> {
     /// Computes the backward coefficients of a BatchNorm, and the gradients of γ and β, from its gradient sums; of a fused
     /// pointwise convolution, adds up Σ g.
     fn norm_gradient(&mut self, step: &mut Step, at: usize) {
-        let rows = self.rows(step);
+        let (rows, pixels) = (self.rows(step), step.shape.pixels());
+        if let StepKind::Whitening(norm) = &mut step.kind {
+            let parts = self.shards.iter().map(|shard| BatchPart {
+                rows: shard.images.len() * pixels,
+                pivot: &[],
+                sums: &shard.sums[at..],
+            });
+            let (parameters, matrices) = (&mut *self.parameters, &mut *self.matrices);
+            whitening::reduce_gradient(norm, self.isa, parts, rows / pixels, parameters, matrices);
+            return;
+        }
         let len = 2 * pixel_stride(step.shape.channels);
         let sums = self.shards.iter().map(|shard| &shard.sums[at..][..len]);
         match &mut step.kind {

@@ -9,11 +9,13 @@ use crate::cpu::kernels::batch_norm;
 use crate::cpu::kernels::destination::Destination;
 use crate::cpu::kernels::fused_pointwise;
 use crate::cpu::kernels::layout::pixel_stride;
+use crate::cpu::kernels::whitening::ImageScratch;
 use crate::cpu::plan::liveness::{ArenaSizes, Buffer};
 use crate::cpu::plan::program::{ActionKind, Segment};
 use crate::cpu::plan::step::{Algorithm, FusedNorm, Step, StepKind};
 use crate::cpu::run::memory::{Arena, ShardMemory};
 use crate::cpu::run::step::{self, Shared};
+use crate::cpu::run::whitening;
 
 /// Some images of a batch, and the memory for their values and gradients.
 ///
@@ -68,7 +70,15 @@ pub(in crate::cpu) struct Workspace {
     /// The buffers that hold the images of one block.
     block: Arena,
     /// Scratch memory of kernels.
-    scratch: Vec<f32>,
+    scratch: Scratch,
+}
+
+/// Scratch memory of the kernels of a thread.
+#[derive(Debug, Default)]
+pub(in crate::cpu) struct Scratch {
+    pub(in crate::cpu) numbers: Vec<f32>,
+    /// Of normalisations that decorrelate channels; grows in the first step.
+    pub(in crate::cpu) images: ImageScratch,
 }
 
 impl Workspace {
@@ -93,13 +103,16 @@ impl Workspace {
         });
         Ok(Workspace {
             block: Arena::new(sizes.block)?,
-            scratch: vec![0.0; scratch.max().unwrap_or(0)],
+            scratch: Scratch {
+                numbers: vec![0.0; scratch.max().unwrap_or(0)],
+                images: ImageScratch::default(),
+            },
         })
     }
 
     /// Bytes of scratch memory.
     pub(in crate::cpu) fn scratch(&self) -> usize {
-        size_of_val(&self.scratch[..])
+        size_of_val(&self.scratch.numbers[..]) + self.scratch.images.bytes()
     }
 }
 
@@ -185,7 +198,7 @@ impl Shard {
             shard: self.memory.numbers_mut(),
             block: workspace.block.numbers_mut(),
         };
-        let scratch = &mut workspace.scratch[..];
+        let scratch = &mut workspace.scratch;
         match *action {
             ActionKind::Forward { ref x, y, filters } => {
                 let first = self.images.start + block.start;
@@ -206,16 +219,30 @@ impl Shard {
                     pivot.copy_from_slice(&x[..stride]);
                 }
                 let sums = &mut self.sums[at..];
-                if let Some((layer, _)) = step.fused_pointwise() {
+                if let StepKind::Whitening(norm) = &step.kind {
+                    let sums = (&*pivot, &mut sums[..norm.state.moments_len()]);
+                    whitening::moments(norm, step.shape, shared.isa, x, sums, &mut scratch.images);
+                } else if let Some((layer, _)) = step.fused_pointwise() {
                     let layer = layer.pointwise();
                     let sums =
                         &mut sums[..fused_pointwise::moments_len(layer.geometry.input.channels)];
+                    let scratch = &mut scratch.numbers[..];
                     fused_pointwise::add_moments(shared.isa, layer, x, pivot, sums, scratch);
                 } else {
                     batch_norm::moments(shared.isa, x, pivot, &mut sums[..2 * stride]);
                 }
             }
             ActionKind::NormGradient { x, y, dy, at } => {
+                if let StepKind::Whitening(norm) = &step.kind {
+                    let sums = &mut self.sums[at..][..norm.gradients_len()];
+                    let values = (
+                        memory.get(buffer(x), &block),
+                        memory.get(buffer(dy), &block),
+                    );
+                    let images = &mut scratch.images;
+                    whitening::gradient_sums(norm, step.shape, shared, values, sums, images);
+                    return;
+                }
                 let Some(FusedNorm {
                     coefficients,
                     function,
@@ -246,7 +273,7 @@ impl Shard {
                 let (x, dy) = (get(x), get(dy));
                 if let Some(at) = at {
                     let dw = &mut self.partials[at..];
-                    step::add_weight_gradient(step, shared, x, dy, dw, scratch);
+                    step::add_weight_gradient(step, shared, x, dy, dw, &mut scratch.numbers);
                 }
                 if let Some(at) = bias {
                     step::add_bias_gradient(step, dy, &mut self.partials[at..]);

@@ -11,6 +11,8 @@ use crate::cpu::kernels::layout::pixel_stride;
 use crate::cpu::plan::liveness::Buffer;
 use crate::cpu::plan::step::{Algorithm, Convolution, FusedNorm, Step, StepKind};
 use crate::cpu::run::parameter::Parameter;
+use crate::cpu::run::shard::Scratch;
+use crate::cpu::run::whitening;
 use crate::mode::Mode;
 use crate::noise;
 
@@ -45,7 +47,7 @@ impl Forward<'_> {
         shared: &Shared<'_>,
         x: impl Fn(usize) -> &'x [f32],
         y: &mut [f32],
-        scratch: &mut [f32],
+        scratch: &mut Scratch,
     ) {
         let isa = shared.isa;
         let Forward {
@@ -93,7 +95,7 @@ impl Forward<'_> {
                         add: false,
                         epilogue: layer.norm.as_deref().map(FusedNorm::epilogue),
                     };
-                    conv.run(y, scratch);
+                    conv.run(y, &mut scratch.numbers);
                 }
                 Algorithm::Grouped(grouped) => {
                     let conv = grouped::ForwardConvolution {
@@ -115,6 +117,9 @@ impl Forward<'_> {
                 let shortcut = step.inputs.get(1).map(|_| x(1));
                 norm.coefficients
                     .apply(isa, norm.function, x(0), shortcut, y);
+            }
+            StepKind::Whitening(norm) => {
+                whitening::forward(norm, step.shape, shared, (x(0), y), &mut scratch.images);
             }
             StepKind::Activation(function) => activation::forward(isa, *function, x(0), y),
             StepKind::Add => elementwise::sum(isa, x(0), x(1), y),
@@ -255,7 +260,7 @@ impl Backward<'_> {
         shared: &Shared<'_>,
         value: impl Fn(usize) -> &'x [f32],
         dx: Destination<'_>,
-        scratch: &mut [f32],
+        scratch: &mut Scratch,
     ) {
         let Destination { data: dx, add } = dx;
         let isa = shared.isa;
@@ -306,7 +311,7 @@ impl Backward<'_> {
                             add,
                             epilogue: None,
                         };
-                        conv.run(dx, scratch);
+                        conv.run(dx, &mut scratch.numbers);
                     }
                     Algorithm::Grouped(grouped) => {
                         let conv = grouped::ForwardConvolution {
@@ -325,6 +330,12 @@ impl Backward<'_> {
             StepKind::Norm(norm) if input == 0 => {
                 let dx = Destination { data: dx, add };
                 norm.coefficients.input_gradient(isa, value(0), dy, dx);
+            }
+            StepKind::Whitening(norm) => {
+                let dx = Destination { data: dx, add };
+                let values = (value(0), dy);
+                let images = &mut scratch.images;
+                whitening::input_gradient(norm, step.shape, shared, values, dx, images);
             }
             StepKind::Activation(function) => {
                 let dx = Destination { data: dx, add };

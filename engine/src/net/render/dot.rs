@@ -44,12 +44,15 @@ pub fn to_dot(graph: &Graph) -> String {
     out
 }
 
-/// The fill colour of a layer: blue with weights (light for groups and BatchNorm), yellow where paths meet or part, else
+/// The fill colour of a layer: blue with weights (light for groups and normalisations), yellow where paths meet or part, else
 /// grey.
 fn colour(graph: &Graph, layer: &Layer) -> &'static str {
     match layer.first(graph).op {
         Op::Convolution { groups: 1, .. } | Op::Linear { .. } => "#c6dbef",
-        Op::Convolution { .. } | Op::BatchNorm { .. } => "#e3eef9",
+        Op::Convolution { .. }
+        | Op::BatchNorm { .. }
+        | Op::IterNorm(_)
+        | Op::ChannelEquilibrium(_) => "#e3eef9",
         Op::Add | Op::Gate | Op::Concat | Op::Slice { .. } | Op::Shuffle { .. } => "#fff2cc",
         _ => "#f2f2f2",
     }

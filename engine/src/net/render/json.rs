@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::error::Result;
-use crate::net::{Cost, Graph, Node, Op, Shape, TensorId, TensorSpec, Window};
+use crate::net::{Cost, Graph, Node, Op, Shape, TensorId, TensorSpec, Whitening, Window};
 
 /// Renders the network as JSON: every node with its operation, inputs (by name), shape of its value for one image, tensors
 /// and cost; every tensor of the state dict; and the totals. Pairs are (height, width).
@@ -80,6 +80,29 @@ fn operation(graph: &Graph, op: &Op) -> Value {
             "eps": epsilon,
             "momentum": momentum,
         }),
+        Op::IterNorm(layer) => whitening(
+            json!({
+                "op": "iter_norm",
+                "weight": name(layer.gamma),
+                "bias": name(layer.beta),
+                "running_mean": name(layer.mean),
+                "running_wm": name(layer.matrix),
+            }),
+            layer.whitening,
+        ),
+        Op::ChannelEquilibrium(layer) => whitening(
+            json!({
+                "op": "channel_equilibrium",
+                "mix": name(layer.mix),
+                "running_p": name(layer.matrix),
+                "running_s": name(layer.scale),
+                "reduce": name(layer.reduce),
+                "norm_weight": name(layer.weight),
+                "norm_bias": name(layer.bias),
+                "expand": name(layer.expand),
+            }),
+            layer.whitening,
+        ),
         Op::Activation(activation) => {
             json!({ "op": "activation", "function": activation.name() })
         }
@@ -113,6 +136,15 @@ fn operation(graph: &Graph, op: &Op) -> Value {
         Op::Dropout { p } => json!({ "op": "dropout", "p": p }),
         Op::StochasticDepth { p } => json!({ "op": "stochastic_depth", "p": p }),
     }
+}
+
+/// An operation that decorrelates channels, with how.
+fn whitening(mut object: Value, whitening: Whitening) -> Value {
+    object["group"] = json!(whitening.group);
+    object["iterations"] = json!(whitening.iterations);
+    object["eps"] = json!(whitening.epsilon);
+    object["momentum"] = json!(whitening.momentum);
+    object
 }
 
 /// An operation with a sliding window.

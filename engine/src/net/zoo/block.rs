@@ -1,5 +1,6 @@
 //! Building blocks that several families share.
 
+use super::{Norm, Options};
 use crate::error::Result;
 use crate::net::build::{BatchNorm, Convolution};
 use crate::net::graph::{Graph, Value};
@@ -20,6 +21,25 @@ pub(super) fn convolution_norm(
     match activation {
         Some(activation) => graph.activation(&format!("{name}.2"), x, activation),
         None => Ok(x),
+    }
+}
+
+/// Adds Channel Equilibrium at the end of a block's branch, if the network has it. Maps of one pixel, whose variance is 0,
+/// are left as they are.
+pub(super) fn equilibrium(
+    graph: &mut Graph,
+    options: &Options,
+    name: &str,
+    x: Value,
+) -> Result<Value> {
+    match options.norm {
+        Norm::Equilibrium {
+            whitening,
+            reduction,
+        } if graph.shape(x).pixels() > 1 => {
+            graph.channel_equilibrium(name, x, whitening, reduction)
+        }
+        _ => Ok(x),
     }
 }
 

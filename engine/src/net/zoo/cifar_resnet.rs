@@ -2,6 +2,7 @@
 //! initialised as torchvision's ResNets.
 
 use super::Options;
+use super::block::equilibrium;
 use crate::error::Result;
 use crate::net::build::Convolution;
 use crate::net::graph::{Graph, Value};
@@ -18,6 +19,7 @@ pub(super) fn build(graph: &mut Graph, options: &Options, blocks: usize) -> Resu
             let stride = if stage > 1 && number == 0 { 2 } else { 1 };
             x = block(
                 graph,
+                options,
                 &format!("layer{stage}.{number}"),
                 x,
                 channels,
@@ -41,6 +43,7 @@ fn convolution(channels: usize, stride: usize) -> Convolution {
 /// Adds a basic block; the shortcut subsamples, and pads channels with zeros.
 fn block(
     graph: &mut Graph,
+    options: &Options,
     name: &str,
     input: Value,
     channels: usize,
@@ -52,6 +55,7 @@ fn block(
     let x = graph.activation(&named("relu1"), x, Activation::Relu)?;
     let x = graph.convolution(&named("conv2"), x, &convolution(channels, 1))?;
     let x = graph.batch_norm(&named("bn2"), x)?;
+    let x = equilibrium(graph, options, &named("ce"), x)?;
     let added = channels - graph.shape(input).channels;
     let mut shortcut = input;
     if stride != 1 {

@@ -1,7 +1,7 @@
 //! EfficientNet-B0 (Tan and Le 2019).
 
 use super::Options;
-use super::block::{SqueezeExcitation, convolution_norm};
+use super::block::{SqueezeExcitation, convolution_norm, equilibrium};
 use crate::error::Result;
 use crate::net::build::{BatchNorm, Convolution};
 use crate::net::graph::{Graph, Value};
@@ -37,7 +37,7 @@ pub(super) fn b0(graph: &mut Graph, options: &Options) -> Result<()> {
                 out,
                 p: STOCHASTIC_DEPTH * depth as f64 / total as f64,
             };
-            x = block.add(graph, &format!("features.{stage}.{number}"), x)?;
+            x = block.add(graph, options, &format!("features.{stage}.{number}"), x)?;
             depth += 1;
         }
     }
@@ -61,7 +61,7 @@ struct Block {
 }
 
 impl Block {
-    fn add(&self, graph: &mut Graph, name: &str, input: Value) -> Result<Value> {
+    fn add(&self, graph: &mut Graph, options: &Options, name: &str, input: Value) -> Result<Value> {
         let silu = Some(Activation::Silu);
         let channels = graph.shape(input).channels;
         let expanded = channels * self.expansion;
@@ -84,6 +84,7 @@ impl Block {
         };
         x = gate.add(graph, &next(), x)?;
         x = unit(graph, &next(), x, Convolution::new(self.out, 1), None)?;
+        x = equilibrium(graph, options, &next(), x)?;
         if self.stride != 1 || channels != self.out {
             return Ok(x);
         }

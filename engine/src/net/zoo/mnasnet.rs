@@ -1,7 +1,7 @@
 //! MNASNet-B1 (Tan et al. 2019).
 
 use super::Options;
-use super::block::scaled;
+use super::block::{equilibrium, scaled};
 use crate::error::Result;
 use crate::net::build::{BatchNorm, Convolution};
 use crate::net::graph::{Graph, Value};
@@ -48,7 +48,7 @@ pub(super) fn build(graph: &mut Graph, options: &Options, alpha: f64) -> Result<
                 expansion,
             };
             let name = format!("layers.{}.{number}", layers.next);
-            x = block.add(layers.graph, &name, x)?;
+            x = block.add(layers.graph, options, &name, x)?;
         }
         layers.next += 1;
     }
@@ -71,7 +71,7 @@ struct Block {
 }
 
 impl Block {
-    fn add(&self, graph: &mut Graph, name: &str, input: Value) -> Result<Value> {
+    fn add(&self, graph: &mut Graph, options: &Options, name: &str, input: Value) -> Result<Value> {
         let channels = graph.shape(input).channels;
         let expanded = channels * self.expansion;
         let mut layers = Layers {
@@ -86,6 +86,8 @@ impl Block {
         let x = layers.add(input, Convolution::new(expanded, 1), true)?;
         let x = layers.add(x, depthwise, true)?;
         let x = layers.add(x, Convolution::new(self.out, 1), false)?;
+        let last = layers.name();
+        let x = equilibrium(graph, options, &last, x)?;
         if self.stride == 1 && channels == self.out {
             graph.add(&format!("{name}.add"), Op::Add, &[x, input])
         } else {

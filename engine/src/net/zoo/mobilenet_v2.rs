@@ -1,6 +1,6 @@
 //! MobileNetV2 (Sandler et al. 2018).
 
-use super::block::{convolution_norm, scaled, small_linear};
+use super::block::{convolution_norm, equilibrium, scaled, small_linear};
 use super::{Options, Stem};
 use crate::error::Result;
 use crate::net::build::{BatchNorm, Convolution};
@@ -33,7 +33,7 @@ pub(super) fn build(graph: &mut Graph, options: &Options) -> Result<()> {
                 stride: if number == 0 { stride } else { 1 },
                 keep_size: stem == Stem::Cifar && index == 2,
             };
-            x = block.add(graph, &format!("features.{index}"), x)?;
+            x = block.add(graph, options, &format!("features.{index}"), x)?;
             index += 1;
         }
     }
@@ -55,7 +55,7 @@ struct Block {
 }
 
 impl Block {
-    fn add(&self, graph: &mut Graph, name: &str, input: Value) -> Result<Value> {
+    fn add(&self, graph: &mut Graph, options: &Options, name: &str, input: Value) -> Result<Value> {
         let channels = graph.shape(input).channels;
         let hidden = channels * self.expansion;
         let mut x = input;
@@ -78,6 +78,7 @@ impl Block {
         let project = Convolution::new(self.channels, 1).kaiming_fan_out();
         x = graph.convolution(&format!("{name}.conv.{}", index + 1), x, &project)?;
         x = graph.batch_norm(&format!("{name}.conv.{}", index + 2), x)?;
+        x = equilibrium(graph, options, &format!("{name}.conv.{}", index + 3), x)?;
         if self.stride == 1 && channels == self.channels {
             graph.add(&format!("{name}.add"), Op::Add, &[input, x])
         } else {

@@ -1,7 +1,7 @@
 //! MobileNetV3 (Howard et al. 2019).
 
 use super::Options;
-use super::block::{SqueezeExcitation, convolution_norm, scaled, small_linear};
+use super::block::{SqueezeExcitation, convolution_norm, equilibrium, scaled, small_linear};
 use crate::error::Result;
 use crate::net::build::{BatchNorm, Convolution};
 use crate::net::graph::{Graph, Value};
@@ -65,7 +65,7 @@ fn build(graph: &mut Graph, options: &Options, rows: &[Row], last: usize) -> Res
     let first = Convolution::new(scaled(16, width), 3).stride(2).padding(1);
     let mut x = unit(graph, "features.0", graph.input(), first, Some(HS))?;
     for (index, row) in (1..).zip(rows) {
-        x = block(graph, &format!("features.{index}"), x, row, width)?;
+        x = block(graph, options, &format!("features.{index}"), x, row)?;
     }
     let channels = 6 * graph.shape(x).channels;
     let name = format!("features.{}", rows.len() + 1);
@@ -79,9 +79,15 @@ fn build(graph: &mut Graph, options: &Options, rows: &[Row], last: usize) -> Res
 }
 
 /// Adds an inverted residual block.
-fn block(graph: &mut Graph, name: &str, input: Value, row: &Row, width: f64) -> Result<Value> {
+fn block(
+    graph: &mut Graph,
+    options: &Options,
+    name: &str,
+    input: Value,
+    row: &Row,
+) -> Result<Value> {
     let &(kernel, expanded, out, gated, activation, stride) = row;
-    let (expanded, out) = (scaled(expanded, width), scaled(out, width));
+    let (expanded, out) = (scaled(expanded, options.width), scaled(out, options.width));
     let channels = graph.shape(input).channels;
     let mut names = (0..).map(|index| format!("{name}.block.{index}"));
     let mut next = || names.next().unwrap_or_default();
@@ -105,6 +111,7 @@ fn block(graph: &mut Graph, name: &str, input: Value, row: &Row, width: f64) -> 
         x = gate.add(graph, &next(), x)?;
     }
     x = unit(graph, &next(), x, Convolution::new(out, 1), None)?;
+    x = equilibrium(graph, options, &next(), x)?;
     if stride == 1 && channels == out {
         graph.add(&format!("{name}.add"), Op::Add, &[input, x])
     } else {

@@ -23,8 +23,10 @@ mod resnet;
 mod shufflenet_v2;
 
 use super::graph::Graph;
+use super::op::Op;
 use super::resolution::Resolution;
 use super::shape::Shape;
+use super::whitening::Whitening;
 use crate::error::{Error, Result};
 use resnet::Block;
 
@@ -39,6 +41,27 @@ pub struct Options {
     pub stem: Stem,
     /// Width multiplier of the channel counts, above 0 and at most 100; 1 for networks without one in torchvision.
     pub width: f64,
+    /// How it normalises.
+    pub norm: Norm,
+}
+
+/// How a network normalises.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub enum Norm {
+    /// By BatchNorm, as it is defined.
+    #[default]
+    Batch,
+    /// By iterative normalisation (Huang et al. 2019) in place of every BatchNorm.
+    Iterative(Whitening),
+    /// By BatchNorm, and by Channel Equilibrium (Tang et al. 2020) after the last BatchNorm of each residual branch; in a
+    /// block without an addition, after the last BatchNorm of its main branch. Blocks with maps of one pixel, whose variance
+    /// is 0, go without: see [`one_pixel_blocks`].
+    Equilibrium {
+        /// Groups and iterations.
+        whitening: Whitening,
+        /// Factor by which the instance branch reduces the channels.
+        reduction: usize,
+    },
 }
 
 /// The first layers of a network.
@@ -197,6 +220,7 @@ pub fn defaults(name: &str) -> Result<Options> {
         resolution: resolution.into(),
         stem: Stem::Native,
         width: 1.0,
+        norm: Norm::Batch,
     })
 }
 
@@ -213,6 +237,7 @@ pub fn build(name: &str, options: &Options) -> Result<Graph> {
         resolution,
         stem,
         width,
+        norm,
     } = options;
     if classes == 0 {
         return refuse("0 classes: a network needs at least one".to_owned());
@@ -234,9 +259,48 @@ pub fn build(name: &str, options: &Options) -> Result<Graph> {
     }
     let mut graph = Graph::new(name, Shape::new(3, resolution.height, resolution.width));
     // Building fails only because of the options.
-    (model.build)(&mut graph, options).map_err(|err| Error::Options(err.to_string()))?;
-    Ok(graph)
+    let of_options = |err: Error| Error::Options(err.to_string());
+    (model.build)(&mut graph, options).map_err(of_options)?;
+    match norm {
+        Norm::Iterative(whitening) => graph.with_iter_norm(whitening).map_err(of_options),
+        Norm::Equilibrium { .. } => {
+            let mut nodes = graph.nodes().iter();
+            if !nodes.any(|node| matches!(node.op, Op::ChannelEquilibrium(_))) {
+                return refuse(format!(
+                    "Channel Equilibrium at {resolution}: the maps of every block have one pixel, whose variance is 0; a \
+                     larger resolution gives them more"
+                ));
+            }
+            Ok(graph)
+        }
+        Norm::Batch => Ok(graph),
+    }
 }
+
+/// The layers of Channel Equilibrium that a network has at a higher resolution, and lacks at this one, since their maps
+/// would have one pixel; and the number of all of them.
+///
+/// # Errors
+/// As [`build`].
+pub fn one_pixel_blocks(name: &str, options: &Options) -> Result<(Vec<String>, usize)> {
+    let layers = |resolution| {
+        let options = Options {
+            resolution,
+            ..*options
+        };
+        let graph = build(name, &options)?;
+        let nodes = graph.nodes().iter();
+        let equilibria = nodes.filter(|node| matches!(node.op, Op::ChannelEquilibrium(_)));
+        Ok(equilibria.map(|node| node.name.clone()).collect::<Vec<_>>())
+    };
+    let (own, all) = (layers(options.resolution)?, layers(LARGE.into())?);
+    let count = all.len();
+    let missing = all.into_iter().filter(|name| !own.contains(name));
+    Ok((missing.collect(), count))
+}
+
+/// A resolution at which no block of any network has maps of one pixel.
+const LARGE: usize = 1024;
 
 fn find(name: &str) -> Result<&'static Model> {
     let found = MODELS.iter().find(|model| model.name == name);

@@ -1,7 +1,7 @@
 //! RegNetX and RegNetY (Radosavovic et al. 2020).
 
 use super::Options;
-use super::block::{SqueezeExcitation, convolution_norm, small_linear};
+use super::block::{SqueezeExcitation, convolution_norm, equilibrium, small_linear};
 use crate::error::Result;
 use crate::net::build::{BatchNorm, Convolution};
 use crate::net::graph::{Graph, Value};
@@ -45,7 +45,7 @@ impl Design {
             for number in 0..blocks {
                 let name = format!("trunk_output.block{stage}.block{stage}-{number}");
                 let stride = if number == 0 { 2 } else { 1 };
-                x = self.block(graph, &name, x, out, stride)?;
+                x = self.block(graph, options, &name, x, out, stride)?;
             }
         }
         let x = graph.global_average_pool("avgpool", x)?;
@@ -56,6 +56,7 @@ impl Design {
     fn block(
         &self,
         graph: &mut Graph,
+        options: &Options,
         name: &str,
         input: Value,
         out: usize,
@@ -84,6 +85,7 @@ impl Design {
             x = gate.add(graph, &named("f.se"), x)?;
         }
         let x = unit(graph, &named("f.c"), x, Convolution::new(out, 1), false)?;
+        let x = equilibrium(graph, options, &named("f.ce"), x)?;
         let x = graph.add(&named("add"), Op::Add, &[shortcut, x])?;
         graph.activation(&named("activation"), x, Activation::Relu)
     }

@@ -1,6 +1,7 @@
 //! ResNet (He et al. 2016) and ResNeXt (Xie et al. 2017). As in torchvision, a bottleneck block has its stride in the 3 × 3
 //! convolution.
 
+use super::block::equilibrium;
 use super::{Options, Stem};
 use crate::error::Result;
 use crate::net::build::{Convolution, Pool};
@@ -50,7 +51,7 @@ pub(super) fn build(
         for number in 0..blocks {
             let stride = if stage > 1 && number == 0 { 2 } else { 1 };
             let name = format!("layer{stage}.{number}");
-            x = block.add(graph, &name, x, channels, stride)?;
+            x = block.add(graph, options, &name, x, channels, stride)?;
         }
     }
     let x = graph.global_average_pool("avgpool", x)?;
@@ -63,6 +64,7 @@ impl Block {
     fn add(
         self,
         graph: &mut Graph,
+        options: &Options,
         name: &str,
         input: Value,
         channels: usize,
@@ -93,6 +95,7 @@ impl Block {
                 x = graph.activation(&named(&format!("relu{number}")), x, Activation::Relu)?;
             }
         }
+        x = equilibrium(graph, options, &named("ce"), x)?;
         let mut shortcut = input;
         if stride != 1 || graph.shape(input).channels != out {
             let project = square(out, 1, stride);

@@ -1,5 +1,6 @@
 //! ShuffleNetV2 (Ma et al. 2018).
 
+use super::block::equilibrium;
 use super::{Options, Stem};
 use crate::error::Result;
 use crate::net::build::{Convolution, Pool};
@@ -22,9 +23,9 @@ pub(super) fn build(graph: &mut Graph, options: &Options, channels: [usize; 3]) 
     }
     for (stage, (out, blocks)) in (2..).zip(channels.into_iter().zip([4, 8, 4])) {
         let name = |number| format!("stage{stage}.{number}");
-        x = downsampling_block(graph, &name(0), x, out)?;
+        x = downsampling_block(graph, options, &name(0), x, out)?;
         for number in 1..blocks {
-            x = block(graph, &name(number), x)?;
+            x = block(graph, options, &name(number), x)?;
         }
     }
     let x = convolution(graph, "conv5", 0, x, &Convolution::new(1024, 1), true)?;
@@ -34,18 +35,24 @@ pub(super) fn build(graph: &mut Graph, options: &Options, channels: [usize; 3]) 
 }
 
 /// Adds the first block of a stage: both branches read all channels, and halve height and width.
-fn downsampling_block(graph: &mut Graph, name: &str, input: Value, out: usize) -> Result<Value> {
+fn downsampling_block(
+    graph: &mut Graph,
+    options: &Options,
+    name: &str,
+    input: Value,
+    out: usize,
+) -> Result<Value> {
     let branch = format!("{name}.branch1");
     let channels = graph.shape(input).channels;
     let first = convolution(graph, &branch, 0, input, &depthwise(channels, 2), false)?;
     let half = Convolution::new(out / 2, 1);
     let first = convolution(graph, &branch, 2, first, &half, true)?;
-    let second = second_branch(graph, name, input, out / 2, 2)?;
+    let second = second_branch(graph, options, name, input, out / 2, 2)?;
     join(graph, name, first, second)
 }
 
 /// Adds a block in which one half of the channels is passed through.
-fn block(graph: &mut Graph, name: &str, input: Value) -> Result<Value> {
+fn block(graph: &mut Graph, options: &Options, name: &str, input: Value) -> Result<Value> {
     let len = graph.shape(input).channels / 2;
     let mut half = |number: usize| {
         let start = number * len;
@@ -53,13 +60,14 @@ fn block(graph: &mut Graph, name: &str, input: Value) -> Result<Value> {
         graph.add(&format!("{name}.chunk.{number}"), slice, &[input])
     };
     let (first, second) = (half(0)?, half(1)?);
-    let second = second_branch(graph, name, second, len, 1)?;
+    let second = second_branch(graph, options, name, second, len, 1)?;
     join(graph, name, first, second)
 }
 
 /// Adds the branch with 1 × 1, depthwise 3 × 3 and 1 × 1 convolutions.
 fn second_branch(
     graph: &mut Graph,
+    options: &Options,
     name: &str,
     x: Value,
     channels: usize,
@@ -69,7 +77,9 @@ fn second_branch(
     let pointwise = Convolution::new(channels, 1);
     let x = convolution(graph, &branch, 0, x, &pointwise, true)?;
     let x = convolution(graph, &branch, 3, x, &depthwise(channels, stride), false)?;
-    convolution(graph, &branch, 5, x, &pointwise, true)
+    let x = convolution(graph, &branch, 5, x, &pointwise, false)?;
+    let x = equilibrium(graph, options, &format!("{branch}.ce"), x)?;
+    graph.activation(&format!("{branch}.7"), x, Activation::Relu)
 }
 
 /// Adds concatenation and channel shuffle.

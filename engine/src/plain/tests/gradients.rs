@@ -1,7 +1,7 @@
 //! Gradients of every operation against finite differences, in f64, on sizes at which loops tend to go wrong.
 
 use super::{Bench, training};
-use crate::net::{Activation, Convolution, Graph, Op, Shape, Value, Window};
+use crate::net::{Activation, Convolution, Graph, Op, Shape, Value, Whitening, Window};
 use crate::uniform::uniform;
 
 const SEED: u64 = 7;
@@ -307,4 +307,36 @@ fn noise_takes_the_same_away_forward_and_backward() {
             graph.add("layer", op.clone(), &[x]).unwrap()
         });
     }
+}
+
+#[test]
+fn normalisations_that_decorrelate_channels() {
+    let cases = [
+        // Channels, group, height, width, images: whole groups, halved groups, fewer samples than channels, single channels.
+        (6, 3, 3, 2, 3),
+        (6, 4, 2, 3, 2),
+        (8, 8, 1, 2, 2),
+        (5, 5, 1, 3, 1),
+        (4, 1, 2, 2, 2),
+    ];
+    for (channels, group, height, width, images) in cases {
+        for iterations in [1, 3, 5] {
+            let whitening = Whitening {
+                group,
+                iterations,
+                epsilon: 1e-3,
+                ..Whitening::ITER_NORM
+            };
+            let shape = Shape::new(channels, height, width);
+            check("IterNorm", shape, images, |graph, x| {
+                graph.iter_norm("layer", x, whitening).unwrap()
+            });
+            check("Channel Equilibrium", shape, images, |graph, x| {
+                graph.channel_equilibrium("layer", x, whitening, 2).unwrap()
+            });
+        }
+    }
+    check("IterNorm of vectors", Shape::new(4, 1, 1), 7, |graph, x| {
+        graph.iter_norm("layer", x, Whitening::ITER_NORM).unwrap()
+    });
 }

@@ -5,7 +5,7 @@ use candle_core::{Device, Tensor};
 use super::super::convolution::{self, Geometry};
 use super::super::number::to_host;
 use super::check;
-use crate::net::{Activation, Convolution, Graph, Init, Kind, Op, Shape, Value, Window};
+use crate::net::{Activation, Convolution, Graph, Init, Kind, Op, Shape, Value, Whitening, Window};
 
 const ACTIVATIONS: [Activation; 6] = [
     Activation::Relu,
@@ -322,4 +322,27 @@ fn what_nothing_reads_has_no_share() {
         graph.activation("too", dead, Activation::Silu).unwrap();
         graph.activation("read", x, Activation::Relu6).unwrap()
     });
+}
+
+#[test]
+fn normalisations_that_decorrelate_channels() {
+    for (channels, group, height, width, images) in
+        [(6, 3, 3, 2, 3), (8, 8, 1, 2, 2), (4, 1, 2, 3, 2)]
+    {
+        let shape = Shape::new(channels, height, width);
+        for iterations in [1, 4] {
+            let whitening = Whitening {
+                group,
+                iterations,
+                epsilon: 1e-2,
+                ..Whitening::ITER_NORM
+            };
+            check("IterNorm", shape, images, |graph, x| {
+                graph.iter_norm("layer", x, whitening).unwrap()
+            });
+            check("Channel Equilibrium", shape, images, |graph, x| {
+                graph.channel_equilibrium("layer", x, whitening, 2).unwrap()
+            });
+        }
+    }
 }

@@ -23,6 +23,7 @@ pub(in crate::cpu) fn fuse(steps: &mut Vec<Step>, values: usize, images: usize, 
         normalised[step.output] = match step.kind {
             StepKind::Norm(_) => inputs.clone().skip(1).all(|input| normalised[input]),
             StepKind::Add
+            | StepKind::Whitening(_)
             | StepKind::Activation(_)
             | StepKind::ChannelCopy(_)
             | StepKind::MaxPool(_) => inputs.clone().all(|input| normalised[input]),
