@@ -17,7 +17,7 @@ pub fn check(graph: &Graph, task: Task, batch: &Batch<'_>, training: bool) -> Re
     let images = labels / each;
     if images * each != labels {
         let reason = format!("{labels} labels are not {each} for each image");
-        return error(&nodes[nodes.len() - 1], reason);
+        return error(graph.output_node(), reason);
     }
     if images == 0 || batch.images.len() != images * shape.len() {
         let numbers = batch.images.len();
@@ -28,7 +28,7 @@ pub fn check(graph: &Graph, task: Task, batch: &Batch<'_>, training: bool) -> Re
     let mut counted = batch.labels.iter().filter(|label| task.counts(**label));
     if let Some(label) = counted.find(|label| **label as usize >= classes) {
         let reason = format!("label {label} is none of {classes} classes");
-        return error(&nodes[nodes.len() - 1], reason);
+        return error(graph.output_node(), reason);
     }
     let alone = |node: &&Node| {
         matches!(node.op, Op::BatchNorm { .. } | Op::IterNorm(_))

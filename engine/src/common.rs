@@ -3,5 +3,5 @@
 
 pub use crate::check::check;
 pub use crate::mode::Mode;
-pub use crate::noise::{factor, of_node};
+pub use crate::noise::{factor, of_node, shared};
 pub use crate::pixels::{adaptive_region, bilinear_weights, divisor, taps};

@@ -63,7 +63,7 @@ pub struct Training {
     pub label_smoothing: f64,
     /// Factor of the batch's gradient: 1/k where k batches make up one update.
     pub weight: f64,
-    /// Seed of dropout and stochastic depth; another one for each batch.
+    /// Seed of dropout, channel dropout and stochastic depth; another one for each batch.
     pub seed: u64,
 }
 
@@ -80,7 +80,8 @@ impl Default for Training {
 /// Loss and hits of one batch.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Outcome {
-    /// Mean cross-entropy over the labels that count, label smoothing included.
+    /// Mean cross-entropy over the labels that count, label smoothing included; with an auxiliary output, its own times its
+    /// weight is added.
     pub loss: f64,
     /// Correct top-1 predictions.
     pub top1: usize,

@@ -1,8 +1,18 @@
 //! Cross-entropy with label smoothing, and which class came first.
 
 use super::real::Real;
-use crate::net::Shape;
+use crate::net::{Auxiliary, Graph, Shape, Value};
 use crate::{Outcome, Task};
+
+/// Loss and hits of a network: `of` gives those of an output, and takes the factor of its loss. The losses are added, by
+/// their factors; hits are those of the main output.
+pub(super) fn over_outputs(graph: &Graph, mut of: impl FnMut(Value, f64) -> Outcome) -> Outcome {
+    let mut outcome = of(graph.output(), 1.0);
+    if let Some(Auxiliary { value, weight }) = graph.auxiliary() {
+        outcome.loss += weight * of(value, weight).loss;
+    }
+    outcome
+}
 
 /// Loss and hits of one batch. With K classes, smoothing s and label l, the target is 1 − s + s / K at
 /// l and s / K elsewhere, and the loss −Σ target · log softmax(logits), averaged over the labels that

@@ -1,10 +1,21 @@
-//! The random factors of dropout and stochastic depth. They depend on seed, node and index alone, so that forward and
+//! The random factors of dropout, channel dropout and stochastic depth. They depend on seed, node and index alone, so that forward and
 //! backward, any number of threads, and a resumed run agree.
 
 use super::real::Real;
+use crate::net::{Op, Shape};
+
+/// How many consecutive elements of `[N, C, H, W]` share a factor: 1 for dropout, those of a channel for channel dropout,
+/// those of an image for stochastic depth. `shape` is that of one image.
+pub fn shared(op: &Op, shape: Shape) -> usize {
+    match op {
+        Op::ChannelDropout { .. } => shape.pixels(),
+        Op::StochasticDepth { .. } => shape.len(),
+        _ => 1,
+    }
+}
 
 /// Calls `put(y, x · factor)` for all elements; backward is the same function of gradients. `run` consecutive elements share
-/// a factor: 1 for dropout, those of an image for stochastic depth.
+/// a factor, see [`shared`].
 pub(super) fn apply<T: Real>(
     p: f64,
     seed: u64,
@@ -21,7 +32,7 @@ pub(super) fn apply<T: Real>(
     }
 }
 
-/// The factor of an element, or of an image: 0 with probability `p`, else 1 / (1 − p).
+/// The factor of an element, of a channel or of an image: 0 with probability `p`, else 1 / (1 − p).
 #[inline]
 pub fn factor(p: f64, seed: u64, place: usize) -> f64 {
     if uniform(seed, place as u64) < p {

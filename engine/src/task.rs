@@ -41,8 +41,7 @@ impl Task {
         if output.pixels() == 1 || matches!(self, Task::DenseLabels { .. }) {
             return Ok(());
         }
-        let last = &graph.nodes()[graph.nodes().len() - 1];
         let reason = format!("the network's output is {output}, not a vector of classes");
-        Err(graph.error(&last.name, reason))
+        Err(graph.error(&graph.output_node().name, reason))
     }
 }

@@ -89,7 +89,7 @@ pub(super) fn changes(
 fn setting_flags(args: &SettingArgs, table: &mut Table) {
     put_all!(table, args, seed epochs batch_size accumulate optimizer lr momentum nesterov
         weight_decay decay_vectors clip_norm schedule milestones step_epochs lr_factor
-        warmup_epochs label_smoothing ema patience recalibrate keep record crop_padding flip rotation
+        warmup_epochs label_smoothing bn_momentum ema patience recalibrate keep record crop_padding flip rotation
         random_resized_crop regen_every regen_start regen_until regen_state);
     let RuleArgs {
         rule,

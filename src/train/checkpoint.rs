@@ -12,7 +12,7 @@ use crate::checkpoint::directory::run::{AVERAGE, OPTIMIZER, STATE};
 use crate::engine::{Engine, Part, Precision};
 use crate::error::{Error, Result};
 use crate::storage::pending;
-use crate::weights::{self, LoadOptions};
+use crate::weights::{self, Fit, LoadOptions};
 
 const MODEL: &str = "model.safetensors";
 
@@ -45,26 +45,45 @@ fn slots(state: &State) -> &'static [&'static str] {
     tensors::slots(state.settings.optimizer, state.settings.momentum)
 }
 
-/// Reads the weights in `path`, of any format, into an engine.
+/// Reads the weights in `paths`, of any format, into an engine. Returns how each fits.
 ///
 /// # Errors
 /// They cannot be read, or do not fit the network.
 pub(super) fn read_weights(
-    path: &Path,
+    paths: &[impl AsRef<Path>],
     options: &LoadOptions,
     seed: u64,
     engine: &mut dyn Engine,
-) -> Result<weights::Fit> {
-    let checkpoint = Checkpoint::open(path)?;
-    if pending(checkpoint.anchor()) {
-        let reason = "an interrupted edit of it is still to be completed: ckpt-regen apply or undo \
-                      does it";
-        return Err(Error::refused(path, reason));
+) -> Result<Vec<Fit>> {
+    let mut checkpoints = Vec::with_capacity(paths.len());
+    for path in paths {
+        let checkpoint = Checkpoint::open(path.as_ref())?;
+        if pending(checkpoint.anchor()) {
+            let reason = "an interrupted edit of it is still to be completed: ckpt-regen apply or \
+                          undo does it";
+            return Err(Error::refused(path.as_ref(), reason));
+        }
+        checkpoints.push(checkpoint);
     }
     let vars = weights::initialize(engine.graph(), seed, dtype(engine))?;
-    let fit = weights::load(engine.graph(), &checkpoint, options, &vars)?;
+    let fits = weights::load_parts(engine.graph(), &checkpoints, options, &vars)?;
     weights::to_engine(&vars, engine)?;
-    Ok(fit)
+    Ok(fits)
+}
+
+/// What a user should hear of weights of which not all were taken, or that are a part of the network.
+pub(super) fn note(path: &Path, fit: &Fit) -> Option<String> {
+    let shown = path.display();
+    match (fit.is_complete(), fit.part.is_empty()) {
+        (true, true) => None,
+        (true, false) => Some(format!("{shown}: {fit}")),
+        (false, _) => {
+            let (fitting, tensors) = (fit.fitting, fit.tensors);
+            Some(format!(
+                "{shown}: {fitting} of {tensors} tensors fit, others are drawn; the whole {fit}"
+            ))
+        }
+    }
 }
 
 /// Gives an engine the weights that training begins with.
@@ -87,10 +106,10 @@ pub(super) fn read(directory: &Path, state: &State, engine: &mut dyn Engine) -> 
     let file = directory.join(AVERAGE);
     let averaged = state.settings.ema > 0.0 && file.is_file();
     if averaged {
-        read_weights(&file, &strict, state.seed, engine)?;
+        read_weights(&[file], &strict, state.seed, engine)?;
         engine.begin_average();
     }
-    read_weights(directory, &strict, state.seed, engine)?;
+    read_weights(&[directory], &strict, state.seed, engine)?;
     if state.settings.ema > 0.0 && !averaged {
         engine.begin_average();
     }

@@ -68,7 +68,8 @@ pub fn examine(path: &Path, request: &Request, engine: NewEngine<'_>) -> Result<
         Some(origin) => network::write_weights(&origin, &mut *engine)?,
         None => {
             let (seed, load) = (settings.seed, &request.load);
-            checkpoint::read_weights(&weights, load, seed, &mut *engine)?;
+            let paths = std::slice::from_ref(&weights);
+            checkpoint::read_weights(paths, load, seed, &mut *engine)?;
         }
     }
     notes.extend(norm::untrained(&*engine));

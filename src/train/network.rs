@@ -70,7 +70,10 @@ pub(super) fn open(settings: &Settings, classes: usize) -> Result<Network> {
         width: Some(settings.width),
         norm: Some(settings.norm().norm()?),
     };
-    let network = net::open(&settings.model, &choice)?;
+    let mut network = net::open(&settings.model, &choice)?;
+    if let Some(momentum) = settings.bn_momentum {
+        network.graph = network.graph.with_batch_norm_momentum(momentum);
+    }
     match (network.graph.input_shape().channels, &network.origin) {
         (1 | 3, _) | (_, None) => Ok(network),
         (channels, Some(origin)) => {

@@ -24,8 +24,9 @@ use crate::weights::LoadOptions;
 pub struct Request {
     /// The directory of the run.
     pub out: Option<PathBuf>,
-    /// What to go on from: the directory of a run, a checkpoint of a run, or weights.
-    pub resume: Option<PathBuf>,
+    /// What to go on from: the directory of a run, a checkpoint of a run, or weights; nothing for a new
+    /// run. Several are weights of a part of the network each.
+    pub resume: Vec<PathBuf>,
     /// How weights are read.
     pub load: LoadOptions,
     /// Where the settings of a new run come from.
@@ -57,7 +58,7 @@ pub(super) const TASK: Task = Task::Classification;
 /// Where a run begins.
 enum Start {
     New,
-    Weights(PathBuf),
+    Weights(Vec<PathBuf>),
     /// A checkpoint with its state.
     Checkpoint(PathBuf, Box<State>),
 }
@@ -103,7 +104,7 @@ pub fn open(request: &Request, engine: NewEngine<'_>) -> Result<Trainer> {
     let input = opened.graph.input_shape();
     pipeline::complete_normalisation(&mut settings, train.classes().len(), input.channels);
     regenerate::check(&opened, &settings)?;
-    let notes = network::notes(&opened, &settings)?;
+    let mut notes = network::notes(&opened, &settings)?;
     let Network { graph, origin } = opened;
     let named = settings.record.as_deref();
     let recorder = named.map(|named| record::Recorder::new(&graph, named));
@@ -126,9 +127,11 @@ pub fn open(request: &Request, engine: NewEngine<'_>) -> Result<Trainer> {
             Some(origin) => network::write_weights(origin, &mut *engine)?,
             None => checkpoint::draw_weights(state.seed, &mut *engine)?,
         },
-        Start::Weights(path) => {
+        Start::Weights(paths) => {
             let (seed, load) = (state.seed, &request.load);
-            checkpoint::read_weights(path, load, seed, &mut *engine)?;
+            let fits = checkpoint::read_weights(paths, load, seed, &mut *engine)?;
+            let fits = paths.iter().zip(&fits);
+            notes.extend(fits.filter_map(|(path, fit)| checkpoint::note(path, fit)));
         }
         Start::Checkpoint(path, before) => {
             (state.epoch, state.step) = (before.epoch, before.step);
@@ -179,15 +182,23 @@ fn places(request: &Request) -> Result<Places> {
             })
         }
     };
-    let Some(path) = &request.resume else {
-        return fresh(Start::New);
+    let path = match &request.resume[..] {
+        [] => return fresh(Start::New),
+        [path] => path,
+        all => {
+            if let Some(run) = all.iter().find(|path| is_run(path) || is_checkpoint(path)) {
+                let reason = "a run goes on alone; of several paths each holds weights of a part";
+                return Err(Error::argument("resume", run.display(), reason));
+            }
+            return fresh(Start::Weights(all.to_vec()));
+        }
     };
     let own = if is_run(path) {
         Some(path.clone())
     } else if is_checkpoint(path) {
         run_of(path)
     } else {
-        return fresh(Start::Weights(path.clone()));
+        return fresh(Start::Weights(vec![path.clone()]));
     };
     let goes_on = |run: &PathBuf| request.out.as_ref().is_none_or(|out| same_place(out, run));
     match own {

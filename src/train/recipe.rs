@@ -80,6 +80,7 @@ impl Recipe {
             lr_factor: 0.2,
             warmup_epochs: 0,
             label_smoothing: 0.0,
+            bn_momentum: None,
             ema: 0.0,
             patience: 0,
             recalibrate: 0,

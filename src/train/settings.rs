@@ -80,6 +80,10 @@ pub struct Settings {
     pub warmup_epochs: u64,
     /// Share of each label that is spread over all classes.
     pub label_smoothing: f64,
+    /// Momentum of every BatchNorm: the weight of a new batch in the running statistics; none: the
+    /// network's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bn_momentum: Option<f64>,
     /// Decay of the average of the weights, each update; 0: none is kept.
     pub ema: f64,
     /// Epochs without a better test accuracy after which the run ends; 0: it goes on.
@@ -234,6 +238,15 @@ impl Settings {
             (
                 !(0.0..=1.0).contains(&self.label_smoothing),
                 "label-smoothing: expected a number from 0 to 1",
+            ),
+            (
+                self.bn_momentum
+                    .is_some_and(|momentum| !(momentum > 0.0 && momentum <= 1.0)),
+                "bn-momentum: expected a number above 0 and at most 1",
+            ),
+            (
+                self.bn_momentum.is_some() && self.norm == NormName::Itn,
+                "bn-momentum: a network with the norm itn has no BatchNorm",
             ),
             (
                 !share(self.ema),

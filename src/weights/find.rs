@@ -4,6 +4,9 @@
 //! network's own names; of all prefixes in all state dicts the one counts under which most of its
 //! names are found. But weights in training go before an average of them, and that before a teacher,
 //! where at least half as many names are found.
+//!
+//! A checkpoint may hold a part of a network that is built of parts, under the names that it has there:
+//! `conv1.weight` for `encoder.conv1.weight`. The part is taken of which more is found than of the whole.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
@@ -12,11 +15,16 @@ use crate::batchnorm::Role;
 use crate::checkpoint::{Checkpoint, marked};
 use crate::error::{Error, Refusal, Result};
 use crate::near::near;
-use crate::net::{Graph, Kind};
+use crate::net::{Graph, Kind, TensorSpec};
+
+/// Parts that networks are built of, and that are trained and published by themselves.
+const PARTS: [&str; 3] = ["encoder.", "decoder.", "backbone."];
 
 /// Where a network lies.
 #[derive(Debug)]
 pub(super) struct Place {
+    /// The part of the network that is there: the beginning of its names that the checkpoint lacks.
+    pub(super) part: &'static str,
     pub(super) dict: usize,
     pub(super) prefix: String,
     /// Beginnings of names in that state dict that belong to other networks.
@@ -24,6 +32,17 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// The tensors of the part: their number in the graph, and their name in the checkpoint behind the prefix.
+    pub(super) fn tensors<'g>(
+        &self,
+        graph: &'g Graph,
+    ) -> impl Iterator<Item = (usize, &'g TensorSpec, &'g str)> {
+        let part = self.part;
+        let tensors = graph.tensors().iter().enumerate();
+        tensors
+            .filter_map(move |(number, spec)| Some((number, spec, spec.name.strip_prefix(part)?)))
+    }
+
     /// Whether a name belongs to another network of the same state dict.
     pub(super) fn is_foreign(&self, name: &str) -> bool {
         let own = name.starts_with(&self.prefix);
@@ -52,15 +71,7 @@ struct Candidate {
 /// None of its tensors is there, nothing is at `root`, or several places are equally good.
 pub(super) fn find(graph: &Graph, checkpoint: &Checkpoint, root: Option<&str>) -> Result<Place> {
     let path = checkpoint.path();
-    let tensors = graph.tensors().iter();
-    let wanted: HashSet<&str> = tensors
-        .filter(|spec| spec.kind != Kind::BatchCount)
-        .map(|spec| &spec.name[..])
-        .collect();
-    let mut all = Vec::new();
-    for dict in 0..checkpoint.dicts().len() {
-        all.extend(candidates(checkpoint, dict, &wanted));
-    }
+    let (part, wanted, all) = most(graph, checkpoint);
     if all.is_empty() {
         return Err(nothing(graph, checkpoint));
     }
@@ -104,10 +115,39 @@ pub(super) fn find(graph: &Graph, checkpoint: &Checkpoint, root: Option<&str>) -
         return Err(Error::refused_for(Refusal::Network, path, reason));
     }
     Ok(Place {
+        part,
         dict: chosen.dict,
         prefix: chosen.prefix.clone(),
         others: others(checkpoint, &wanted, chosen, &all),
     })
+}
+
+/// The network, or the part of it of which most names are found: its names in the checkpoint, and the
+/// prefixes under which some are.
+fn most<'g>(
+    graph: &'g Graph,
+    checkpoint: &Checkpoint,
+) -> (&'static str, HashSet<&'g str>, Vec<Candidate>) {
+    let found = |part: &'static str| {
+        let tensors = graph.tensors().iter();
+        let wanted: HashSet<&str> = tensors
+            .filter(|spec| spec.kind != Kind::BatchCount)
+            .filter_map(|spec| spec.name.strip_prefix(part))
+            .collect();
+        let dicts = 0..checkpoint.dicts().len();
+        let all = dicts.flat_map(|dict| candidates(checkpoint, dict, &wanted));
+        let all: Vec<Candidate> = all.collect();
+        (part, wanted, all)
+    };
+    let most = |all: &[Candidate]| all.iter().map(|c| c.found).max().unwrap_or(0);
+    let mut best = found("");
+    for part in PARTS {
+        let other = found(part);
+        if most(&other.2) > most(&best.2) {
+            best = other;
+        }
+    }
+    best
 }
 
 /// Those under which at least half as many names are found as under the best.

@@ -24,13 +24,16 @@ pub struct LoadOptions {
 /// as unexpected, nor `n_averaged` beside an average.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fit {
-    /// The network's name.
+    /// The network's name; of a part, as in `the encoder of NAME`.
     pub network: String,
+    /// The part of the network that is compared, as its tensors' names begin: `encoder.`, `decoder.` or
+    /// `backbone.`, which the checkpoint's names then lack; empty for all of it.
+    pub part: String,
     /// The state dict (see [`StateDict::root`](crate::checkpoint::StateDict::root)).
     pub root: String,
     /// What stands before the network's names there, with its separator; empty for nothing.
     pub prefix: String,
-    /// How many tensors the network has, batch counters aside.
+    /// How many tensors the network, or that part of it, has, batch counters aside.
     pub tensors: usize,
     /// How many of them fit.
     pub fitting: usize,
@@ -70,7 +73,8 @@ pub struct Misfit {
 /// Compares `checkpoint` with `graph`; reads no tensor.
 ///
 /// Of several networks in the checkpoint the one in training is taken, or the one at `root`. What
-/// stands before all its names (`module.`, say) is left away.
+/// stands before all its names (`module.`, say) is left away. A checkpoint of the encoder, the decoder or
+/// the backbone alone is compared with that part.
 ///
 /// # Errors
 /// Nothing of the network is there, or it is there several times, equally well.
@@ -83,12 +87,16 @@ pub fn fit(graph: &Graph, checkpoint: &Checkpoint, root: Option<&str>) -> Result
         .enumerate()
         .map(|(i, weight)| (named(weight), i))
         .collect();
-    let counted = graph
-        .tensors()
+    let own: Vec<(usize, &TensorSpec, &str)> = place.tensors(graph).collect();
+    let counted = own
         .iter()
-        .filter(|spec| spec.kind != Kind::BatchCount);
+        .filter(|(_, spec, _)| spec.kind != Kind::BatchCount);
     let mut fit = Fit {
-        network: graph.name().to_owned(),
+        network: match place.part.trim_end_matches('.') {
+            "" => graph.name().to_owned(),
+            part => format!("the {part} of {}", graph.name()),
+        },
+        part: place.part.to_owned(),
         root: checkpoint.dicts()[place.dict].root.clone(),
         prefix: place.prefix.clone(),
         tensors: counted.count(),
@@ -101,8 +109,8 @@ pub fn fit(graph: &Graph, checkpoint: &Checkpoint, root: Option<&str>) -> Result
         taken: Vec::new(),
     };
     let mut missing = Vec::new();
-    for (number, spec) in graph.tensors().iter().enumerate() {
-        match by_name.get(&format!("{}{}", place.prefix, spec.name)) {
+    for &(number, spec, name) in &own {
+        match by_name.get(&format!("{}{name}", place.prefix)) {
             None if spec.kind == Kind::BatchCount => {}
             None => missing.push(spec),
             Some(index) => match misfit(spec, weights[*index].tensor) {
@@ -170,7 +178,7 @@ fn unexpected<'c>(
     place: &Place,
     weights: &[Weight<'c>],
 ) -> Vec<&'c Tensor> {
-    let known: HashSet<&str> = graph.tensors().iter().map(|spec| &spec.name[..]).collect();
+    let known: HashSet<&str> = place.tensors(graph).map(|(_, _, name)| name).collect();
     // A graph keeps the constants of its computation among its weights.
     let is_graph = checkpoint.declared_norms().is_some();
     let is_constant =
@@ -243,10 +251,13 @@ fn other_classes(
     by_name: &HashMap<String, usize>,
     weights: &[Weight<'_>],
 ) -> Option<(u64, usize)> {
-    let mut tensors = graph.nodes().iter().rev().map(|node| node.op.tensors());
+    // An auxiliary head may stand behind the output.
+    let nodes = &graph.nodes()[..=graph.output().index()];
+    let mut tensors = nodes.iter().rev().map(|node| node.op.tensors());
     let last = graph.tensor(*tensors.find(|tensors| !tensors.is_empty())?.first()?);
     let (asked, features) = last.shape.split_first()?;
-    let index = by_name.get(&format!("{}{}", place.prefix, last.name))?;
+    let own = last.name.strip_prefix(place.part)?;
+    let index = by_name.get(&format!("{}{own}", place.prefix))?;
     let (found, others) = weights[*index].tensor.shape.split_first()?;
     let alike = others.iter().eq(features
         .iter()

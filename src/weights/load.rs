@@ -28,13 +28,66 @@ pub fn load(
 ) -> Result<Fit> {
     let fit = fit(graph, checkpoint, options.root.as_deref())?;
     fit.check(checkpoint, options.partial)?;
-    let weights = checkpoint.weights(fit.dict);
-    let mut taken = fit.taken.iter().peekable();
+    take(graph, &[(checkpoint, &fit)], vars)?;
+    Ok(fit)
+}
+
+/// As [`load`], from several checkpoints that hold a part of the network each, as encoder and decoder
+/// (see [`Fit::part`]). Returns how each fits.
+///
+/// # Errors
+/// As [`load`]; a part that none holds, unless only a part is asked for; a tensor that two hold.
+pub fn load_parts(
+    graph: &Graph,
+    checkpoints: &[Checkpoint],
+    options: &LoadOptions,
+    vars: &VarMap,
+) -> Result<Vec<Fit>> {
+    if let [checkpoint] = checkpoints {
+        return Ok(vec![load(graph, checkpoint, options, vars)?]);
+    }
+    let fit = |checkpoint| fit(graph, checkpoint, options.root.as_deref());
+    let fits: Vec<Fit> = checkpoints.iter().map(fit).collect::<Result<_>>()?;
+    let mut holders: Vec<Option<&Checkpoint>> = vec![None; graph.tensors().len()];
+    for (checkpoint, fit) in checkpoints.iter().zip(&fits) {
+        fit.check_own(checkpoint, options.partial)?;
+        for (tensor, _) in &fit.taken {
+            if let Some(other) = holders[*tensor].replace(checkpoint) {
+                let name = &graph.tensors()[*tensor].name;
+                let reason = format!("holds {name}, as {} does", other.path().display());
+                return Err(Error::refused(checkpoint.path(), reason));
+            }
+        }
+    }
+    let specs = graph.tensors().iter().zip(&holders);
+    let mut missing =
+        specs.filter(|(spec, holder)| holder.is_none() && spec.kind != Kind::BatchCount);
+    if let Some((spec, _)) = missing.next().filter(|_| !options.partial) {
+        let more = 1 + missing.count();
+        let reason = format!("none of the files holds {} ({more} missing)", spec.name);
+        return Err(graph.error(&spec.name, reason).into());
+    }
+    let all: Vec<(&Checkpoint, &Fit)> = checkpoints.iter().zip(&fits).collect();
+    take(graph, &all, vars)?;
+    Ok(fits)
+}
+
+/// Sets the variables to the tensors that fit, once all of them are read.
+fn take(graph: &Graph, from: &[(&Checkpoint, &Fit)], vars: &VarMap) -> Result<()> {
+    let weights: Vec<Vec<Weight<'_>>> = from
+        .iter()
+        .map(|(checkpoint, fit)| checkpoint.weights(fit.dict))
+        .collect();
+    let mut sources = vec![None; graph.tensors().len()];
+    for (file, (_, fit)) in from.iter().enumerate() {
+        for (tensor, index) in &fit.taken {
+            sources[*tensor] = Some((file, *index));
+        }
+    }
     let mut staged: Vec<(&str, Var, Tensor)> = Vec::new();
-    for (number, spec) in graph.tensors().iter().enumerate() {
-        let weight = taken.next_if(|(tensor, _)| *tensor == number);
-        let values = match weight {
-            Some((_, index)) => read(checkpoint, &weights[*index])?,
+    for (spec, source) in graph.tensors().iter().zip(sources) {
+        let values = match source {
+            Some((file, index)) => read(from[file].0, &weights[file][index])?,
             None if spec.kind == Kind::BatchCount => vec![0.0],
             None => continue,
         };
@@ -51,7 +104,7 @@ pub fn load(
             .and_then(|tensor| var.set(&tensor))
             .map_err(failed(name, "be set"))?;
     }
-    Ok(fit)
+    Ok(())
 }
 
 impl Fit {
@@ -60,6 +113,18 @@ impl Fit {
     /// # Errors
     /// It may not; the message lists all that does not fit.
     pub fn check(&self, checkpoint: &Checkpoint, partial: bool) -> Result<()> {
+        self.check_own(checkpoint, partial)?;
+        if self.part.is_empty() || partial {
+            return Ok(());
+        }
+        let (part, path) = (self.part.trim_end_matches('.'), checkpoint.path());
+        let reason = format!("{self}, and holds nothing of the network but its {part}");
+        let refusal = Refusal::Weights { classes: None };
+        Err(Error::refused_for(refusal, path, reason))
+    }
+
+    /// As [`Fit::check`], of the part that is compared.
+    fn check_own(&self, checkpoint: &Checkpoint, partial: bool) -> Result<()> {
         let none = self.fitting == 0;
         if self.is_complete() || (partial && !none) {
             return Ok(());

@@ -37,7 +37,7 @@ mod tests;
 pub use engine::{from_engine, to_engine, values};
 pub use fit::{Fit, LoadOptions, Misfit, fit};
 pub use initialize::initialize;
-pub use load::load;
+pub use load::{load, load_parts};
 
 use candle_core::Var;
 use candle_nn::VarMap;

@@ -10,6 +10,8 @@ use crate::engine;
 use crate::engine::{Batch, Engine, Outcome, Part, Training, Update};
 use crate::net::{Convolution, Init, Kind, Shape, TensorId};
 
+mod parts;
+
 /// A convolution with BatchNorm and a classifier.
 fn small(classes: usize) -> Graph {
     let mut graph = Graph::new("small", Shape::new(3, 8, 8));

@@ -1,6 +1,8 @@
 //! What the integration tests share.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+#[cfg(feature = "train")]
+mod golden;
 mod skip;
 
 use std::collections::BTreeMap;
@@ -8,6 +10,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+#[cfg(feature = "train")]
+#[allow(unused_imports, reason = "each test binary uses a part of it")]
+pub(crate) use golden::golden_network;
 use serde_json::Value;
 #[allow(unused_imports, reason = "each test binary uses a part of it")]
 pub(crate) use skip::{material_folder, skip};

@@ -11,6 +11,7 @@ from support import ROOT, check, expect, regen
 
 sys.path.insert(0, str(ROOT / "fixtures/golden"))
 from generate import CifarResNet, cifar_stem, fill
+from generate_more import segmenters
 
 ACTIVATIONS = {
     "ReLU": F.relu,
@@ -62,33 +63,45 @@ def compute(node: dict, inputs: list[torch.Tensor], state: dict, training: bool)
             return F.adaptive_avg_pool2d(x, node["shape"][1:])
         case "linear":
             return F.linear(x.flatten(1), tensor["weight"], tensor["bias"])[..., None, None]
-        case "dropout" | "stochastic_depth":
+        case "resize_bilinear":
+            size = node["shape"][1:]
+            return F.interpolate(x, size=size, mode="bilinear", align_corners=node["align_corners"])
+        case "dropout" | "channel_dropout" | "stochastic_depth":
             return x
     raise AssertionError(f"{node['name']}: {node['op']} is unknown")
 
 
-def run(network: dict, state: dict, images: torch.Tensor, training: bool) -> torch.Tensor:
+def run(network: dict, state: dict, images: torch.Tensor, training: bool) -> list[torch.Tensor]:
+    """The output, and the auxiliary one where there is one."""
     values = {}
     for node in network["nodes"]:
         inputs = [values[name] for name in node["inputs"]]
         value = compute(node, inputs, state, training) if inputs else images
         expect(list(value.shape[1:]) == node["shape"], f"{node['name']}: {value.shape}")
         values[node["name"]] = value
-    return value.flatten(1)
+    auxiliary = network["auxiliary"]
+    names = [network["output_node"]] + ([auxiliary["node"]] if auxiliary else [])
+    return [values[name].flatten(1) for name in names]
 
 
-def compare(model: torch.nn.Module, name: str, resolution: int, *options) -> None:
-    network = json.loads(regen("model", name, "--classes", 7, "--resolution", resolution, "--json", *options).stdout)
+def compare(model: torch.nn.Module, name: str, resolution, *options) -> None:
+    """`model` returns its output, or a tuple or dict of it and of the auxiliary one."""
+    height, width = resolution if isinstance(resolution, tuple) else (resolution, resolution)
+    network = json.loads(regen("model", name, "--classes", 7, "--resolution", f"{height}x{width}", "--json", *options).stdout)
     model = model.double()
     fill(model)
-    images = torch.randn(3, 3, resolution, resolution, dtype=torch.float64)
+    images = torch.randn(3, 3, height, width, dtype=torch.float64)
     for training in (False, True):
         state = {key: value.clone() for key, value in model.state_dict().items()}
         expect([t["name"] for t in network["tensors"]] == list(state), f"{name}: other tensors")
         with torch.inference_mode():
             found = run(network, state, images, training)
             wanted = model.train(training)(images)
-        expect(torch.allclose(found, wanted, rtol=1e-9, atol=1e-9), f"{name}, training {training}: outputs differ")
+        wanted = [wanted] if isinstance(wanted, torch.Tensor) else list(wanted.values() if isinstance(wanted, dict) else wanted)
+        expect(len(found) == len(wanted), f"{name}: {len(found)} outputs, not {len(wanted)}")
+        for one, other in zip(found, wanted):
+            same = torch.allclose(one, other.flatten(1), rtol=1e-9, atol=1e-9)
+            expect(same, f"{name}, training {training}: outputs differ")
         for key, value in model.state_dict().items():
             same = key.endswith("num_batches_tracked") or torch.allclose(state[key], value, rtol=1e-9, atol=1e-9)
             expect(same, f"{name}: {key} differs after a step")
@@ -137,3 +150,28 @@ def _(_):
     for blocks, depth in ((3, 20), (5, 32), (7, 44), (9, 56), (18, 110)):
         for resolution in (32, 27):
             compare(CifarResNet(blocks, 7), f"resnet{depth}", resolution)
+
+
+@check("networks: the dilated segmentation networks compute the same")
+def _(_):
+    for name, model in segmenters(7):
+        for resolution in ((65, 97), (48, 40)):
+            compare(model, name, resolution)
+
+
+@check("networks: DeepLabV3 is torchvision's, with its auxiliary head")
+def _(_):
+    model = torchvision.models.segmentation.deeplabv3_mobilenet_v3_large(
+        weights=None, weights_backbone=None, num_classes=7, aux_loss=True
+    )
+    for resolution in ((65, 97), (48, 40)):
+        compare(model, "deeplabv3_mobilenet_v3_large", resolution)
+    network = json.loads(regen("model", "deeplabv3_mobilenet_v3_large", "--json").stdout)
+    model = torchvision.models.segmentation.deeplabv3_mobilenet_v3_large(weights=None, weights_backbone=None, aux_loss=True)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    expect(network["parameters"] == parameters, f"{network['parameters']} parameters, not {parameters}")
+    norms = {node["name"]: node for node in network["nodes"] if node["op"] == "batch_norm"}
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            constants = (norms[name]["eps"], norms[name]["momentum"])
+            expect(constants == (module.eps, module.momentum), f"{name}: {constants}")

@@ -44,6 +44,39 @@ fn the_lines_of_the_table_add_up_to_the_total() {
 }
 
 #[test]
+fn an_auxiliary_head_is_shown_and_counts() {
+    let name = "mobilenetv2dilated-c1_deepsup";
+    let asked = ["--classes", "20", "--resolution", "65x97"];
+    let json = [&["model", name, "--json"][..], &asked].concat();
+    let network = ok_json(&json);
+    let head = json!({ "node": "decoder.conv_last_deepsup", "loss_weight": 0.4 });
+    assert_eq!(network["auxiliary"], head);
+    assert_eq!(network["output_node"], "decoder.conv_last");
+    assert_eq!(network["output"], json!([20, 9, 13]));
+    let nodes = network["nodes"].as_array().unwrap();
+    let sum = |key: &str, of: &dyn Fn(&str) -> bool| -> u64 {
+        let wanted = nodes
+            .iter()
+            .filter(|node| of(node["name"].as_str().unwrap()));
+        wanted.map(|node| node[key].as_u64().unwrap()).sum()
+    };
+    for key in ["parameters", "multiply_adds"] {
+        assert_eq!(network[key], json!(sum(key, &|_| true)));
+    }
+    // Of 160 channels to 80, and of those to the classes.
+    let parameters = sum("parameters", &|name| name.contains("_deepsup"));
+    assert_eq!(parameters, 160 * 80 * 9 + 2 * 80 + 80 * 20 + 20);
+    let macs = sum("multiply_adds", &|name| name.contains("_deepsup"));
+    assert_eq!(macs, (160 * 80 * 9 + 80 * 20) * 9 * 13);
+    let shown = ok(&[&["model", name][..], &asked].concat());
+    let line = "auxiliary output decoder.conv_last_deepsup, its loss × 0.4\n";
+    assert!(shown.contains(line), "{shown}");
+    let others = ok_json(&["model", "resnet20", "--json"]);
+    assert_eq!(others["auxiliary"], Value::Null);
+    assert_eq!(others["output_node"], "linear");
+}
+
+#[test]
 fn json_has_every_node_and_every_tensor() {
     let args = ["model", "resnet20", "--classes", "100", "--json"];
     let network = ok_json(&args);

@@ -517,11 +517,99 @@ fn training_begins_with_the_weights_of_any_checkpoint() {
         assert!(!run.exists());
 
         args.push("--partial");
-        ok(&args);
+        let said = stderr(&crate::common::run(&args));
+        let taken = "260 of 262 tensors fit, others are drawn; the whole does not fit mobilenet_v2";
+        assert!(said.contains(taken), "{said}");
+        let misfit = "classifier.1.bias: expected [10], found [100]";
+        assert!(said.contains(misfit), "{said}");
         let diff = ok_json(&["diff", "--json", text(&file), text(&run.join("last"))]);
         assert_eq!(diff["networks"][0]["moved"], 0, "{name}");
         fs::remove_dir_all(&run).unwrap();
     }
+}
+
+#[test]
+fn several_paths_to_go_on_from_are_files_of_weights() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    train(&run, &["--stop-after", "1"]);
+    let (other, last) = (dir.path().join("other"), run.join("last"));
+    let file = last.join("model.safetensors");
+    let both = |second: &Path| fails_of(&other, &[text(&file), text(second)]);
+    let (code, message) = both(&run);
+    assert!(
+        code == 2 && message.contains("a run goes on alone"),
+        "{message}"
+    );
+    let (code, message) = both(&file);
+    assert!(code == 1, "{message}");
+    assert!(
+        message.contains("holds features.0.0.weight, as "),
+        "{message}"
+    );
+    assert!(!other.exists());
+}
+
+/// Exit code and message of a new run that begins with these weights.
+fn fails_of(out: &Path, weights: &[&str]) -> (i32, String) {
+    let mut args = args(out, &[]);
+    weights
+        .iter()
+        .for_each(|path| args.extend(["--resume", path]));
+    let output = crate::common::run(&args);
+    (output.status.code().unwrap(), stderr(&output))
+}
+
+#[test]
+fn the_momentum_of_batchnorm_moves_the_running_statistics_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let once = |name: &str, more: &[&str]| {
+        let run = dir.path().join(name);
+        train(&run, &[&["--stop-after", "1"], more].concat());
+        let line = metrics(&run).remove(0);
+        let settings = fs::read_to_string(run.join("settings.toml")).unwrap();
+        (
+            line["train_loss"].clone(),
+            line["test_loss"].clone(),
+            settings,
+        )
+    };
+    let own = once("own", &[]);
+    let same = once("same", &["--bn-momentum", "0.1"]);
+    let slow = once("slow", &["--bn-momentum", "0.001"]);
+    assert!(!own.2.contains("bn-momentum"), "{}", own.2);
+    assert!(slow.2.contains("bn-momentum = 0.001"), "{}", slow.2);
+    assert_eq!((&own.0, &own.1), (&same.0, &same.1));
+    assert_eq!(own.0, slow.0);
+    assert_ne!(own.1, slow.1);
+    let run = dir.path().join("none");
+    for wrong in ["0", "1.5"] {
+        let message = fails(2, &args(&run, &["--bn-momentum", wrong]));
+        assert!(
+            message.contains("bn-momentum: expected a number above 0"),
+            "{message}"
+        );
+    }
+    let without = args(&run, &["--bn-momentum", "0.1", "--norm", "itn"]);
+    let message = fails(2, &without);
+    assert!(message.contains("has no BatchNorm"), "{message}");
+}
+
+#[test]
+fn a_segmentation_network_needs_a_label_for_each_pixel() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    let mut args = args(&run, &[]);
+    let at = |args: &[&str], wanted: &str| args.iter().position(|arg| *arg == wanted).unwrap();
+    let model = at(&args, "mobilenet_v2");
+    args[model] = "mobilenetv2dilated-c1_deepsup";
+    let width = at(&args, "0.1");
+    args[width] = "1";
+    let resolution = at(&args, "8");
+    args[resolution] = "32";
+    let message = fails(1, &args);
+    let expected = "decoder.conv_last: the network's output is 10×4×4, not a vector of classes";
+    assert!(message.contains(expected), "{message}");
 }
 
 #[test]

@@ -12,10 +12,11 @@ use ckpt_regen::net::{Graph, Init, Kind, NormKind, Op, Shape, TensorId, Whitenin
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
-/// What `fixtures/golden/generate.py` says of a network.
+/// What `fixtures/golden/generate.py` and `generate_more.py` say of a network.
 #[derive(Deserialize)]
 struct Golden {
-    resolution: usize,
+    /// Or height and width, on which no tensor depends.
+    resolution: Option<usize>,
     classes: usize,
     tensors: StateDict,
 }
@@ -64,24 +65,19 @@ fn every_reference_network_has_the_same_state_dict_in_the_same_order() {
         let file = BufReader::new(File::open(&path).unwrap());
         let golden: Golden = serde_json::from_reader(file).unwrap();
         let key = path.file_stem().unwrap().to_str().unwrap();
-        let (name, stem) = match key.strip_suffix("_cifar") {
-            Some("resnet20") => ("resnet20", Stem::Native),
-            Some("resnet56") => ("resnet56", Stem::Native),
-            Some(name) => (name, Stem::Cifar),
-            None => (key, Stem::Native),
-        };
+        let (name, stem, norm) = golden_network(key);
         let options = Options {
             classes: golden.classes,
-            resolution: golden.resolution.into(),
+            resolution: golden.resolution.unwrap_or(65).into(),
             stem,
             width: 1.0,
-            norm: zoo::Norm::Batch,
+            norm,
         };
         let graph = zoo::build(name, &options).unwrap();
         assert_eq!(tensors(&graph), golden.tensors, "{key}");
         seen += 1;
     }
-    assert_eq!(seen, 17);
+    assert_eq!(seen, 22);
 }
 
 /// What `fixtures/torchvision/generate.py` says of all networks.
@@ -233,11 +229,11 @@ fn width_multipliers_scale_as_in_torchvision() {
 #[test]
 fn every_network_can_normalise_by_iternorm_or_with_channel_equilibrium() {
     let blocks = |name: &str| match name {
-        "mobilenet_v2" => 17,
+        "mobilenet_v2" | "mobilenetv2dilated-c1_deepsup" => 17,
         "mobilenet_v3_small" => 11,
-        "mobilenet_v3_large" => 15,
+        "mobilenet_v3_large" | "deeplabv3_mobilenet_v3_large" => 15,
         "regnet_x_400mf" => 22,
-        "resnet18" => 8,
+        "resnet18" | "resnet18dilated-ppm_deepsup" => 8,
         "resnet20" => 9,
         "resnet32" => 15,
         "resnet44" => 21,
@@ -266,6 +262,8 @@ fn every_network_can_normalise_by_iternorm_or_with_channel_equilibrium() {
         assert!(layers(&itn, NormKind::BatchNorm).is_empty(), "{name}");
         let parameters = |graph: &Graph| graph.cost().unwrap().parameters;
         assert_eq!(parameters(&itn), parameters(&batch), "{name}");
+        assert!(itn.outputs().eq(batch.outputs()), "{name}");
+        assert_eq!(itn.auxiliary(), batch.auxiliary(), "{name}");
         let equilibrium = of(zoo::Norm::Equilibrium {
             whitening: Whitening::EQUILIBRIUM,
             reduction: 4,
@@ -410,6 +408,48 @@ fn every_parameter_starts_as_in_torchvision() {
         }
         assert!(network.init.is_empty(), "{name}: {:?}", network.init);
     }
+}
+
+/// He et al. 2015 by fan-out in the encoder, by fan-in in the decoder, whose β starts at 1e-4.
+#[test]
+fn dilated_networks_start_as_their_reference_does_and_drop_channels() {
+    let graph = default_graph("resnet18dilated-ppm_deepsup");
+    let start = |name: &str| {
+        let mut tensors = graph.tensors().iter();
+        match tensors.find(|tensor| tensor.name == name).unwrap().kind {
+            Kind::Parameter(Init::Normal { deviation }) => ("normal", deviation),
+            Kind::Parameter(Init::Uniform { bound }) => ("uniform", bound),
+            Kind::Parameter(Init::Constant(value)) => ("constant", value),
+            kind => panic!("{name}: {kind:?}"),
+        }
+    };
+    let normal = |fan: f64| ("normal", (2.0 / fan).sqrt());
+    for (name, expected) in [
+        ("encoder.conv1.weight", normal(64.0 * 9.0)),
+        ("encoder.layer4.1.conv2.weight", normal(512.0 * 9.0)),
+        ("encoder.bn1.bias", ("constant", 0.0)),
+        ("decoder.ppm.3.1.weight", normal(512.0)),
+        ("decoder.ppm.3.2.weight", ("constant", 1.0)),
+        ("decoder.ppm.3.2.bias", ("constant", 1e-4)),
+        ("decoder.cbr_deepsup.0.weight", normal(256.0 * 9.0)),
+        ("decoder.cbr_deepsup.1.bias", ("constant", 1e-4)),
+        ("decoder.conv_last.0.weight", normal(2560.0 * 9.0)),
+        ("decoder.conv_last.4.weight", normal(512.0)),
+        ("decoder.conv_last.4.bias", ("uniform", 512_f64.powf(-0.5))),
+    ] {
+        let found = start(name);
+        assert_eq!(found.0, expected.0, "{name}");
+        assert!((found.1 - expected.1).abs() < 1e-15, "{name}: {found:?}");
+    }
+    let nodes = graph.nodes().iter();
+    let dropped: Vec<(&str, f64)> = nodes
+        .filter_map(|node| match node.op {
+            Op::ChannelDropout { p } => Some((&node.name[..], p)),
+            _ => None,
+        })
+        .collect();
+    let expected = ["decoder.dropout_deepsup", "decoder.conv_last.3"];
+    assert_eq!(dropped, expected.map(|name| (name, 0.1)));
 }
 
 #[test]

@@ -122,13 +122,6 @@ impl Cpu {
         })
     }
 
-    /// As [`Cpu::new`], with plans for another target.
-    #[cfg(test)]
-    fn with_target(graph: Graph, isa: Isa, threads: usize, target: Target) -> Result<Cpu> {
-        let cpu = Cpu::new(graph, isa, threads)?;
-        Ok(Cpu { target, ..cpu })
-    }
-
     /// The instructions it uses.
     pub fn isa(&self) -> Isa {
         self.isa
@@ -201,8 +194,13 @@ impl Cpu {
     }
 
     fn outcome(&self, plan: usize, labels: &[u32]) -> Outcome {
-        let (output, logits) = (self.graph.output_shape(), &self.plans[plan].logits);
-        loss::cross_entropy(self.task, output, labels, logits, 0.0, None)
+        self.plans[plan].outcome(&self.graph, self.task, labels)
+    }
+
+    /// Logits of the last batch.
+    fn logits(&self) -> &[f32] {
+        let last = self.last.map(|plan| self.plans[plan].logits());
+        last.unwrap_or_default()
     }
 }
 
@@ -231,14 +229,7 @@ impl Engine for Cpu {
         };
         let plan = self.forward(batch, mode)?;
         let plan = &mut self.plans[plan];
-        let outcome = loss::cross_entropy(
-            self.task,
-            self.graph.output_shape(),
-            batch.labels,
-            &plan.logits,
-            training.label_smoothing,
-            Some((&mut plan.logits_gradient, training.weight)),
-        );
+        let outcome = plan.start_backward(&self.graph, self.task, batch.labels, training);
         let (graph, isa, parameters) = (&self.graph, self.isa, &mut self.parameters);
         self.threads
             .install(|| plan.backward(graph, isa, parameters, mode));
@@ -321,14 +312,12 @@ impl Engine for Cpu {
     }
 
     fn predictions(&self, into: &mut Vec<usize>) {
-        let last = self.last.map(|plan| &self.plans[plan].logits[..]);
-        loss::predictions(self.graph.output_shape(), last.unwrap_or_default(), into);
+        loss::predictions(self.graph.output_shape(), self.logits(), into);
     }
 
     fn output(&self, into: &mut Vec<f64>) {
         into.clear();
-        let last = self.last.map(|plan| &self.plans[plan].logits[..]);
-        into.extend(last.unwrap_or_default().iter().map(|x| f64::from(*x)));
+        into.extend(self.logits().iter().map(|x| f64::from(*x)));
     }
 
     fn read(&self, tensor: TensorId, part: Part, into: &mut Vec<f64>) {

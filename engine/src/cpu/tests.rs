@@ -11,15 +11,28 @@ mod winograd;
 
 use super::{Cpu, Isa, Target};
 use crate::error::Result;
-use crate::net::{Activation, Convolution, Graph, Init, Kind, Op, Shape, TensorId, Value, Window};
+use crate::net::{
+    Activation, Auxiliary, Convolution, Graph, Init, Kind, Op, Shape, TensorId, Value, Window,
+};
 use crate::plain::Plain;
 use crate::uniform::uniform;
-use crate::{Batch, Engine, Optimizer, Part, Training, Update};
+use crate::{Batch, Engine, Optimizer, Part, Task, Training, Update};
 
 /// The fast engine with plans for tiny caches, so that the small networks here are cut into blocks and segments as large
 /// ones are.
 fn small(graph: Graph, isa: Isa, threads: usize) -> Result<Cpu> {
-    Cpu::with_target(graph, isa, threads, Target::TINY)
+    let task = task(&graph);
+    let cpu = Cpu::with_task(graph, task, isa, threads)?;
+    let target = Target::TINY;
+    Ok(Cpu { target, ..cpu })
+}
+
+/// What a network learns here: a class for each pixel of its output, or for each image where there is one.
+fn task(graph: &Graph) -> Task {
+    match graph.output_shape().pixels() {
+        1 => Task::Classification,
+        _ => Task::DenseLabels { ignored: 255 },
+    }
 }
 
 /// Fills all tensors with numbers that follow from their names.
@@ -49,7 +62,12 @@ fn everything(engine: &mut dyn Engine, images: usize) -> Vec<(String, Vec<f64>)>
     let input = uniform("input", images * graph.input_shape().len());
     let input: Vec<f32> = input.iter().map(|x| *x as f32).collect();
     let classes = graph.output_shape().channels as u32;
-    let labels: Vec<u32> = (0..images as u32).map(|at| at % classes).collect();
+    let labels = images * engine.task().labels(graph.output_shape());
+    let labels = (0..labels as u32).map(|at| match engine.task() {
+        Task::DenseLabels { ignored } if at % 4 == 3 => ignored,
+        _ => at % classes,
+    });
+    let labels: Vec<u32> = labels.collect();
     let batch = Batch {
         images: &input,
         labels: &labels,
@@ -172,8 +190,11 @@ fn compare_as_f32(graph: Graph, images: usize) {
 
 fn compare_within(limit: impl Fn(&Size) -> f64, graph: Graph, images: usize) {
     let name = graph.name().to_owned();
-    let exact = everything(&mut Plain::<f64>::new(graph.clone()).unwrap(), images);
-    let single = everything(&mut Plain::<f32>::new(graph.clone()).unwrap(), images);
+    let task = task(&graph);
+    let exact = Plain::<f64>::with_task(graph.clone(), task);
+    let exact = everything(&mut exact.unwrap(), images);
+    let single = Plain::<f32>::with_task(graph.clone(), task);
+    let single = everything(&mut single.unwrap(), images);
     let largest =
         |values: &mut dyn Iterator<Item = f64>| values.fold(0.0, |a: f64, b| a.max(b.abs()));
     let part = |what: &str| what.split(" of ").next().map(str::to_owned);
@@ -421,6 +442,7 @@ fn joins_splits_gates_and_noise() {
             after: 5,
         },
         Op::Dropout { p: 0.4 },
+        Op::ChannelDropout { p: 0.4 },
         Op::StochasticDepth { p: 0.4 },
     ];
     for op in ops {

@@ -67,20 +67,32 @@ impl Convolution {
     /// Initialises the weight as He et al. 2015 for ReLU, by fan-out: normal with deviation √(2 / (out · kernel²)). As in
     /// PyTorch's `kaiming_normal_`, the fan-out ignores groups.
     pub fn kaiming_fan_out(self) -> Convolution {
+        self.kaiming(self.out)
+    }
+
+    /// As [`Convolution::kaiming_fan_out`], by fan-in: `channels` are those of the input, by the number of groups.
+    pub fn kaiming_fan_in(self, channels: usize) -> Convolution {
+        self.kaiming(channels)
+    }
+
+    /// Normal with deviation √(2 / (channels · kernel²)).
+    fn kaiming(self, channels: usize) -> Convolution {
         let (height, width) = self.window.kernel;
-        let fan_out = self.out as f64 * height as f64 * width as f64;
-        let deviation = (2.0 / fan_out).sqrt();
+        let fan = channels as f64 * height as f64 * width as f64;
+        let deviation = (2.0 / fan).sqrt();
         self.init(Init::Normal { deviation })
     }
 }
 
-/// The constants of a BatchNorm layer. Defaults: PyTorch's, ε = 1e−5 and momentum 0.1.
+/// The constants of a BatchNorm layer. Defaults: PyTorch's, ε = 1e−5 and momentum 0.1, β initially 0.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BatchNorm {
     /// ε.
     pub epsilon: f64,
     /// Weight of a new batch in the running statistics, 0..1.
     pub momentum: f64,
+    /// β at the start.
+    pub beta: f64,
 }
 
 impl Default for BatchNorm {
@@ -88,6 +100,7 @@ impl Default for BatchNorm {
         BatchNorm {
             epsilon: 1e-5,
             momentum: 0.1,
+            beta: 0.0,
         }
     }
 }
@@ -154,7 +167,7 @@ impl Graph {
         self.batch_norm_with(name, x, BatchNorm::default())
     }
 
-    /// Adds a BatchNorm with `NAME.weight` (γ, initially 1), `NAME.bias` (β, initially 0) and its running statistics.
+    /// Adds a BatchNorm with `NAME.weight` (γ, initially 1), `NAME.bias` (β) and its running statistics.
     ///
     /// # Errors
     /// As [`Graph::convolution`].
@@ -165,7 +178,11 @@ impl Graph {
         };
         let op = Op::BatchNorm {
             gamma: tensor("weight", &channels, Kind::Parameter(Init::Constant(1.0)))?,
-            beta: tensor("bias", &channels, Kind::Parameter(Init::Constant(0.0)))?,
+            beta: tensor(
+                "bias",
+                &channels,
+                Kind::Parameter(Init::Constant(layer.beta)),
+            )?,
             mean: tensor("running_mean", &channels, Kind::RunningMean)?,
             variance: tensor("running_var", &channels, Kind::RunningVariance)?,
             batches: Some(tensor("num_batches_tracked", &[], Kind::BatchCount)?),

@@ -108,7 +108,9 @@ fn describe(graph: &Graph, node: &Node) -> String {
             _ => format!("adaptive pool {height}×{width}"),
         },
         Op::Slice { start, len } => format!("channels {start} to {}", start + len - 1),
-        Op::Dropout { p } | Op::StochasticDepth { p } => format!("{} {p:.3}", node.op.name()),
+        Op::Dropout { p } | Op::ChannelDropout { p } | Op::StochasticDepth { p } => {
+            format!("{} {p:.3}", node.op.name())
+        }
         op => op.name().to_owned(),
     }
 }

@@ -35,7 +35,7 @@ pub mod zoo;
 
 pub use build::{BatchNorm, Convolution, Pool};
 pub use cost::Cost;
-pub use graph::{Graph, Node, Value};
+pub use graph::{Auxiliary, Graph, Node, Value};
 pub use layer::{Layer, layers};
 pub use norm::{Norm, NormKind};
 pub use op::{Activation, Op, Window};

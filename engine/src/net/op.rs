@@ -109,6 +109,12 @@ pub enum Op {
         /// Probability of 0; below 1.
         p: f64,
     },
+    /// Channel dropout (Tompson et al. 2015), PyTorch's `Dropout2d`: in training, each channel of each image is set to 0 with
+    /// probability `p`, else divided by 1 − p.
+    ChannelDropout {
+        /// Probability of 0; below 1.
+        p: f64,
+    },
     /// Stochastic depth (Huang et al. 2016): in training, each image is set to 0 with probability `p`, else divided by
     /// 1 − p.
     StochasticDepth {
@@ -144,6 +150,7 @@ impl Op {
             Op::Flatten => "flatten",
             Op::Linear { .. } => "linear",
             Op::Dropout { .. } => "dropout",
+            Op::ChannelDropout { .. } => "channel dropout",
             Op::StochasticDepth { .. } => "stochastic depth",
         }
     }

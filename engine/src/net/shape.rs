@@ -115,7 +115,7 @@ pub(super) fn infer(op: &Op, inputs: &[Shape], tensors: &[&[usize]]) -> Result<S
             x
         }
         Op::Activation(_) => arity(1)?,
-        Op::Dropout { p } | Op::StochasticDepth { p } => {
+        Op::Dropout { p } | Op::ChannelDropout { p } | Op::StochasticDepth { p } => {
             if !(0.0..1.0).contains(p) {
                 return Err(format!("a probability of {p} is not in 0 ≤ p < 1"));
             }

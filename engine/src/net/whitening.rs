@@ -249,8 +249,8 @@ impl Graph {
         self.add(name, op, &[x])
     }
 
-    /// The same network with IterNorm in place of every BatchNorm; tensors keep their names, and their order is that of
-    /// the nodes.
+    /// The same network with IterNorm in place of every BatchNorm, and the same outputs; tensors keep their names, and
+    /// their order is that of the nodes.
     ///
     /// # Errors
     /// As [`Graph::iter_norm`].
@@ -273,6 +273,7 @@ impl Graph {
             op.rename(|id| known[id.index()].unwrap_or(id));
             graph.add(&node.name, op, &node.inputs)?;
         }
+        graph.outputs = self.outputs;
         Ok(graph)
     }
 }

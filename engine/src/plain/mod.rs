@@ -117,8 +117,7 @@ impl<T: Real> Plain<T> {
     }
 
     fn outcome(&self, plan: usize, labels: &[u32]) -> Outcome {
-        let (output, logits) = (self.graph.output_shape(), self.plans[plan].output());
-        loss::cross_entropy(self.task, output, labels, logits, 0.0, None)
+        self.plans[plan].outcome(&self.graph, self.task, labels)
     }
 }
 
@@ -148,8 +147,7 @@ impl<T: Real> Engine for Plain<T> {
         };
         let plan = self.forward(batch, mode)?;
         let plan = &mut self.plans[plan];
-        let output = self.graph.output_shape();
-        let outcome = plan.start_backward(self.task, output, batch.labels, training);
+        let outcome = plan.start_backward(&self.graph, self.task, batch.labels, training);
         for node in (1..self.graph.nodes().len()).rev() {
             step::backward(&self.graph, &mut self.tensors, plan, node, seed);
         }
@@ -215,14 +213,14 @@ impl<T: Real> Engine for Plain<T> {
     }
 
     fn predictions(&self, into: &mut Vec<usize>) {
-        let last = self.last.map(|plan| self.plans[plan].output());
-        loss::predictions(self.graph.output_shape(), last.unwrap_or_default(), into);
+        let logits = self.value(self.graph.output().index());
+        loss::predictions(self.graph.output_shape(), logits, into);
     }
 
     fn output(&self, into: &mut Vec<f64>) {
         into.clear();
-        let last = self.last.map(|plan| self.plans[plan].output());
-        into.extend(last.unwrap_or_default().iter().map(|x| x.wide()));
+        let logits = self.value(self.graph.output().index());
+        into.extend(logits.iter().map(|x| x.wide()));
     }
 
     fn read(&self, tensor: TensorId, part: Part, into: &mut Vec<f64>) {

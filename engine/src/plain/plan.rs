@@ -4,7 +4,7 @@ use super::batch_norm::Statistics;
 use super::convolution::Geometry;
 use super::whitening;
 use crate::loss;
-use crate::net::{Graph, Op, Shape};
+use crate::net::{Graph, Op};
 use crate::real::Real;
 use crate::{Outcome, Task, Training};
 
@@ -61,26 +61,31 @@ impl<T: Real> Plan<T> {
         self.images == images && (!training || !self.gradients.is_empty())
     }
 
-    /// What the last node computed.
-    pub(super) fn output(&self) -> &[T] {
-        &self.values[self.values.len() - 1]
+    /// Loss and hits of the batch.
+    pub(super) fn outcome(&self, graph: &Graph, task: Task, labels: &[u32]) -> Outcome {
+        loss::over_outputs(graph, |value, _| {
+            let (shape, logits) = (graph.shape(value), &self.values[value.index()]);
+            loss::cross_entropy(task, shape, labels, logits, 0.0, None)
+        })
     }
 
-    /// Sets all gradients to 0 but that of the output, which is the loss's.
+    /// Sets all gradients to 0 but those of the outputs, which are the loss's.
     pub(super) fn start_backward(
         &mut self,
+        graph: &Graph,
         task: Task,
-        output: Shape,
         labels: &[u32],
         training: &Training,
     ) -> Outcome {
         for gradient in &mut self.gradients {
             gradient.fill(T::zero());
         }
-        let last = self.values.len() - 1;
-        let logits = &self.values[last];
-        let gradient = (&mut self.gradients[last][..], training.weight);
         let smoothing = training.label_smoothing;
-        loss::cross_entropy(task, output, labels, logits, smoothing, Some(gradient))
+        loss::over_outputs(graph, |value, share| {
+            let (shape, logits) = (graph.shape(value), &self.values[value.index()]);
+            let gradient = &mut self.gradients[value.index()][..];
+            let gradient = Some((gradient, training.weight * share));
+            loss::cross_entropy(task, shape, labels, logits, smoothing, gradient)
+        })
     }
 }

@@ -7,7 +7,7 @@ use super::{Tensor, activation, add_channel_sums, batch_norm, channels, convolut
 use super::{gate, linear, pool, resize};
 use crate::channels::{runs, shuffle};
 use crate::mode::Mode;
-use crate::net::{Graph, Node, Op, TensorId};
+use crate::net::{Graph, Op, TensorId};
 use crate::noise;
 use crate::real::{Real, add_scaled};
 
@@ -126,10 +126,11 @@ pub(super) fn forward<T: Real>(
         Op::Linear { weight, bias } => {
             linear::forward(input_shape.len(), value(*weight), bias.map(value), x, y);
         }
-        Op::Dropout { p } | Op::StochasticDepth { p } => match mode {
+        Op::Dropout { p } | Op::ChannelDropout { p } | Op::StochasticDepth { p } => match mode {
             Mode::Training { seed, .. } if *p > 0.0 => {
                 let seed = noise::of_node(seed, at);
-                noise::apply(*p, seed, noise_run(node), x, y, |y, x| *y = x);
+                let run = noise::shared(&node.op, node.shape);
+                noise::apply(*p, seed, run, x, y, |y, x| *y = x);
             }
             _ => y.copy_from_slice(x),
         },
@@ -262,18 +263,11 @@ pub(super) fn backward<T: Real>(
                 add_channel_sums(images, node.shape, dy, db);
             }
         }
-        Op::Dropout { p } | Op::StochasticDepth { p } => {
+        Op::Dropout { p } | Op::ChannelDropout { p } | Op::StochasticDepth { p } => {
             let (seed, dx) = (noise::of_node(seed, at), &mut before[first]);
-            noise::apply(*p, seed, noise_run(node), dy, dx, |dx, dy| *dx += dy);
+            let run = noise::shared(&node.op, node.shape);
+            noise::apply(*p, seed, run, dy, dx, |dx, dy| *dx += dy);
         }
         Op::Flatten => add_scaled(&mut before[first], T::one(), dy),
-    }
-}
-
-/// Elements that share a random factor: 1 for dropout, those of an image for stochastic depth.
-fn noise_run(node: &Node) -> usize {
-    match node.op {
-        Op::StochasticDepth { .. } => node.shape.len(),
-        _ => 1,
     }
 }

@@ -28,7 +28,7 @@ use candle_nn::VarMap;
 
 use crate::engine::common::{Mode, check};
 use crate::engine::{Batch, Outcome, Part, Precision, Result, Task, Training, Update};
-use crate::net::{Graph, TensorId};
+use crate::net::{Auxiliary, Graph, TensorId, Value};
 use loss::CrossEntropy;
 use step::{Network, Pass, Sizes};
 use tensors::Tensors;
@@ -85,8 +85,8 @@ pub struct Engine {
     sizes: Vec<Sizes>,
     /// The last node that reads each node.
     readers: Vec<usize>,
-    /// Logits of the last batch, `[N, K, H, W]`.
-    output: Option<Tensor>,
+    /// Logits of the last batch, `[N, K, H, W]`, of [`Graph::outputs`]; none before the first.
+    outputs: Vec<Tensor>,
 }
 
 impl Engine {
@@ -129,6 +129,10 @@ impl Engine {
                 readers[input.index()] = at;
             }
         }
+        // What is read at the end.
+        graph
+            .outputs()
+            .for_each(|output| readers[output.index()] = usize::MAX);
         Ok(Engine {
             tensors,
             sizes,
@@ -137,7 +141,7 @@ impl Engine {
             task,
             precision,
             device: device.clone(),
-            output: None,
+            outputs: Vec::new(),
         })
     }
 
@@ -173,43 +177,53 @@ impl Engine {
                 pass.forget(input);
             }
         }
-        let output = pass.value(nodes.len() - 1);
-        let output = output.map_err(|err| self.error(nodes.len() - 1, &err))?;
-        self.output = Some(output.clone());
+        let outputs = self.graph.outputs().map(|output| {
+            let value = pass.value(output.index()).cloned();
+            value.map_err(|err| self.error(output.index(), &err))
+        });
+        self.outputs = outputs.collect::<Result<_>>()?;
         Ok(pass)
     }
 
-    /// The loss of the last batch.
-    fn loss(&self, labels: &[u32], smoothing: f64) -> candle_core::Result<(&Tensor, CrossEntropy)> {
-        match &self.output {
-            Some(output) => {
-                let loss = CrossEntropy::new(self.task, output, labels, smoothing)?;
-                Ok((output, loss))
+    /// Loss and hits of the last batch; with `pass` also the gradients of the logits.
+    fn outcome(
+        &self,
+        labels: &[u32],
+        training: &Training,
+        mut pass: Option<&mut Pass>,
+    ) -> Result<Outcome> {
+        let mut of = |logits: &Tensor, value: Value, share: f64| {
+            let loss = CrossEntropy::new(self.task, logits, labels, training.label_smoothing)?;
+            if let Some(pass) = &mut pass {
+                let gradient = loss.gradient(logits, training.weight * share)?;
+                pass.give(value.index(), gradient)?;
             }
-            None => candle_core::bail!("no batch has been run"),
+            loss.outcome()
+        };
+        let mut of = |logits: &Tensor, value: Value, share: f64| {
+            of(logits, value, share).map_err(|err| self.error(value.index(), &err))
+        };
+        let output = self.graph.output();
+        let [main, others @ ..] = &self.outputs[..] else {
+            let node = self.graph.output_node();
+            return Err(self.graph.error(&node.name, "no batch has been run"));
+        };
+        let mut outcome = of(main, output, 1.0)?;
+        for (logits, auxiliary) in others.iter().zip(self.graph.auxiliary()) {
+            let Auxiliary { value, weight } = auxiliary;
+            outcome.loss += weight * of(logits, value, weight)?.loss;
         }
-    }
-
-    fn outcome(&self, labels: &[u32]) -> Result<Outcome> {
-        self.loss(labels, 0.0)
-            .and_then(|(_, loss)| loss.outcome())
-            .map_err(|err| self.error(self.graph.nodes().len() - 1, &err))
+        Ok(outcome)
     }
 
     /// Runs the pass backward from the loss.
     fn backward(&self, mut pass: Pass, labels: &[u32], training: &Training) -> Result<Outcome> {
-        let last = self.graph.nodes().len() - 1;
-        let start = self.loss(labels, training.label_smoothing);
-        let start = start.and_then(|(output, loss)| {
-            pass.give(last, loss.gradient(output, training.weight)?)?;
-            Ok(loss)
-        });
-        let loss = start.map_err(|err| self.error(last, &err))?;
-        for at in (1..=last).rev() {
+        let outcome = self.outcome(labels, training, Some(&mut pass))?;
+        for at in (1..self.graph.nodes().len()).rev() {
             pass.backward(self.network(), at)
                 .map_err(|err| self.error(at, &err))?;
         }
-        loss.outcome().map_err(|err| self.error(last, &err))
+        Ok(outcome)
     }
 
     /// candle's error at a node.
@@ -242,7 +256,7 @@ impl crate::engine::Engine for Engine {
 
     fn evaluate(&mut self, batch: &Batch<'_>) -> Result<Outcome> {
         self.forward(batch, Mode::Evaluation, false)?;
-        self.outcome(batch.labels)
+        self.outcome(batch.labels, &Training::default(), None)
     }
 
     fn differentiate(&mut self, batch: &Batch<'_>, training: &Training) -> Result<Outcome> {
@@ -261,7 +275,7 @@ impl crate::engine::Engine for Engine {
             momentum: Some(momentum),
         };
         self.forward(batch, mode, false)?;
-        self.outcome(batch.labels)
+        self.outcome(batch.labels, &Training::default(), None)
     }
 
     fn update(&mut self, update: &Update) -> f64 {
@@ -286,7 +300,7 @@ impl crate::engine::Engine for Engine {
 
     fn predictions(&self, into: &mut Vec<usize>) {
         into.clear();
-        if let Some(output) = &self.output {
+        if let Some(output) = self.outputs.first() {
             let classes = self.sure(loss::predictions(output));
             into.extend(classes.iter().map(|class| *class as usize));
         }
@@ -294,7 +308,7 @@ impl crate::engine::Engine for Engine {
 
     fn output(&self, into: &mut Vec<f64>) {
         into.clear();
-        if let Some(output) = &self.output {
+        if let Some(output) = self.outputs.first() {
             into.extend(self.sure(number::to_host(output)));
         }
     }

@@ -132,7 +132,10 @@ impl Pass {
                 let bias = bias.map(tensor).transpose()?;
                 linear::forward(&tensor(*weight)?, bias.as_ref(), x)?
             }
-            (op @ (Op::Dropout { p } | Op::StochasticDepth { p }), _) => match self.mode {
+            (
+                op @ (Op::Dropout { p } | Op::ChannelDropout { p } | Op::StochasticDepth { p }),
+                _,
+            ) => match self.mode {
                 Mode::Training { seed, .. } if *p > 0.0 => {
                     let factors = noise::factors(op, of_node(seed, at), x)?;
                     let y = x.broadcast_mul(&factors)?;
@@ -277,7 +280,9 @@ impl Pass {
                 self.give(first, linear::backward_input(&tensor(*weight)?, &dy)?)?;
             }
             (_, _, Kept::Factors(factors)) => self.give(first, dy.broadcast_mul(&factors)?)?,
-            (Op::Dropout { .. } | Op::StochasticDepth { .. }, ..) => self.give(first, dy)?,
+            (Op::Dropout { .. } | Op::ChannelDropout { .. } | Op::StochasticDepth { .. }, ..) => {
+                self.give(first, dy)?
+            }
             (Op::Input | Op::Flatten, ..) => {
                 let dx = dy.reshape(x.shape())?;
                 self.give(first, dx)?;

@@ -19,7 +19,8 @@ use crate::net::zoo::Stem;
 /// changes.
 ///
 /// Networks, names and initialisation are torchvision's; resnet20 to resnet110 are those of He et
-/// al. 2016 for CIFAR. Without NAME: a list of all, with the BatchNorm layers and their channels,
+/// al. 2016 for CIFAR; those with `dilated` in their names are segmentation networks for ADE20K, with
+/// an auxiliary head, which counts with them. Without NAME: a list of all, with the BatchNorm layers and their channels,
 /// and the options that each takes.
 ///
 /// NAME may be an ONNX file, with its BatchNorm intact: what of it cannot be run here is listed, all
@@ -30,10 +31,11 @@ pub(crate) struct ModelArgs {
     #[arg(value_name = "NAME")]
     pub(crate) name: Option<String>,
     /// Height and width of the images, as in 224 or 192x256 [default: 224; 32 for the CIFAR ResNets and
-    /// the CIFAR stem; those that an ONNX file fixes]
+    /// the CIFAR stem, 512 or 520 for segmentation; those that an ONNX file fixes]
     #[arg(long, value_name = "R|HxW", requires = "name")]
     pub(crate) resolution: Option<Resolution>,
-    /// Number of classes [default: 1000; 10 for the CIFAR ResNets; those of an ONNX file]
+    /// Number of classes [default: 1000; 10 for the CIFAR ResNets, 150 or 21 for segmentation;
+    /// those of an ONNX file]
     #[arg(long, value_name = "N", requires = "name")]
     pub(crate) classes: Option<usize>,
     /// How images enter: native, or cifar (without the strides and the pooling that would throw an

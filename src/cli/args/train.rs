@@ -33,10 +33,12 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "DIR", required_unless_present = "resume")]
     pub(crate) out: Option<PathBuf>,
     /// Go on with this: the directory of a run; a checkpoint of a run; or, as the beginning of a new
-    /// run, weights in any format that is read
+    /// run, weights in any format that is read. Given again, files that hold a part of the network each,
+    /// as encoder and decoder
     #[arg(long, value_name = "PATH")]
-    pub(crate) resume: Option<PathBuf>,
-    /// --resume with weights: take what fits, and draw the rest
+    pub(crate) resume: Vec<PathBuf>,
+    /// --resume with weights: take what fits, and draw the rest; a file may hold the encoder, the decoder or
+    /// the backbone alone
     #[arg(long, requires = "resume")]
     pub(crate) partial: bool,
     /// --resume with weights: the network, where the file holds several
@@ -279,6 +281,10 @@ pub(crate) struct SettingArgs {
     /// Share of each label that is spread over all classes
     #[arg(long, value_name = "S")]
     pub(crate) label_smoothing: Option<f64>,
+    /// Momentum of every BatchNorm: the weight of a new batch in its running statistics [default: the
+    /// network's own]
+    #[arg(long, value_name = "M")]
+    pub(crate) bn_momentum: Option<f64>,
     /// Decay of an average of the weights, at each update; it is what is tested; 0: none
     #[arg(long, value_name = "DECAY")]
     pub(crate) ema: Option<f64>,

@@ -61,8 +61,10 @@ pub(super) fn measure(
     let mut random = ChaCha8Rng::seed_from_u64(0);
     let len = images * engine.graph().input_shape().len();
     let pixels: Vec<f32> = StandardNormal.sample_iter(&mut random).take(len).collect();
-    let classes = engine.graph().output_shape().channels;
-    let labels: Vec<u32> = (0..images).map(|image| (image % classes) as u32).collect();
+    let output = engine.graph().output_shape();
+    let labels = images * engine.task().labels(output);
+    let labels = (0..labels).map(|label| (label % output.channels) as u32);
+    let labels: Vec<u32> = labels.collect();
     let batch = Batch {
         images: &pixels,
         labels: &labels,

@@ -13,10 +13,10 @@ use serde_json::Value;
 use unicode_width::UnicodeWidthStr as _;
 
 use super::args::ModelArgs;
-use super::{hints, output};
+use super::{BOLD, hints, output};
 use crate::checkpoint::Checkpoint;
-use crate::engine::Engine as _;
 use crate::engine::cpu::{Cpu, Isa};
+use crate::engine::{Engine as _, Task};
 use crate::error::Result;
 use crate::net::zoo::Stem;
 use crate::net::{self, Choice, Graph, Op, render};
@@ -44,7 +44,8 @@ pub(super) fn run(args: &ModelArgs) -> Result<()> {
     let threads = args.threads.unwrap_or(0);
     if args.plan {
         // Which instructions run a plan makes no difference to it.
-        let mut engine = Cpu::new(graph, Isa::Portable, threads)?;
+        let task = task(&graph);
+        let mut engine = Cpu::with_task(graph, task, Isa::Portable, threads)?;
         let report = engine.plan(images, !args.evaluate)?;
         return if args.json {
             json(&plan::to_json(engine.graph(), &report))
@@ -54,7 +55,8 @@ pub(super) fn run(args: &ModelArgs) -> Result<()> {
     }
     if args.profile {
         let isa = args.isa.map_or_else(Isa::best, Isa::from);
-        let mut engine = Cpu::new(graph, isa, threads)?;
+        let task = task(&graph);
+        let mut engine = Cpu::with_task(graph, task, isa, threads)?;
         let batches = args.steps.unwrap_or(10);
         let times = measure::measure(&mut engine, images, !args.evaluate, batches)?;
         return if args.json {
@@ -90,6 +92,14 @@ fn compare(graph: &Graph, path: &Path, args: &ModelArgs) -> Result<()> {
     text(&printable_lines(&line))
 }
 
+/// What a network with this output learns: a class for each pixel of a map, or one for an image.
+fn task(graph: &Graph) -> Task {
+    match graph.output_shape().pixels() {
+        1 => Task::Classification,
+        _ => Task::DenseLabels { ignored: u32::MAX },
+    }
+}
+
 /// What was asked for.
 fn choice(args: &ModelArgs) -> Result<Choice> {
     Ok(Choice {
@@ -122,8 +132,8 @@ fn count(graph: &Graph, is_counted: impl Fn(&Op) -> bool) -> (usize, usize) {
     })
 }
 
-/// Which normalisations a network has, as `52 BatchNorm layers, 17056 channels`.
-fn normalisations(graph: &Graph) -> String {
+/// Which normalisations a network has, as `52 BatchNorm layers` and `17056 channels`.
+fn normalisations(graph: &Graph) -> Vec<String> {
     let kinds = [
         ("BatchNorm layers", batch_norms(graph)),
         (
@@ -138,9 +148,33 @@ fn normalisations(graph: &Graph) -> String {
     let has_other = kinds[1..].iter().any(|(_, (layers, _))| *layers > 0);
     let shown = kinds.iter().enumerate();
     let shown = shown.filter(|(at, (_, (layers, _)))| *layers > 0 || (*at == 0 && !has_other));
-    let words = shown
-        .map(|(_, (name, (layers, channels)))| format!("{layers} {name}, {channels} channels"));
-    words.collect::<Vec<_>>().join("; ")
+    let facts = shown.flat_map(|(_, (name, (layers, channels)))| {
+        [format!("{layers} {name}"), format!("{channels} channels")]
+    });
+    facts.collect()
+}
+
+/// The first lines of a listing: a network's name and facts about it, broken before the one that would end beyond `width`.
+fn heading(name: &str, facts: &[String], width: usize) -> String {
+    let mut out = format!("{BOLD}{name}{BOLD:#}: ");
+    let mut column = name.width() + ": ".len();
+    for (number, fact) in facts.iter().enumerate() {
+        if number > 0 {
+            // A comma stands behind it if another follows.
+            let end = column + ", ".len() + fact.width();
+            let is_over = end + usize::from(number + 1 < facts.len()) > width;
+            let (join, start) = if is_over {
+                (",\n  ", 2)
+            } else {
+                (", ", column + 2)
+            };
+            out += join;
+            column = start;
+        }
+        out += fact;
+        column += fact.width();
+    }
+    out + "\n"
 }
 
 /// `1,234,567`.
@@ -190,6 +224,19 @@ mod tests {
             "0  ", "999  ", "1.00 k", "9.99 k", "10.0 k", "999.9 k", "1.00 M", "18.4 E",
         ];
         assert_eq!(numbers.map(short), expected);
+    }
+
+    #[test]
+    fn a_heading_is_broken_between_facts() {
+        let facts = ["one fact", "another", "third"].map(str::to_owned);
+        let lines = |width| {
+            let plain = anstream::adapter::strip_str(&heading("net", &facts, width)).to_string();
+            plain.lines().map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(lines(29), ["net: one fact, another, third"]);
+        assert_eq!(lines(28), ["net: one fact, another,", "  third"]);
+        assert_eq!(lines(22), ["net: one fact,", "  another, third"]);
+        assert_eq!(lines(1), ["net: one fact,", "  another,", "  third"]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use unicode_width::UnicodeWidthStr as _;
 use super::super::BOLD;
 use super::super::output::plural;
 use super::steps::{name, what};
-use super::{SHORTEST_NAME, end};
+use super::{SHORTEST_NAME, end, heading};
 use crate::engine::cpu::{Place, PlanReport, PlannedStep, PlannedValue};
 use crate::net::Graph;
 
@@ -61,21 +61,19 @@ pub(super) fn render(graph: &Graph, plan: &PlanReport, width: usize) -> String {
     let kind = column(|row| &row.what, "what");
     let shown = column(|row| &row.name, "step").min(room.saturating_sub(kind).max(SHORTEST_NAME));
 
-    let mut out = String::new();
     let way = if plan.training {
         "training"
     } else {
         "evaluation"
     };
-    let _ = writeln!(
-        out,
-        "{BOLD}{}{BOLD:#}: {} of {}, {way}: {} for {}",
-        graph.name(),
-        plural(plan.images, "image"),
-        graph.input_shape(),
-        plural(plan.steps.len(), "step"),
-        plural(graph.nodes().len() - 1, "node"),
-    );
+    let images = plural(plan.images, "image");
+    let steps = plural(plan.steps.len(), "step");
+    let nodes = plural(graph.nodes().len() - 1, "node");
+    let facts = [
+        format!("{images} of {}", graph.input_shape()),
+        format!("{way}: {steps} for {nodes}"),
+    ];
+    let mut out = heading(graph.name(), &facts, width);
     let _ = writeln!(
         out,
         "{:<shown$} {:<kind$} {:>output$} {:>layout$} {:>MIB$} {:>VALUE$} {:>GRADIENT$}",

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use unicode_width::UnicodeWidthStr;
 
 use super::super::BOLD;
-use super::{SHORTEST_NAME, end, grouped, normalisations, short};
+use super::{SHORTEST_NAME, end, grouped, heading, normalisations, short};
 use crate::error::Result;
 use crate::net::{Cost, Graph, Layer, Op, layers};
 use crate::render::percent;
@@ -48,14 +48,21 @@ pub(super) fn render(graph: &Graph, width: usize) -> Result<String> {
     let room = width.saturating_sub(others).max(SHORTEST_NAME);
     let name = column(|row| &row.name, "layer").min(room);
 
-    let mut out = String::new();
-    let (from, to) = (graph.input_shape(), graph.output_shape().channels);
-    let _ = writeln!(
-        out,
-        "{BOLD}{}{BOLD:#}: {from} to {to}, {}",
-        graph.name(),
-        normalisations(graph),
-    );
+    let (from, result) = (graph.input_shape(), graph.output_shape());
+    let to = match result.pixels() {
+        1 => result.channels.to_string(),
+        _ => result.to_string(),
+    };
+    let mut facts = vec![format!("{from} to {to}")];
+    facts.extend(normalisations(graph));
+    if let Some(auxiliary) = graph.auxiliary() {
+        let head = printable(&graph.nodes()[auxiliary.value.index()].name);
+        facts.push(format!(
+            "auxiliary output {head}, its loss × {}",
+            auxiliary.weight
+        ));
+    }
+    let mut out = heading(graph.name(), &facts, width);
     let _ = writeln!(
         out,
         "{:<name$} {:<what$} {:>output$} {:>parameters$} {:>MACS$} share",

@@ -130,7 +130,7 @@ impl Planned {
         let request = match self.epochs {
             None => self.request.clone(),
             Some(_) => Request {
-                resume: Some(self.path.clone()),
+                resume: vec![self.path.clone()],
                 recipe: None,
                 changes: Vec::new(),
                 ..self.request.clone()

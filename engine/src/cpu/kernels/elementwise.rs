@@ -4,7 +4,7 @@ use pulp::{Simd, WithSimd};
 
 use super::destination::Destination;
 use super::isa::Isa;
-use super::layout::{padded_len, pixel_stride};
+use super::layout::{LANES, padded_len, pixel_stride};
 use crate::net::Shape;
 
 /// y = a + b.
@@ -136,34 +136,46 @@ impl WithSimd for SumOfProducts<'_> {
     }
 }
 
-/// y = x · factor, as in dropout and stochastic depth: `factor` is asked for each image where `per_image` is set, else
-/// for each element, by its index in channels-first order.
+/// y = x · factor, as in dropout, channel dropout and stochastic depth: `run` elements in a row, in channels-first order,
+/// share a factor, and `factor` gives it by the number of the row. They are one element, a channel or an image.
 pub(in crate::cpu) fn noise(
     shape: Shape,
     factor: impl Fn(usize) -> f64,
-    per_image: bool,
+    run: usize,
     x: &[f32],
     y: Destination<'_>,
 ) {
     let Destination { data: y, add } = y;
+    let put = |y: &mut f32, now: f32| *y = if add { *y + now } else { now };
     let stride = pixel_stride(shape.channels);
     let images = x.chunks_exact(padded_len(shape)).enumerate();
     y.chunks_exact_mut(padded_len(shape))
         .zip(images)
         .for_each(|(y, (image, x))| {
-            if per_image {
+            if run == shape.len() {
                 let factor = factor(image) as f32;
-                for (y, x) in y.iter_mut().zip(x) {
-                    *y = if add { *y + x * factor } else { x * factor };
-                }
+                y.iter_mut().zip(x).for_each(|(y, x)| put(y, x * factor));
                 return;
             }
             let pixels = y.chunks_exact_mut(stride).zip(x.chunks_exact(stride));
-            for (pixel, (y, x)) in pixels.enumerate() {
-                for (channel, (y, x)) in y.iter_mut().zip(x).enumerate().take(shape.channels) {
-                    let index = image * shape.len() + channel * shape.pixels() + pixel;
-                    let now = x * factor(index) as f32;
-                    *y = if add { *y + now } else { now };
+            if run == 1 {
+                for (pixel, (y, x)) in pixels.enumerate() {
+                    for (channel, (y, x)) in y.iter_mut().zip(x).enumerate().take(shape.channels) {
+                        let index = image * shape.len() + channel * shape.pixels() + pixel;
+                        put(y, x * factor(index) as f32);
+                    }
+                }
+                return;
+            }
+            for first in (0..shape.channels).step_by(LANES) {
+                let number = |lane: usize| image * shape.channels + first + lane;
+                let factors: [f32; LANES] = std::array::from_fn(|lane| factor(number(lane)) as f32);
+                let y = y.chunks_exact_mut(stride).map(|y| &mut y[first..][..LANES]);
+                let x = x.chunks_exact(stride).map(|x| &x[first..][..LANES]);
+                for (y, x) in y.zip(x) {
+                    for ((y, x), factor) in y.iter_mut().zip(x).zip(&factors) {
+                        put(y, x * factor);
+                    }
                 }
             }
         });

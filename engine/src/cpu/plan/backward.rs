@@ -36,10 +36,10 @@ impl Builder<'_> {
         y
     }
 
-    /// Adds the segments of backward, which start from the gradient of `output`.
-    pub(in crate::cpu) fn backward(&mut self, output: usize) {
+    /// Adds the segments of backward, which start from the gradients of `outputs`.
+    pub(in crate::cpu) fn backward(&mut self, outputs: &[usize]) {
         let mut needed = vec![false; self.buffers.len()];
-        needed[output] = true;
+        outputs.iter().for_each(|output| needed[*output] = true);
         for step in self.steps.iter().rev() {
             if needed[step.output] {
                 for input in step.inputs.iter().filter(|input| input.value > 0) {
@@ -48,15 +48,18 @@ impl Builder<'_> {
                 }
             }
         }
-        let buffer = self.buffers.len();
-        self.buffers.push(Buffer::new(self.buffers[output].len));
-        self.buffers[buffer].keep_all_images();
-        self.buffers[buffer].use_at(Time {
-            segment: self.segments.len() - 1,
-            action: 0,
-        });
-        self.gradients[output] = Some(buffer);
-        self.complete(output);
+        // They are written before the first segment, and nothing else contributes to them.
+        for output in outputs {
+            let buffer = self.buffers.len();
+            self.buffers.push(Buffer::new(self.buffers[*output].len));
+            self.buffers[buffer].keep_all_images();
+            self.buffers[buffer].use_at(Time {
+                segment: self.segments.len() - 1,
+                action: 0,
+            });
+            self.gradients[*output] = Some(buffer);
+        }
+        outputs.iter().for_each(|output| self.complete(*output));
         for number in (0..self.steps.len()).rev() {
             // A value that nothing reads has no gradient, and its step is skipped.
             if let Some(dy) = self.gradients[self.steps[number].output] {
@@ -348,7 +351,7 @@ const MAX_DEPTH: usize = 5;
 /// For each value, the number of steps that recompute it from kept values; 0 if it is kept.
 ///
 /// Recomputed are BatchNorms, gates and fused pointwise convolutions, whose gradients need their inputs anyway; and sums,
-/// BatchNorms with a residual sum, activations and stochastic depth, if no input is kept for them alone and the map has
+/// BatchNorms with a residual sum, activations, channel dropout and stochastic depth, if no input is kept for them alone and the map has
 /// more than one pixel.
 pub(in crate::cpu) fn depths(steps: &[Step], values: usize) -> Vec<usize> {
     let read_by_gradients = read_by_gradients(steps, values);
@@ -362,9 +365,9 @@ pub(in crate::cpu) fn depths(steps: &[Step], values: usize) -> Vec<usize> {
             StepKind::Norm(_)
             | StepKind::Add
             | StepKind::Activation(_)
-            | StepKind::Noise {
-                per_image: true, ..
-            } => step.shape.pixels() > 1 && inputs().all(|x| depths[x] > 0 || read_by_gradients[x]),
+            | StepKind::Noise { run: 2.., .. } => {
+                step.shape.pixels() > 1 && inputs().all(|x| depths[x] > 0 || read_by_gradients[x])
+            }
             _ => false,
         };
         let depth = 1 + inputs().map(|x| depths[x]).max().unwrap_or(0);

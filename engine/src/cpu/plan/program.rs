@@ -107,11 +107,12 @@ pub(in crate::cpu) struct Program {
 }
 
 impl Program {
-    /// The program for shards of `images`.
+    /// The program for shards of `images` of a network with these `outputs`.
     pub(in crate::cpu) fn new(
         steps: &[Step],
         layout: InputLayout,
         shapes: &[Shape],
+        outputs: &[usize],
         images: usize,
         training: bool,
         target: Target,
@@ -149,18 +150,20 @@ impl Program {
         builder.buffers[0].keep_all_images();
         builder.forward(training);
         let forward = builder.finish();
-        let output = shapes.len() - 1;
-        builder.buffers[output].keep_all_images();
-        // The output is read at the end of forward.
-        if let Some(last) = builder.segments.last() {
-            builder.buffers[output].use_at(Time {
-                segment: forward - 1,
-                action: last.actions.len() - 1,
-            });
+        // Outputs are read at the end of forward.
+        let end = builder.segments.last().map(|last| Time {
+            segment: forward - 1,
+            action: last.actions.len() - 1,
+        });
+        for output in outputs {
+            builder.buffers[*output].keep_all_images();
+            if let Some(end) = end {
+                builder.buffers[*output].use_at(end);
+            }
         }
         if training {
             builder.segments.push(Segment::default());
-            builder.backward(output);
+            builder.backward(outputs);
             builder.finish();
         }
         Program {

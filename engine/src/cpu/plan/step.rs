@@ -16,12 +16,13 @@ use crate::cpu::kernels::whitening::WhiteningState;
 use crate::net::{
     ChannelEquilibrium, Graph, IterNorm, Node, Op, Shape, TensorId, Whitening, Window,
 };
+use crate::noise;
 
 /// A step, which computes one value.
 #[derive(Debug)]
 pub(in crate::cpu) struct Step {
     pub(in crate::cpu) kind: StepKind,
-    /// The first node that it computes; seeds dropout and stochastic depth.
+    /// The first node that it computes; seeds dropout, channel dropout and stochastic depth.
     pub(in crate::cpu) node: usize,
     pub(in crate::cpu) inputs: Vec<StepInput>,
     /// The value that it computes: the index of its node.
@@ -51,10 +52,11 @@ pub(in crate::cpu) enum StepKind {
     ChannelCopy(Vec<ChannelCopy>),
     MaxPool(MaxPool),
     Resample(Resample),
-    /// Dropout, or with `per_image` stochastic depth; 0 with probability `p`.
+    /// Dropout, channel dropout or stochastic depth: 0 with probability `p`, drawn for `run` elements at once, see
+    /// [`noise::shared`].
     Noise {
         p: f64,
-        per_image: bool,
+        run: usize,
     },
     Flatten,
 }
@@ -373,14 +375,12 @@ fn kind(graph: &Graph, node: &Node, images: usize) -> StepKind {
             input,
             output: node.shape,
         }),
-        Op::Dropout { p } => StepKind::Noise {
-            p: *p,
-            per_image: false,
-        },
-        Op::StochasticDepth { p } => StepKind::Noise {
-            p: *p,
-            per_image: true,
-        },
+        Op::Dropout { p } | Op::ChannelDropout { p } | Op::StochasticDepth { p } => {
+            StepKind::Noise {
+                p: *p,
+                run: noise::shared(&node.op, node.shape),
+            }
+        }
         Op::Flatten => StepKind::Flatten,
         op => match Resample::of(op, input, node.shape) {
             Some(resample) => StepKind::Resample(resample),

@@ -8,7 +8,6 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
-use crate::Batch;
 use crate::cpu::kernels::aligned_buffer::AlignedBuffer;
 use crate::cpu::kernels::isa::Isa;
 use crate::cpu::kernels::layout::{self, InputLayout, padded_len};
@@ -24,8 +23,18 @@ use crate::cpu::run::reduce::Reduce;
 use crate::cpu::run::shard::{Shard, Workspace, shard_ranges};
 use crate::cpu::run::step::Shared;
 use crate::cpu::run::whitening;
+use crate::loss;
 use crate::mode::Mode;
-use crate::net::{Graph, Op, Shape, TensorId};
+use crate::net::{Graph, Op, Shape, TensorId, Value};
+use crate::{Batch, Outcome, Task, Training};
+
+/// An output of the network, `[N, K, H, W]`.
+#[derive(Debug)]
+struct Output {
+    value: Value,
+    logits: Vec<f32>,
+    gradient: Vec<f32>,
+}
 
 /// What runs for one batch size.
 #[derive(Debug)]
@@ -49,8 +58,8 @@ pub(in crate::cpu) struct Plan {
     zeros: Vec<f32>,
     /// Scratch memory of normalisations that decorrelate channels.
     matrices: Vec<f64>,
-    pub(in crate::cpu) logits: Vec<f32>,
-    pub(in crate::cpu) logits_gradient: Vec<f32>,
+    /// Those of [`Graph::outputs`], in that order.
+    outputs: Vec<Output>,
     /// Seconds that each step has taken when all tasks waited for it, forward and backward.
     pub(in crate::cpu) seconds: Vec<(f64, f64)>,
 }
@@ -65,7 +74,8 @@ impl Plan {
     ) -> io::Result<Plan> {
         let mut steps = steps(graph, images);
         let nodes = graph.nodes();
-        channel_copy::merge(&mut steps, nodes.len());
+        let outputs: Vec<usize> = graph.outputs().map(Value::index).collect();
+        channel_copy::merge(&mut steps, nodes.len(), &outputs);
         let numbers: usize = steps.iter().map(|step| padded_len(step.shape)).sum();
         let shares = || shard_ranges(images, numbers, target.shard_min_elements);
         let share = shares().next().map_or(1, |share| share.len());
@@ -85,7 +95,7 @@ impl Plan {
         });
         let matrices = matrices.max().unwrap_or(0);
         let shapes: Vec<Shape> = nodes.iter().map(|node| node.shape).collect();
-        let mut program = Program::new(&steps, layout, &shapes, share, training, target);
+        let mut program = Program::new(&steps, layout, &shapes, &outputs, share, training, target);
         let extent = allocate(&mut program.buffers, &program.segments);
         let tasks = shares().map(|share| Shard::new(share, extent, &program.segments, steps.len()));
         let tasks: Vec<Shard> = tasks.collect::<io::Result<_>>()?;
@@ -99,7 +109,14 @@ impl Plan {
             }
             _ => 0,
         });
-        let logits = vec![0.0; images * graph.output_shape().len()];
+        let outputs = graph.outputs().map(|value| {
+            let len = images * graph.shape(value).len();
+            Output {
+                value,
+                logits: vec![0.0; len],
+                gradient: vec![0.0; if training { len } else { 0 }],
+            }
+        });
         Ok(Plan {
             images,
             training,
@@ -111,8 +128,7 @@ impl Plan {
             prepared: AlignedBuffer::new(prepared.max().unwrap_or(0)),
             zeros: vec![0.0; zeros.max().unwrap_or(0)],
             matrices: vec![0.0; matrices],
-            logits_gradient: logits.clone(),
-            logits,
+            outputs: outputs.collect(),
             seconds: vec![(0.0, 0.0); steps.len()],
             steps,
             program,
@@ -129,23 +145,61 @@ impl Plan {
         });
         let fused = self.steps.iter().filter_map(Step::fused_pointwise);
         let fused = fused.map(|(_, fused)| fused.bytes());
-        let shared = [
-            &self.prepared[..],
-            &self.zeros,
-            &self.logits,
-            &self.logits_gradient,
-        ];
+        let outputs = self.outputs.iter();
+        let logits = outputs.flat_map(|output| [&output.logits[..], &output.gradient]);
+        let shared = logits.chain([&self.prepared[..], &self.zeros]);
         norms.sum::<usize>()
             + whitening.sum::<usize>()
             + size_of_val(&self.matrices[..])
             + fused.sum::<usize>()
-            + shared.map(size_of_val).iter().sum::<usize>()
+            + shared.map(size_of_val).sum::<usize>()
             + self.tasks.iter().map(Shard::scratch).sum::<usize>()
             + self
                 .workspaces
                 .iter()
                 .map(Workspace::scratch)
                 .sum::<usize>()
+    }
+
+    /// The logits of the network's output.
+    pub(in crate::cpu) fn logits(&self) -> &[f32] {
+        &self.outputs[0].logits
+    }
+
+    /// Loss and hits of the batch.
+    pub(in crate::cpu) fn outcome(&self, graph: &Graph, task: Task, labels: &[u32]) -> Outcome {
+        let mut outputs = self.outputs.iter();
+        loss::over_outputs(graph, |value, _| {
+            let logits = outputs.next().map_or(&[][..], |output| &output.logits);
+            loss::cross_entropy(task, graph.shape(value), labels, logits, 0.0, None)
+        })
+    }
+
+    /// As [`Plan::outcome`], and the gradients of the logits.
+    pub(in crate::cpu) fn start_backward(
+        &mut self,
+        graph: &Graph,
+        task: Task,
+        labels: &[u32],
+        training: &Training,
+    ) -> Outcome {
+        let smoothing = training.label_smoothing;
+        let mut outputs = self.outputs.iter_mut();
+        loss::over_outputs(graph, |value, share| {
+            let weight = training.weight * share;
+            let (logits, gradient) = match outputs.next() {
+                Some(output) => (&output.logits[..], Some((&mut output.gradient[..], weight))),
+                None => (&[][..], None),
+            };
+            loss::cross_entropy(
+                task,
+                graph.shape(value),
+                labels,
+                logits,
+                smoothing,
+                gradient,
+            )
+        })
     }
 
     /// Computes the logits.
@@ -174,20 +228,22 @@ impl Plan {
             next = segments.end;
             self.run(segments, isa, parameters, mode);
         }
-        let output = graph.output_shape();
-        let slot = self.program.buffers[graph.nodes().len() - 1];
-        for task in &self.tasks {
-            let range = task.images.start * output.len()..task.images.end * output.len();
-            let mut logits = self.logits[range].iter_mut();
-            layout::to_channels_first(output, task.whole(&slot), |x| {
-                if let Some(logit) = logits.next() {
-                    *logit = x;
-                }
-            });
+        for output in &mut self.outputs {
+            let shape = graph.shape(output.value);
+            let slot = self.program.buffers[output.value.index()];
+            for task in &self.tasks {
+                let range = task.images.start * shape.len()..task.images.end * shape.len();
+                let mut logits = output.logits[range].iter_mut();
+                layout::to_channels_first(shape, task.whole(&slot), |x| {
+                    if let Some(logit) = logits.next() {
+                        *logit = x;
+                    }
+                });
+            }
         }
     }
 
-    /// Adds to the gradients of all tensors, given that of the logits.
+    /// Adds to the gradients of all tensors, given those of the logits.
     pub(in crate::cpu) fn backward(
         &mut self,
         graph: &Graph,
@@ -195,19 +251,19 @@ impl Plan {
         parameters: &mut [Parameter],
         mode: Mode,
     ) {
-        let output = graph.output_shape();
-        let slot = self.program.gradients[graph.nodes().len() - 1];
-        let Some(slot) = slot.filter(|_| self.program.segments.len() > self.program.forward) else {
+        if self.program.segments.len() == self.program.forward {
             return;
-        };
-        let slot = self.program.buffers[slot];
-        for task in &mut self.tasks {
-            let range = task.images.start * output.len()..task.images.end * output.len();
-            layout::from_channels_first(
-                output,
-                &self.logits_gradient[range],
-                task.whole_mut(&slot),
-            );
+        }
+        for output in &self.outputs {
+            let shape = graph.shape(output.value);
+            let Some(slot) = self.program.gradients[output.value.index()] else {
+                continue;
+            };
+            let slot = self.program.buffers[slot];
+            for task in &mut self.tasks {
+                let range = task.images.start * shape.len()..task.images.end * shape.len();
+                layout::from_channels_first(shape, &output.gradient[range], task.whole_mut(&slot));
+            }
         }
         for number in self.program.forward..self.program.segments.len() {
             self.run(number..number + 1, isa, parameters, mode);

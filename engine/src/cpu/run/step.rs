@@ -138,51 +138,47 @@ impl Forward<'_> {
             }
             StepKind::MaxPool(pool) => pool.forward(isa, x(0), y),
             StepKind::Resample(resample) => resample.forward(isa, x(0), y),
-            StepKind::Noise { p, per_image } => {
+            StepKind::Noise { p, run } => {
                 let noise = Noise {
                     step,
                     p: *p,
-                    per_image: *per_image,
+                    run: *run,
                     first,
                 };
-                noise.run(shared, x(0), Destination::overwrite(y));
+                noise.apply(shared, x(0), Destination::overwrite(y));
             }
             StepKind::Flatten => elementwise::flatten(input, x(0), y),
         }
     }
 }
 
-/// Dropout or stochastic depth of a block of images.
+/// Dropout, channel dropout or stochastic depth of a block of images.
 #[derive(Debug, Clone, Copy)]
 struct Noise<'a> {
     step: &'a Step,
     /// Probability of 0.
     p: f64,
-    /// Whether whole images are dropped.
-    per_image: bool,
+    /// Elements that are dropped together.
+    run: usize,
     /// Number of the first image in the batch.
     first: usize,
 }
 
 impl Noise<'_> {
     /// y = x · factor, each factor 0 or 1 / (1 − p); y = x in evaluation. Backward is the same function of gradients.
-    fn run(&self, shared: &Shared<'_>, x: &[f32], y: Destination<'_>) {
+    fn apply(&self, shared: &Shared<'_>, x: &[f32], y: Destination<'_>) {
         let Noise {
             step,
             p,
-            per_image,
+            run,
             first,
         } = *self;
         match shared.mode {
             Mode::Training { seed, .. } if p > 0.0 => {
                 let seed = noise::of_node(seed, step.node);
-                let before = if per_image {
-                    first
-                } else {
-                    first * step.shape.len()
-                };
+                let before = first * (step.shape.len() / run);
                 let factor = |index| noise::factor(p, seed, before + index);
-                elementwise::noise(step.shape, factor, per_image, x, y);
+                elementwise::noise(step.shape, factor, run, x, y);
             }
             _ => elementwise::copy(shared.isa, x, y),
         }
@@ -359,14 +355,14 @@ impl Backward<'_> {
             }
             StepKind::MaxPool(pool) => pool.backward(isa, value(0), dy, dx),
             StepKind::Resample(resample) => resample.backward(isa, dy, dx),
-            StepKind::Noise { p, per_image } => {
+            StepKind::Noise { p, run } => {
                 let noise = Noise {
                     step,
                     p: *p,
-                    per_image: *per_image,
+                    run: *run,
                     first: self.first,
                 };
-                noise.run(shared, dy, Destination { data: dx, add });
+                noise.apply(shared, dy, Destination { data: dx, add });
             }
             StepKind::Flatten => elementwise::unflatten(shape, dy, dx),
         }

@@ -1,7 +1,6 @@
 //! Networks whose output is a map, with a label for each of its pixels.
 
 use super::*;
-use crate::Task;
 
 const IGNORED: u32 = 255;
 
@@ -94,4 +93,107 @@ fn labels_that_do_not_fit_the_output_are_refused() {
         message.contains("is 5×3×4, not a vector of classes"),
         "{message}"
     );
+}
+
+/// An encoder with dilation, pyramid pooling, and an auxiliary head that is not the last node, as segmentation networks have
+/// them; the map is of 5 × 7.
+fn segmenter() -> Graph {
+    let mut graph = Graph::new("segmenter", Shape::new(3, 9, 13));
+    let layer = |out: usize, kernel: usize, rate: usize| {
+        let layer = Convolution::new(out, kernel).dilation(rate);
+        layer.padding(kernel / 2 * rate)
+    };
+    let unit = |graph: &mut Graph, name: &str, x: Value, layer: Convolution| {
+        let x = graph
+            .convolution(&format!("{name}.conv"), x, &layer)
+            .unwrap();
+        let x = graph.batch_norm(&format!("{name}.bn"), x).unwrap();
+        graph
+            .activation(&format!("{name}.relu"), x, Activation::Relu)
+            .unwrap()
+    };
+    let x = graph.input();
+    let x = unit(&mut graph, "stem", x, layer(17, 3, 1).stride(2));
+    let early = unit(&mut graph, "depthwise", x, layer(17, 3, 2).groups(17));
+    let x = unit(&mut graph, "dilated", early, layer(18, 3, 4));
+    let mut all = vec![x];
+    for (height, width) in [(1, 1), (2, 3), (6, 6)] {
+        let pool = Op::AdaptiveAveragePool { height, width };
+        let name = format!("pool {height}");
+        let y = graph.add(&name, pool, &[x]).unwrap();
+        let y = unit(&mut graph, &format!("{name} unit"), y, layer(16, 1, 1));
+        let resize = Op::Resize {
+            height: 5,
+            width: 7,
+            align_corners: false,
+        };
+        all.push(graph.add(&format!("{name} resize"), resize, &[y]).unwrap());
+    }
+    let x = graph.add("concat", Op::Concat, &all).unwrap();
+    let x = unit(&mut graph, "last", x, layer(33, 3, 1));
+    let dropout = Op::ChannelDropout { p: 0.3 };
+    let x = graph.add("dropout", dropout.clone(), &[x]).unwrap();
+    let classes = layer(5, 1, 1).bias(Init::Constant(0.0));
+    let main = graph.convolution("classes", x, &classes).unwrap();
+    let y = unit(&mut graph, "auxiliary", early, layer(9, 3, 1));
+    let y = graph.add("auxiliary dropout", dropout, &[y]).unwrap();
+    let value = graph.convolution("auxiliary classes", y, &classes).unwrap();
+    let auxiliary = Auxiliary { value, weight: 0.4 };
+    graph.set_outputs(main, Some(auxiliary)).unwrap();
+    graph
+}
+
+#[test]
+fn a_segmentation_network_is_computed_as_by_the_plain_engine() {
+    for images in [2, 5, 18] {
+        compare_as_f32(segmenter(), images);
+    }
+}
+
+/// Adds a head to a value.
+type Head = fn(&mut Graph, Value) -> Value;
+
+#[test]
+fn an_auxiliary_output_may_be_any_kind_of_step() {
+    let shape = Shape::new(17, 5, 3);
+    let heads: [(&str, Head); 5] = [
+        ("BatchNorm", |graph, x| graph.batch_norm("y", x).unwrap()),
+        ("activation", |graph, x| {
+            graph.activation("y", x, Activation::Silu).unwrap()
+        }),
+        ("sum", |graph, x| {
+            let y = graph.batch_norm("bn", x).unwrap();
+            graph.add("y", Op::Add, &[x, y]).unwrap()
+        }),
+        ("slice", |graph, x| {
+            let y = graph.add(
+                "pad",
+                Op::PadChannels {
+                    before: 1,
+                    after: 0,
+                },
+                &[x],
+            );
+            let op = Op::Slice { start: 1, len: 17 };
+            graph.add("y", op, &[y.unwrap()]).unwrap()
+        }),
+        ("dropout", |graph, x| {
+            let op = Op::ChannelDropout { p: 0.5 };
+            graph.add("y", op, &[x]).unwrap()
+        }),
+    ];
+    for (name, head) in heads {
+        for is_main in [false, true] {
+            let mut graph = Graph::new(name, shape);
+            let layer = Convolution::new(17, 3).padding(1);
+            let x = graph.convolution("before", graph.input(), &layer).unwrap();
+            let x = graph.batch_norm("norm", x).unwrap();
+            let y = head(&mut graph, x);
+            let z = graph.convolution("after", x, &layer).unwrap();
+            let (main, value) = if is_main { (y, z) } else { (z, y) };
+            let auxiliary = Auxiliary { value, weight: 0.7 };
+            graph.set_outputs(main, Some(auxiliary)).unwrap();
+            compare_as_f32(graph, 3);
+        }
+    }
 }

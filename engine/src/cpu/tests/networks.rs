@@ -2,12 +2,18 @@
 
 use super::{Size, compare, compare_within, everything, small};
 use crate::cpu::Isa;
-use crate::net::{Activation, Convolution, Graph, Op, Shape};
+use crate::net::{Activation, Auxiliary, Convolution, Graph, Op, Shape};
 use crate::uniform::uniform;
 
 #[test]
 fn whole_networks_whatever_the_threads() {
-    for name in ["mobilenet_v3_small", "shufflenet_v2_x0_5", "resnet20"] {
+    for name in [
+        "mobilenet_v3_small",
+        "shufflenet_v2_x0_5",
+        "resnet20",
+        "mobilenetv2dilated-c1_deepsup",
+        "deeplabv3_mobilenet_v3_large",
+    ] {
         let options = crate::net::zoo::Options {
             classes: 10,
             resolution: 32.into(),
@@ -100,7 +106,15 @@ fn random(number: usize) -> Graph {
     let y = values[values.len() - 1];
     let y = graph.batch_norm("last", y).unwrap();
     let y = graph.global_average_pool("pool", y).unwrap();
-    graph.linear("fc", y, 5, true).unwrap();
+    let main = graph.linear("fc", y, 5, true).unwrap();
+    // Every third has an auxiliary head, behind the main one.
+    if number % 3 == 2 {
+        let y = values[values.len() / 2];
+        let y = graph.global_average_pool("pool 2", y).unwrap();
+        let value = graph.linear("fc 2", y, 5, true).unwrap();
+        let auxiliary = Auxiliary { value, weight: 0.4 };
+        graph.set_outputs(main, Some(auxiliary)).unwrap();
+    }
     graph
 }
 

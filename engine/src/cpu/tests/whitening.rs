@@ -1,8 +1,8 @@
 //! Normalisations that decorrelate channels.
 
-use super::{check, everything, network, small};
+use super::{check, compare, everything, network, small};
 use crate::cpu::Isa;
-use crate::net::{Activation, Convolution, Graph, Op, Shape, Value, Whitening};
+use crate::net::{Activation, Auxiliary, Convolution, Graph, Op, Shape, Value, Whitening};
 
 fn whitening(group: usize, iterations: usize) -> Whitening {
     Whitening {
@@ -74,6 +74,24 @@ fn residual(graph: &mut Graph, x: Value) -> Value {
         .unwrap();
     let y = graph.add("add", Op::Add, &[x, y]).unwrap();
     graph.activation("relu", y, Activation::Relu).unwrap()
+}
+
+#[test]
+fn an_auxiliary_output_before_the_last_block() {
+    let mut graph = Graph::new("two outputs", Shape::new(8, 6, 5));
+    let layer = Convolution::new(16, 3).padding(2).dilation(2);
+    let x = graph.convolution("first", graph.input(), &layer).unwrap();
+    let x = graph.batch_norm("first bn", x).unwrap();
+    let y = residual(&mut graph, x);
+    let layer = Convolution::new(5, 1);
+    let value = graph.convolution("auxiliary", x, &layer).unwrap();
+    let main = graph.convolution("main", y, &layer).unwrap();
+    let auxiliary = Auxiliary { value, weight: 0.4 };
+    graph.set_outputs(main, Some(auxiliary)).unwrap();
+    let iterative = graph.with_iter_norm(whitening(16, 3)).unwrap();
+    assert_eq!(iterative.auxiliary(), Some(auxiliary));
+    compare(graph, 3);
+    compare(iterative, 3);
 }
 
 #[test]

@@ -1,23 +1,30 @@
 //! A network as JSON. Fields may be added here, never changed.
 
-use serde_json::{Value, json};
+use serde_json::{Value as Json, json};
 
 use crate::error::Result;
-use crate::net::{Cost, Graph, Node, Op, Shape, TensorId, TensorSpec, Whitening, Window};
+use crate::net::{
+    Auxiliary, Cost, Graph, Node, Op, Shape, TensorId, TensorSpec, Value, Whitening, Window,
+};
 
 /// Renders the network as JSON: every node with its operation, inputs (by name), shape of its value for one image, tensors
-/// and cost; every tensor of the state dict; and the totals. Pairs are (height, width).
+/// and cost; every tensor of the state dict; the output and the auxiliary output, by the names of their nodes; and the
+/// totals. Pairs are (height, width).
 ///
 /// # Errors
 /// As [`Graph::costs`].
-pub fn to_json(graph: &Graph) -> Result<Value> {
+pub fn to_json(graph: &Graph) -> Result<Json> {
     let total = graph.cost()?;
     let costs = graph.costs()?;
     let nodes = graph.nodes().iter().zip(&costs);
+    let name = |value: Value| &graph.nodes()[value.index()].name[..];
+    let auxiliary = |auxiliary: &Auxiliary| json!({ "node": name(auxiliary.value), "loss_weight": auxiliary.weight });
     Ok(json!({
         "name": graph.name(),
         "input": shape(graph.input_shape()),
         "output": shape(graph.output_shape()),
+        "output_node": name(graph.output()),
+        "auxiliary": graph.auxiliary().as_ref().map(auxiliary),
         "parameters": total.parameters,
         "multiply_adds": total.multiply_adds,
         "nodes": nodes.map(|(node, cost)| self::node(graph, node, *cost)).collect::<Vec<_>>(),
@@ -25,7 +32,7 @@ pub fn to_json(graph: &Graph) -> Result<Value> {
     }))
 }
 
-fn node(graph: &Graph, node: &Node, cost: Cost) -> Value {
+fn node(graph: &Graph, node: &Node, cost: Cost) -> Json {
     let inputs = node.inputs.iter();
     let mut object = operation(graph, &node.op);
     object["name"] = json!(node.name);
@@ -37,16 +44,16 @@ fn node(graph: &Graph, node: &Node, cost: Cost) -> Value {
     object
 }
 
-fn shape(shape: Shape) -> Value {
+fn shape(shape: Shape) -> Json {
     json!([shape.channels, shape.height, shape.width])
 }
 
-fn tensor(tensor: &TensorSpec) -> Value {
+fn tensor(tensor: &TensorSpec) -> Json {
     json!({ "name": tensor.name, "shape": tensor.shape, "parameter": tensor.is_parameter() })
 }
 
 /// The operation with all its settings.
-fn operation(graph: &Graph, op: &Op) -> Value {
+fn operation(graph: &Graph, op: &Op) -> Json {
     let name = |id: TensorId| graph.tensor(id).name.as_str();
     match op {
         Op::Input => json!({ "op": "input" }),
@@ -134,12 +141,13 @@ fn operation(graph: &Graph, op: &Op) -> Value {
             "bias": bias.map(name),
         }),
         Op::Dropout { p } => json!({ "op": "dropout", "p": p }),
+        Op::ChannelDropout { p } => json!({ "op": "channel_dropout", "p": p }),
         Op::StochasticDepth { p } => json!({ "op": "stochastic_depth", "p": p }),
     }
 }
 
 /// An operation that decorrelates channels, with how.
-fn whitening(mut object: Value, whitening: Whitening) -> Value {
+fn whitening(mut object: Json, whitening: Whitening) -> Json {
     object["group"] = json!(whitening.group);
     object["iterations"] = json!(whitening.iterations);
     object["eps"] = json!(whitening.epsilon);
@@ -148,7 +156,7 @@ fn whitening(mut object: Value, whitening: Whitening) -> Value {
 }
 
 /// An operation with a sliding window.
-fn windowed(op: &str, window: &Window) -> Value {
+fn windowed(op: &str, window: &Window) -> Json {
     json!({
         "op": op,
         "kernel": window.kernel,

@@ -43,6 +43,16 @@ pub(super) fn equilibrium(
     }
 }
 
+/// Stride and dilation of a 3 × 3 convolution in a network that is dilated by `rate` instead of strided (Yu and Koltun
+/// 2016): one with a stride loses it and has half of the rate, any other one has the rate. A rate of 1 changes nothing.
+pub(super) fn dilated(stride: usize, rate: usize) -> (usize, usize) {
+    if stride > 1 && rate > 1 {
+        (1, rate / 2)
+    } else {
+        (stride, rate)
+    }
+}
+
 /// `channels` · `width`, rounded to a multiple of 8 (at least 8), and up where rounding would remove more than 10 %:
 /// torchvision's `_make_divisible`.
 pub(super) fn scaled(channels: usize, width: f64) -> usize {

@@ -22,6 +22,7 @@ const STAGES: [(usize, usize, usize, usize, usize); 6] = [
 const NORM: BatchNorm = BatchNorm {
     epsilon: 1e-5,
     momentum: 1.0 - 0.9997,
+    beta: 0.0,
 };
 
 /// Builds the network; `alpha` is its width multiplier, which the options' multiplies further.

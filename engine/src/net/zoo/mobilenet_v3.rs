@@ -17,6 +17,7 @@ type Row = (usize, usize, usize, bool, Activation, usize);
 const NORM: BatchNorm = BatchNorm {
     epsilon: 1e-3,
     momentum: 0.01,
+    beta: 0.0,
 };
 
 /// Table 2 of the paper.
@@ -38,38 +39,44 @@ pub(super) fn small(graph: &mut Graph, options: &Options) -> Result<()> {
 }
 
 /// Table 1 of the paper.
+const LARGE: [Row; 15] = [
+    (3, 16, 16, false, RE, 1),
+    (3, 64, 24, false, RE, 2),
+    (3, 72, 24, false, RE, 1),
+    (5, 72, 40, true, RE, 2),
+    (5, 120, 40, true, RE, 1),
+    (5, 120, 40, true, RE, 1),
+    (3, 240, 80, false, HS, 2),
+    (3, 200, 80, false, HS, 1),
+    (3, 184, 80, false, HS, 1),
+    (3, 184, 80, false, HS, 1),
+    (3, 480, 112, true, HS, 1),
+    (3, 672, 112, true, HS, 1),
+    (5, 672, 160, true, HS, 2),
+    (5, 960, 160, true, HS, 1),
+    (5, 960, 160, true, HS, 1),
+];
+
 pub(super) fn large(graph: &mut Graph, options: &Options) -> Result<()> {
-    let rows = [
-        (3, 16, 16, false, RE, 1),
-        (3, 64, 24, false, RE, 2),
-        (3, 72, 24, false, RE, 1),
-        (5, 72, 40, true, RE, 2),
-        (5, 120, 40, true, RE, 1),
-        (5, 120, 40, true, RE, 1),
-        (3, 240, 80, false, HS, 2),
-        (3, 200, 80, false, HS, 1),
-        (3, 184, 80, false, HS, 1),
-        (3, 184, 80, false, HS, 1),
-        (3, 480, 112, true, HS, 1),
-        (3, 672, 112, true, HS, 1),
-        (5, 672, 160, true, HS, 2),
-        (5, 960, 160, true, HS, 1),
-        (5, 960, 160, true, HS, 1),
-    ];
-    build(graph, options, &rows, 1280)
+    build(graph, options, &LARGE, 1280)
+}
+
+/// Adds all of the large network but its classifier, with a dilation of 2 in place of its last stride, as torchvision's
+/// segmentation networks use it. Returns the values of the first convolution, the blocks and the last convolution.
+pub(super) fn dilated_large(
+    graph: &mut Graph,
+    options: &Options,
+    name: &str,
+) -> Result<Vec<Value>> {
+    let last_stride = LARGE.iter().rposition(|row| row.5 > 1);
+    features(graph, options, name, &LARGE, last_stride)
 }
 
 /// Builds the network from its rows; `last` is the number of channels before the last linear layer.
 fn build(graph: &mut Graph, options: &Options, rows: &[Row], last: usize) -> Result<()> {
     let width = options.width;
-    let first = Convolution::new(scaled(16, width), 3).stride(2).padding(1);
-    let mut x = unit(graph, "features.0", graph.input(), first, Some(HS))?;
-    for (index, row) in (1..).zip(rows) {
-        x = block(graph, options, &format!("features.{index}"), x, row)?;
-    }
-    let channels = 6 * graph.shape(x).channels;
-    let name = format!("features.{}", rows.len() + 1);
-    let x = unit(graph, &name, x, Convolution::new(channels, 1), Some(HS))?;
+    let values = features(graph, options, "features", rows, None)?;
+    let x = values[values.len() - 1];
     let x = graph.global_average_pool("avgpool", x)?;
     let x = small_linear(graph, "classifier.0", x, scaled(last, width))?;
     let x = graph.activation("classifier.1", x, HS)?;
@@ -78,16 +85,43 @@ fn build(graph: &mut Graph, options: &Options, rows: &[Row], last: usize) -> Res
     Ok(())
 }
 
-/// Adds an inverted residual block.
+/// Adds the first convolution, a block for each row and the last convolution, and returns their values. The rows from
+/// number `dilated` on have a dilation of 2 and no stride.
+fn features(
+    graph: &mut Graph,
+    options: &Options,
+    name: &str,
+    rows: &[Row],
+    dilated: Option<usize>,
+) -> Result<Vec<Value>> {
+    let first = Convolution::new(scaled(16, options.width), 3)
+        .stride(2)
+        .padding(1);
+    let name = |index: usize| format!("{name}.{index}");
+    let mut x = unit(graph, &name(0), graph.input(), first, Some(HS))?;
+    let mut values = vec![x];
+    for (number, row) in rows.iter().enumerate() {
+        let dilated = dilated.is_some_and(|first| number >= first);
+        x = block(graph, options, &name(number + 1), x, row, dilated)?;
+        values.push(x);
+    }
+    let last = Convolution::new(6 * graph.shape(x).channels, 1);
+    values.push(unit(graph, &name(rows.len() + 1), x, last, Some(HS))?);
+    Ok(values)
+}
+
+/// Adds an inverted residual block; with `dilated` its depthwise convolution has a dilation of 2 and no stride.
 fn block(
     graph: &mut Graph,
     options: &Options,
     name: &str,
     input: Value,
     row: &Row,
+    dilated: bool,
 ) -> Result<Value> {
     let &(kernel, expanded, out, gated, activation, stride) = row;
     let (expanded, out) = (scaled(expanded, options.width), scaled(out, options.width));
+    let (moved, dilation) = if dilated { (1, 2) } else { (stride, 1) };
     let channels = graph.shape(input).channels;
     let mut names = (0..).map(|index| format!("{name}.block.{index}"));
     let mut next = || names.next().unwrap_or_default();
@@ -97,8 +131,9 @@ fn block(
         x = unit(graph, &next(), x, expand, Some(activation))?;
     }
     let depthwise = Convolution::new(expanded, kernel)
-        .stride(stride)
-        .padding(kernel / 2)
+        .stride(moved)
+        .padding(kernel / 2 * dilation)
+        .dilation(dilation)
         .groups(expanded);
     x = unit(graph, &next(), x, depthwise, Some(activation))?;
     if gated {

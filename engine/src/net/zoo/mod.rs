@@ -1,5 +1,5 @@
 //! Networks by name: torchvision's, with its architectures, parameter names and initialisation, so that state dicts are
-//! interchangeable; and the CIFAR ResNets of He et al. 2016.
+//! interchangeable; the CIFAR ResNets of He et al. 2016; and segmentation networks.
 //!
 //! ```
 //! # fn main() -> Result<(), ckpt_regen_engine::Error> {
@@ -14,6 +14,8 @@
 
 mod block;
 mod cifar_resnet;
+mod deeplab_v3;
+mod dilated;
 mod efficientnet;
 mod mnasnet;
 mod mobilenet_v2;
@@ -91,6 +93,10 @@ pub struct Model {
 enum DesignedFor {
     ImageNet,
     Cifar,
+    /// Scenes with a class for each pixel.
+    Ade20k,
+    /// Objects with a class for each pixel, Pascal VOC's.
+    Voc,
 }
 
 type Build = fn(&mut Graph, &Options) -> Result<()>;
@@ -109,6 +115,13 @@ impl Model {
     const fn cifar(name: &'static str, build: Build) -> Model {
         Model {
             designed_for: DesignedFor::Cifar,
+            ..Model::new(name, build)
+        }
+    }
+
+    const fn segmentation(name: &'static str, designed_for: DesignedFor, build: Build) -> Model {
+        Model {
+            designed_for,
             ..Model::new(name, build)
         }
     }
@@ -137,7 +150,7 @@ const BOTTLENECK: Block = Block::Bottleneck {
     group_width: 64,
 };
 
-static MODELS: [Model; 19] = [
+static MODELS: [Model; 23] = [
     Model::new("mobilenet_v2", mobilenet_v2::build)
         .with_cifar_stem()
         .with_width(),
@@ -193,6 +206,26 @@ static MODELS: [Model; 19] = [
     Model::cifar("resnet110", |graph, options| {
         cifar_resnet::build(graph, options, 18)
     }),
+    Model::segmentation(
+        "mobilenetv2dilated-c1_deepsup",
+        DesignedFor::Ade20k,
+        dilated::mobilenet_v2_c1,
+    ),
+    Model::segmentation(
+        "resnet18dilated-ppm_deepsup",
+        DesignedFor::Ade20k,
+        |graph, options| dilated::resnet_ppm(graph, options, Block::Basic, [2, 2, 2, 2]),
+    ),
+    Model::segmentation(
+        "resnet50dilated-ppm_deepsup",
+        DesignedFor::Ade20k,
+        |graph, options| dilated::resnet_ppm(graph, options, BOTTLENECK, [3, 4, 6, 3]),
+    ),
+    Model::segmentation(
+        "deeplabv3_mobilenet_v3_large",
+        DesignedFor::Voc,
+        deeplab_v3::mobilenet_v3_large,
+    ),
 ];
 
 /// All networks, grouped by family.
@@ -205,8 +238,8 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     MODELS.iter().map(|model| model.name)
 }
 
-/// The default options of a network: 1000 classes at 224 × 224 pixels, for the CIFAR ResNets 10 classes at 32 × 32; native
-/// stem, width 1.
+/// The default options of a network: 1000 classes at 224 × 224 pixels, for the CIFAR ResNets 10 classes at 32 × 32, for
+/// segmentation networks ADE20K's 150 classes at 512 × 512, or Pascal VOC's 21 at 520 × 520; native stem, width 1.
 ///
 /// # Errors
 /// There is no network of this name; the message suggests others.
@@ -214,6 +247,8 @@ pub fn defaults(name: &str) -> Result<Options> {
     let (classes, resolution) = match find(name)?.designed_for {
         DesignedFor::ImageNet => (1000, 224),
         DesignedFor::Cifar => (10, 32),
+        DesignedFor::Ade20k => (150, 512),
+        DesignedFor::Voc => (21, 520),
     };
     Ok(Options {
         classes,
@@ -245,7 +280,7 @@ pub fn build(name: &str, options: &Options) -> Result<Graph> {
     if stem == Stem::Cifar && !model.cifar_stem {
         return refuse(match model.designed_for {
             DesignedFor::Cifar => "its own stem is for CIFAR already".to_owned(),
-            DesignedFor::ImageNet => "there is no CIFAR stem for it".to_owned(),
+            _ => "there is no CIFAR stem for it".to_owned(),
         });
     }
     if width != 1.0 && !model.width {

@@ -302,7 +302,11 @@ fn joins_and_splits_also_of_a_value_with_itself() {
 
 #[test]
 fn noise_takes_the_same_away_forward_and_backward() {
-    for op in [Op::Dropout { p: 0.4 }, Op::StochasticDepth { p: 0.4 }] {
+    for op in [
+        Op::Dropout { p: 0.4 },
+        Op::ChannelDropout { p: 0.4 },
+        Op::StochasticDepth { p: 0.4 },
+    ] {
         check(op.name(), Shape::new(2, 3, 3), 4, |graph, x| {
             graph.add("layer", op.clone(), &[x]).unwrap()
         });

@@ -1,5 +1,6 @@
 //! Tests of the plain engine: every operation against PyTorch and against finite differences.
 
+mod auxiliary;
 mod gradients;
 mod operations;
 mod propagation;
@@ -53,7 +54,7 @@ impl Bench {
         for node in 1..self.graph.nodes().len() {
             step::forward(&self.graph, &mut self.tensors, &mut self.plan, node, mode);
         }
-        self.plan.output()
+        &self.plan.values[self.graph.output().index()]
     }
 
     /// Computes the gradients of Σ dy · y; returns that of the images.

@@ -11,7 +11,7 @@ use rand_distr::{Distribution as _, Uniform};
 use super::Engine;
 use crate::engine::plain::Plain;
 use crate::engine::{Batch, Engine as _, Optimizer, Part, Precision, Task, Training, Update};
-use crate::net::{Activation, Convolution, Graph, Init, Kind, Op, Shape, Value};
+use crate::net::{Activation, Auxiliary, Convolution, Graph, Init, Kind, Op, Shape, Value};
 
 /// Numbers in [−√3, √3) that follow from a name.
 fn uniform(name: &str, len: usize) -> Vec<f64> {
@@ -200,7 +200,12 @@ fn a_label_for_each_pixel_is_learned_as_by_the_plain_engine() {
     let x = graph.batch_norm("bn", x).unwrap();
     let x = graph.activation("act", x, Activation::Relu).unwrap();
     let layer = Convolution::new(7, 1).bias(Init::Constant(0.0));
-    graph.convolution("classes", x, &layer).unwrap();
+    let main = graph.convolution("classes", x, &layer).unwrap();
+    compare(&graph, Task::DenseLabels { ignored: 255 }, 3);
+    // And an auxiliary head, behind it.
+    let value = graph.convolution("auxiliary", x, &layer).unwrap();
+    let auxiliary = Auxiliary { value, weight: 0.4 };
+    graph.set_outputs(main, Some(auxiliary)).unwrap();
     compare(&graph, Task::DenseLabels { ignored: 255 }, 3);
 }
 

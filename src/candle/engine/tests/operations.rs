@@ -306,8 +306,12 @@ fn joins_and_splits_also_of_a_value_with_itself() {
 
 #[test]
 fn noise_takes_away_what_the_plain_engine_takes_away() {
-    let stochastic = Op::StochasticDepth { p: 0.4 };
-    for op in [Op::Dropout { p: 0.4 }, stochastic, Op::Dropout { p: 0.0 }] {
+    for op in [
+        Op::Dropout { p: 0.4 },
+        Op::ChannelDropout { p: 0.4 },
+        Op::StochasticDepth { p: 0.4 },
+        Op::Dropout { p: 0.0 },
+    ] {
         check(op.name(), Shape::new(2, 3, 3), 4, |graph, x| {
             graph.add("layer", op.clone(), &[x]).unwrap()
         });

@@ -8,8 +8,9 @@ use crate::cpu::plan::step::{Step, StepInput, StepKind};
 /// Inputs that a merged step may have even if it had fewer: each input is a pass over memory.
 const MAX_INPUTS: usize = 2;
 
-/// Makes every channel copy read the values that computed its channels, and drops copies that nothing reads any more.
-pub(in crate::cpu) fn merge(steps: &mut Vec<Step>, values: usize) {
+/// Makes every channel copy read the values that computed its channels, and drops copies that nothing reads any more and
+/// that are no output of the network.
+pub(in crate::cpu) fn merge(steps: &mut Vec<Step>, values: usize, outputs: &[usize]) {
     // The step that computes each value, if it is a channel copy.
     let mut makers = vec![None; values];
     for number in 0..steps.len() {
@@ -60,7 +61,7 @@ pub(in crate::cpu) fn merge(steps: &mut Vec<Step>, values: usize) {
         step.inputs = inputs;
     }
     let mut read = vec![false; values];
-    read[values - 1] = true;
+    outputs.iter().for_each(|output| read[*output] = true);
     let mut kept = Vec::with_capacity(steps.len());
     for step in steps.drain(..).rev() {
         if matches!(step.kind, StepKind::ChannelCopy(_)) && !read[step.output] {
