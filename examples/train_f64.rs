@@ -1,8 +1,8 @@
 //! The trainer's loop on the plain engine in f64, as a program: what it computes can be compared
 //! with any other program's float64 to the last digits.
 //!
-//! `train_f64 OUT KEY=VALUE…` trains a run of these settings, without dropout, and prints the loss
-//! and the numbers of the images of each batch as JSON.
+//! `train_f64 OUT [--resume=WEIGHTS] KEY=VALUE…` trains a run of these settings, without dropout, and
+//! prints the loss and the numbers of the images of each batch as JSON.
 #![allow(clippy::print_stdout, reason = "it is a program")]
 
 use ckpt_regen::Result;
@@ -12,9 +12,14 @@ use ckpt_regen::train::{self, Event, Request};
 fn main() -> Result<()> {
     let mut args = std::env::args().skip(1);
     let out = args.next().expect("the directory of the run comes first");
-    let settings = args.collect::<Vec<_>>().join("\n");
+    let (weights, settings): (Vec<_>, Vec<_>) = args.partition(|arg| arg.starts_with("--resume="));
+    let settings = settings.join("\n");
+    let resume = weights
+        .first()
+        .and_then(|arg| arg.strip_prefix("--resume="));
     let request = Request {
         out: Some(out.into()),
+        resume: resume.map(Into::into).into_iter().collect(),
         changes: vec![settings.parse().expect("settings are KEY=VALUE")],
         recipe: Some(train::Recipe::Cifar),
         ..Request::default()

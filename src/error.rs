@@ -93,6 +93,10 @@ pub enum Refusal {
     DyingPlan,
     /// A γ that cannot be edited.
     FixedGamma,
+    /// It is not known which convolution is behind which BatchNorm, and FPGM needs it.
+    Convolutions,
+    /// The same of one layer.
+    Convolution,
     /// Several networks to choose from, or none in training.
     Network,
     /// It cannot be told what an optimizer keeps for γ.

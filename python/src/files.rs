@@ -80,6 +80,7 @@ fn apply_to(
         reset_optimizer: options.reset_optimizer,
         param_order: options.param_order,
         change,
+        ..Request::default()
     };
     let destination = Destination {
         follow_symlinks: options.follow_symlinks
@@ -150,6 +151,7 @@ pub(crate) fn diff(
             schema: read_schema(&schema)?,
             gamma_only,
             record,
+            mask: None,
         };
         let diff = compare(&a, &b, &options, &|_, _| -> ControlFlow<()> {
             stop.answer()
@@ -184,6 +186,7 @@ pub(crate) fn track(
             root,
             channels: channels.iter().map(channel).collect::<Result<_>>()?,
             record,
+            mask: None,
         };
         let series = follow(&paths, &options)?;
         Ok((json(&series), series.warnings))

@@ -50,6 +50,7 @@ fn of_caution(caution: &Caution) -> &'static str {
         }
         Caution::StrongNegatives { .. } => "; rule='keep-sign' keeps it",
         Caution::AllZero(_) => " keep_zeros=True leaves zeros alone",
+        Caution::Unmasked { .. } => "; keep_zeros=True leaves zeros alone",
         Caution::WhollyBelow(_) => "; scope='layer' gives each layer its own threshold",
         Caution::Dying { .. } | Caution::LowThreshold { .. } | Caution::AllOne => "",
     }

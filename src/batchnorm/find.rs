@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::pattern::{Pattern, Template};
-use super::{Layer, LayerKind, Schema};
+use super::{Beta, Layer, LayerKind, Schema};
 use crate::checkpoint::{StateDict, Tensor};
 
 /// What a tensor is found to be.
@@ -182,6 +182,19 @@ impl<'a> Finder<'a> {
             LayerKind::BatchNorm => [place(&pattern.mean), place(&pattern.variance)],
             LayerKind::IterNorm => [None; 2],
         };
+        let beta = place(&pattern.beta).filter(|beta| {
+            let beta = &self.dict.tensors[*beta];
+            beta.shape == [channels] && beta.dtype.is_float()
+        });
+        let beta = beta.map(|index| {
+            let beta = &self.dict.tensors[index];
+            let wrong_type = (!beta.dtype.is_editable_float())
+                .then(|| format!("its type {} is not F16, BF16, F32 or F64", beta.dtype));
+            Beta {
+                tensor: Some(index),
+                fixed: wrong_type.or_else(|| beta.fixed.clone()),
+            }
+        });
         let layer = Layer {
             name: layer_name(&tensor.name).to_owned(),
             kind,
@@ -191,6 +204,7 @@ impl<'a> Finder<'a> {
             frozen: matches!(counter, Some(None)),
             fixed,
             statistics,
+            betas: beta.into_iter().collect(),
         };
         Finding::Gamma(layer, number)
     }

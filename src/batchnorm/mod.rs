@@ -82,6 +82,17 @@ pub struct Layer {
     pub fixed: Option<String>,
     /// Its running mean and variance in that state dict, where they were found by their names.
     pub statistics: [Option<usize>; 2],
+    /// Its β: none where it has a scale only, several where nodes of a graph share one γ.
+    pub betas: Vec<Beta>,
+}
+
+/// A β of a layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beta {
+    /// Its tensor in the state dict of the layer; `None` where the format has none that could be read.
+    pub tensor: Option<usize>,
+    /// Why it cannot be edited, if it cannot.
+    pub fixed: Option<String>,
 }
 
 impl Network {
@@ -168,6 +179,12 @@ fn declared(
         frozen: false,
         fixed: norm.editable.clone().err(),
         statistics: [None; 2],
+        betas: (norm.betas.iter())
+            .map(|beta| Beta {
+                tensor: beta.tensor,
+                fixed: beta.editable.clone().err(),
+            })
+            .collect(),
     };
     norms
         .iter()
@@ -192,6 +209,27 @@ fn mark_shared(checkpoint: &Checkpoint, networks: &mut [Network]) {
     }
 }
 
+/// Marks β whose bytes something else than β uses too.
+pub(crate) fn mark_shared_betas(checkpoint: &Checkpoint, layers: &mut [Layer]) {
+    if checkpoint.declared_norms().is_some() {
+        return;
+    }
+    let betas = layers.iter().flat_map(|layer| {
+        let tensors = layer.betas.iter().filter_map(|beta| beta.tensor);
+        tensors.map(|tensor| (layer.dict, tensor))
+    });
+    let shared = checkpoint.shared_gammas(&betas.collect());
+    for layer in layers {
+        for beta in &mut layer.betas {
+            let with = beta.tensor.and_then(|beta| shared.get(&(layer.dict, beta)));
+            if let Some(with) = with {
+                let reason = || format!("its bytes are also used by {with}");
+                beta.fixed.get_or_insert_with(reason);
+            }
+        }
+    }
+}
+
 /// Counts a γ that several names share once, and leaves out a network of which every γ is one of
 /// another: a module that was pickled beside its own state dict.
 pub(crate) fn each_once(dicts: &[StateDict], networks: &mut Vec<Network>) {
@@ -202,9 +240,22 @@ pub(crate) fn each_once(dicts: &[StateDict], networks: &mut Vec<Network>) {
     let mut known = HashSet::new();
     networks.retain_mut(|network| {
         let mut own = HashSet::new();
-        network
-            .layers
-            .retain(|layer| place(layer).is_none_or(|place| own.insert(place)));
+        let mut again = Vec::new();
+        network.layers.retain_mut(|layer| match place(layer) {
+            Some(place) if !own.insert(place) => {
+                again.push((place, std::mem::take(&mut layer.betas)));
+                false
+            }
+            _ => true,
+        });
+        for (shared, betas) in again {
+            let mut layers = network.layers.iter_mut();
+            if let Some(layer) = layers.find(|layer| place(layer) == Some(shared)) {
+                let new = betas.into_iter().filter(|beta| !layer.betas.contains(beta));
+                let new: Vec<Beta> = new.collect();
+                layer.betas.extend(new);
+            }
+        }
         let is_other = network.layers.iter().any(|layer| {
             // A γ without bytes is its layer's own.
             place(layer).is_none_or(|place| place.2 == 0 || !known.contains(&place))
@@ -229,6 +280,7 @@ mod tests {
             frozen: false,
             fixed: None,
             statistics: [None; 2],
+            betas: Vec::new(),
         };
         let network = Network {
             root: String::new(),

@@ -25,4 +25,15 @@ pub(crate) struct DeclaredNorm {
     pub(crate) editable: Result<(), String>,
     /// Whether it cannot because something else uses the same bytes.
     pub(crate) shared: bool,
+    /// The β of the nodes that use this γ, each once.
+    pub(crate) betas: Vec<DeclaredBeta>,
+}
+
+/// A β as the graph declares it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DeclaredBeta {
+    /// As [`DeclaredNorm::gamma`].
+    pub(crate) tensor: Option<usize>,
+    /// Whether it can be edited, or why not.
+    pub(crate) editable: Result<(), String>,
 }

@@ -64,10 +64,6 @@ pub(crate) enum DataFiles {
     /// Those that hold a γ: an edit changes nothing else.
     Gamma,
     /// All of them, so that every tensor can be changed.
-    #[cfg_attr(
-        not(feature = "train"),
-        allow(dead_code, reason = "asked for by who writes weights")
-    )]
     All,
 }
 

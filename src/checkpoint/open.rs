@@ -15,7 +15,15 @@ impl Checkpoint {
     /// that holds both safetensors and `.bin`, or none of the four, is an error that lists what is
     /// there.
     pub fn open(path: impl AsRef<Path>) -> Result<Checkpoint> {
-        let path = path.as_ref();
+        Checkpoint::open_with(path.as_ref(), DataFiles::Gamma)
+    }
+
+    /// The same, with all data files of an ONNX model, so that every tensor can be changed.
+    pub(crate) fn open_whole(path: &Path) -> Result<Checkpoint> {
+        Checkpoint::open_with(path, DataFiles::All)
+    }
+
+    fn open_with(path: &Path, files: DataFiles) -> Result<Checkpoint> {
         let anchor = resolve::model_file(path)?;
         let mut checkpoint = if shards::is_index(&anchor) {
             let index = Source::open(&anchor)?;
@@ -29,9 +37,9 @@ impl Checkpoint {
                 source: Source::open(&anchor)?,
                 number: 0,
                 home: file::directory(&anchor),
-                files: DataFiles::Gamma,
+                files,
             })?;
-            Checkpoint::of(path, &anchor, opened, DataFiles::Gamma)
+            Checkpoint::of(path, &anchor, opened, files)
         };
         if path.is_dir() {
             let others = resolve::passed_over(path, &anchor);

@@ -19,15 +19,21 @@ pub struct Weight<'c> {
     file: Option<&'c Path>,
 }
 
+impl<'c> From<&'c Tensor> for Weight<'c> {
+    /// One of the table of its checkpoint.
+    fn from(tensor: &'c Tensor) -> Weight<'c> {
+        Weight { tensor, file: None }
+    }
+}
+
 impl Checkpoint {
     /// All tensors of state dict number `dict` of [`Checkpoint::dicts`], those that an edit does not
     /// know last.
     pub fn weights(&self, dict: usize) -> Vec<Weight<'_>> {
-        let in_sources = |tensor| Weight { tensor, file: None };
         let mut weights: Vec<Weight<'_>> =
-            self.dicts[dict].tensors.iter().map(in_sources).collect();
+            self.dicts[dict].tensors.iter().map(Weight::from).collect();
         if let Some(model) = self.model() {
-            weights.extend(model.aliases().iter().map(in_sources));
+            weights.extend(model.aliases().iter().map(Weight::from));
             weights.extend(model.elsewhere().iter().map(|tensor| Weight {
                 tensor,
                 file: Some(&model.other_files()[tensor.source]),

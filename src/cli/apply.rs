@@ -1,12 +1,12 @@
 //! `ckpt-regen apply`.
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use super::args::{ApplyArgs, EditArgs, OptimizerState, ScheduleArgs};
+use super::args::{ApplyArgs, DestinationArgs, EditArgs, OptimizerState, ScheduleArgs};
 use super::hints;
-use super::inspect::{self, read_schema};
+use super::inspect::{self, read_mask, read_schema};
 use super::output;
 use super::paths;
 use super::pictures::{self, refuse_checkpoint, refuse_checkpoints};
@@ -18,33 +18,27 @@ use crate::edit::{self, Applied, Cadence, Change, Destination, PlanFile, Planned
 use crate::error::{Error, Result};
 use crate::file::{read_small_file, same_place};
 use crate::inspect::{Edited, Html};
-use crate::regen::{LayerPlan, Options, Rule, Schedule, Scope, To};
+use crate::regen::{LayerPlan, Mask, Options, Plan, Rule, Schedule, Scope, To};
 use crate::render::plain;
 use crate::text::printable;
 
 pub(super) fn run(mut args: ApplyArgs) -> Result<()> {
     let begin = Instant::now();
     args.path = paths::to_edit(args.path, args.newest)?;
-    args.follow_symlinks |= args.newest && args.output.is_none() && args.path.is_symlink();
+    args.to.follow_symlinks |= args.newest && args.to.output.is_none() && args.path.is_symlink();
     let args = &args;
     let cadence = Cadence::of(&when(&args.schedule), &args.path)?;
     let mut request = request(&args.edit, args.plan.as_deref())?;
     if !cadence.due.now {
         request.change = Change::Nothing;
     }
-    let destination = Destination {
-        output: args.output.clone(),
-        in_place: args.in_place,
-        follow_symlinks: args.follow_symlinks,
-        record: args.record.clone(),
-        plan_out: args.plan_out.clone(),
-        dry_run: args.dry_run,
-    };
-    if args.dry_run {
+    let destination = destination(&args.to);
+    if args.to.dry_run {
         inspect::warn_if_pending(&args.path)?;
     }
-    if let Some(file) = &args.report {
-        refuse_report(args, file)?;
+    if let Some(file) = &args.to.report {
+        let others = [&args.plan, &args.edit.schema, &args.edit.mask];
+        refuse_report(&args.path, &args.to, &others, file)?;
     }
     let progress = Bytes::new("copying");
     let outcome = edit::apply(&args.path, &request, &destination, &|event| {
@@ -69,8 +63,26 @@ pub(super) fn run(mut args: ApplyArgs) -> Result<()> {
     } else {
         output::text(|out| summary(out, args, &cadence, &outcome))
     };
-    if let Some(file) = &args.report {
-        write_report(args, &request.schema, &cadence, &outcome, (&warnings, file))?;
+    if let Some(file) = &args.to.report {
+        let (mask, none) = (planned.and_then(|p| p.mask.as_ref()), Mask::default());
+        let report = EditReport {
+            path: if args.to.dry_run {
+                &args.path
+            } else {
+                &outcome.output
+            },
+            schema: &request.schema,
+            edit: planned.map(|planned| (&planned.network.root[..], &planned.plan)),
+            done: !args.to.dry_run,
+            masks: [mask.unwrap_or(&none); 2],
+            summary: outcome.to_json(&args.path, rule_asked(args), &cadence, &warnings),
+            rule: match planned {
+                Some(planned) => rule(planned),
+                None => "not due: nothing regenerated".to_owned(),
+            },
+            warnings,
+        };
+        report.write(file)?;
     }
     printed?;
     if args.verbose {
@@ -111,56 +123,77 @@ fn read_order(file: &Path) -> Result<Vec<String>> {
         .collect())
 }
 
+/// How the result reaches the disk, as it was typed.
+pub(super) fn destination(args: &DestinationArgs) -> Destination {
+    Destination {
+        output: args.output.clone(),
+        in_place: args.in_place,
+        follow_symlinks: args.follow_symlinks,
+        record: args.record.clone(),
+        plan_out: args.plan_out.clone(),
+        dry_run: args.dry_run,
+    }
+}
+
 /// The report must not take the place of what the edit reads or writes.
-fn refuse_report(args: &ApplyArgs, file: &Path) -> Result<()> {
-    let others = [&args.output, &args.plan_out, &args.plan, &args.edit.schema];
-    if others
+pub(super) fn refuse_report(
+    path: &PathBuf,
+    to: &DestinationArgs,
+    others: &[&Option<PathBuf>],
+    file: &Path,
+) -> Result<()> {
+    let mut others = [&to.output, &to.plan_out]
         .into_iter()
-        .flatten()
-        .any(|other| same_place(other, file))
-    {
+        .chain(others.iter().copied());
+    if others.any(|other| other.as_ref().is_some_and(|other| same_place(other, file))) {
         let message = format!("--report {} is another file of this edit", file.display());
         return Err(Error::Usage(message));
     }
-    refuse_checkpoints(std::slice::from_ref(&args.path), "--report", file)
+    refuse_checkpoints(std::slice::from_ref(path), "--report", file)
 }
 
-/// What is on the disk by now is not touched, whatever becomes of the report.
-fn write_report(
-    args: &ApplyArgs,
-    schema: &Schema,
-    cadence: &Cadence,
-    done: &Applied,
-    (warnings, file): (&[String], &Path),
-) -> Result<()> {
-    let planned = done.planned.as_ref();
-    let write = || {
-        let path = if args.dry_run {
-            &args.path
-        } else {
-            &done.output
+/// A page about an edit.
+pub(super) struct EditReport<'r> {
+    /// The checkpoint: after the edit if it is `done`, else as it is.
+    pub(super) path: &'r Path,
+    pub(super) schema: &'r Schema,
+    /// The root of the network that was edited, and how.
+    pub(super) edit: Option<(&'r str, &'r Plan)>,
+    pub(super) done: bool,
+    /// The pruned channels before and after.
+    pub(super) masks: [&'r Mask; 2],
+    pub(super) summary: serde_json::Value,
+    pub(super) rule: String,
+    pub(super) warnings: Vec<String>,
+}
+
+impl EditReport<'_> {
+    /// What is on the disk by now is not touched, whatever becomes of the report.
+    pub(super) fn write(self, file: &Path) -> Result<()> {
+        let edited_already = self.edit.is_some() && self.done;
+        let write = || {
+            let checkpoint = Checkpoint::open(self.path)?;
+            // Known only now, where the output was a directory.
+            refuse_checkpoint(&checkpoint, "--report", file)?;
+            let mut edited = {
+                let (edit, done, masks) = (self.edit, self.done, self.masks);
+                Edited::new(&checkpoint, self.schema, edit, done, masks)?
+            };
+            edited.summary = self.summary;
+            edited.rule = self.rule;
+            edited.warnings = self.warnings;
+            pictures::write(&Html, &edited, file)
         };
-        let checkpoint = Checkpoint::open(path)?;
-        // Known only now, where the output was a directory.
-        refuse_checkpoint(&checkpoint, "--report", file)?;
-        let edit = planned.map(|planned| (&planned.network.root[..], &planned.plan));
-        let mut edited = Edited::new(&checkpoint, schema, edit, !args.dry_run)?;
-        edited.summary = done.to_json(&args.path, rule_asked(args), cadence, warnings);
-        edited.rule = match planned {
-            Some(planned) => rule(planned),
-            None => "not due: nothing regenerated".to_owned(),
-        };
-        edited.warnings = warnings.to_vec();
-        pictures::write(&Html, &edited, file)
-    };
-    write().map_err(|err| {
-        let reason = format!("the report was not written: {}", super::chain(&err));
-        let edit = match planned {
-            Some(_) if !args.dry_run => "; the edit itself is done",
-            _ => "",
-        };
-        Error::refused(file, reason + edit)
-    })
+        write().map_err(|err| {
+            let reason = format!("the report was not written: {}", super::chain(&err));
+            let edit = if edited_already {
+                "; the edit itself is done"
+            } else {
+                ""
+            };
+            Error::refused(file, reason + edit)
+        })
+    }
 }
 
 /// What to edit, by a rule or by a saved plan.
@@ -192,6 +225,8 @@ pub(super) fn request(args: &EditArgs, plan: Option<&Path>) -> Result<Request> {
         skip_shared: args.skip_shared,
         param_order: args.param_order.as_deref().map(read_order).transpose()?,
         reset_optimizer: args.optimizer == OptimizerState::Reset,
+        mask: read_mask(args.mask.as_deref())?,
+        pruned_as_public: args.pruned_as_public,
         change,
     })
 }
@@ -204,16 +239,18 @@ fn summary(
 ) -> io::Result<()> {
     write_cadence(cadence, out)?;
     let shown = |path: &Path| printable(&path.to_string_lossy());
-    let file = args.output.is_some().then(|| shown(&done.output));
+    let file = args.to.output.is_some().then(|| shown(&done.output));
     let Some(planned) = &done.planned else {
         return match file {
-            Some(file) if !args.dry_run => writeln!(out, "{BOLD}{file}{BOLD:#}: an unchanged copy"),
+            Some(file) if !args.to.dry_run => {
+                writeln!(out, "{BOLD}{file}{BOLD:#}: an unchanged copy")
+            }
             _ => Ok(()),
         };
     };
     let plan = &planned.plan;
     let name = file.unwrap_or_else(|| shown(&args.path));
-    let verb = if args.dry_run {
+    let verb = if args.to.dry_run {
         "would regenerate"
     } else {
         "regenerated"
@@ -231,19 +268,8 @@ fn summary(
     if let Some(line) = one_median(names).filter(|_| planned.options.scope == Scope::Network) {
         writeln!(out, "{}", printable(&line))?;
     }
-    let mut most: Vec<&LayerPlan> = plan
-        .layers
-        .iter()
-        .filter(|l| !l.changes.is_empty())
-        .collect();
-    most.sort_by_key(|layer| std::cmp::Reverse(layer.changes.len()));
-    if !most.is_empty() {
-        let most = most
-            .iter()
-            .take(3)
-            .map(|l| format!("{} ({})", printable(&l.name), l.changes.len()));
-        writeln!(out, "  most in  {}", most.collect::<Vec<_>>().join(", "))?;
-    }
+    let changes = |layer: &'_ LayerPlan| (layer.name.clone(), layer.changes.len());
+    write_most(out, plan.layers.iter().map(changes))?;
     if done.slots_reset > 0 {
         let slots = output::plural(done.slots_reset, "tensor");
         writeln!(
@@ -253,13 +279,28 @@ fn summary(
     }
     match &done.record {
         Some(record) => writeln!(out, "  record   {} (for ckpt-regen undo)", shown(record)),
-        None if args.dry_run => writeln!(out, "  nothing was written"),
-        None if args.output.is_some() => writeln!(out, "  nothing changed: an unchanged copy"),
+        None if args.to.dry_run => writeln!(out, "  nothing was written"),
+        None if args.to.output.is_some() => writeln!(out, "  nothing changed: an unchanged copy"),
         None => writeln!(
             out,
             "  nothing changed: file and record are left as they were"
         ),
     }
+}
+
+/// The layers with the most channels of an edit.
+pub(super) fn write_most(
+    out: &mut dyn Write,
+    layers: impl Iterator<Item = (String, usize)>,
+) -> io::Result<()> {
+    let mut most: Vec<(String, usize)> = layers.filter(|(_, count)| *count > 0).collect();
+    most.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    if most.is_empty() {
+        return Ok(());
+    }
+    let most = most.iter().take(3);
+    let most = most.map(|(name, count)| format!("{} ({count})", printable(name)));
+    writeln!(out, "  most in  {}", most.collect::<Vec<_>>().join(", "))
 }
 
 /// Whether it is due, on one line, where there is a schedule.
@@ -312,7 +353,7 @@ fn rule(planned: &Planned) -> String {
 }
 
 /// A γ with six digits behind the point, or as short as it is tiny.
-fn precise(value: f64) -> String {
+pub(super) fn precise(value: f64) -> String {
     if value == 0.0 || value.abs() >= 1e-3 {
         format!("{value:.6}")
     } else {

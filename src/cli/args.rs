@@ -4,6 +4,7 @@
 mod model;
 #[cfg(feature = "train")]
 mod norm;
+mod prune;
 mod rounds;
 #[cfg(feature = "train")]
 mod study;
@@ -22,6 +23,7 @@ use crate::regen::{Below, Rule, Scope, To};
 pub(super) use model::ModelArgs;
 #[cfg(feature = "train")]
 use norm::NormArgs;
+pub(super) use prune::{Layers, PruneArgs};
 pub(super) use rounds::LoopArgs;
 #[cfg(feature = "train")]
 pub(super) use study::{AblateArgs, CompareArgs, ReportArgs};
@@ -50,6 +52,7 @@ pub(super) struct Cli {
 pub(super) enum Command {
     Inspect(InspectArgs),
     Apply(Box<ApplyArgs>),
+    Prune(Box<PruneArgs>),
     Loop(Box<LoopArgs>),
     Undo(UndoArgs),
     Diff(DiffArgs),
@@ -121,6 +124,10 @@ pub(super) struct InspectArgs {
     /// Find γ as this file says (see `ckpt-regen schema`)
     #[arg(long, value_name = "FILE")]
     pub(super) schema: Option<PathBuf>,
+    /// These channels are pruned (a file of prune --mask-out), and shown apart from inhibited ones
+    /// [default: what the record of an earlier prune says]
+    #[arg(long, value_name = "FILE")]
+    pub(super) mask: Option<PathBuf>,
     /// Say how files were read (mapped, or by positioned reads), and how much of them
     #[arg(short, long)]
     pub(super) verbose: bool,
@@ -165,39 +172,14 @@ pub(super) struct ApplyArgs {
     pub(super) edit: EditArgs,
     /// Apply this saved plan instead of a rule; refused on any other γ than it was made for
     #[arg(long, value_name = "FILE", help_heading = "What to regenerate")]
-    #[arg(conflicts_with_all = ["rule", "below", "to", "scope", "each", "keep_zeros", "iternorm", "include", "exclude"])]
+    #[arg(conflicts_with_all = ["rule", "below", "to", "scope", "each", "keep_zeros", "iternorm", "include", "exclude", "plan_out"])]
     pub(super) plan: Option<PathBuf>,
 
     #[command(flatten)]
     pub(super) schedule: ScheduleArgs,
 
-    /// Write the result here and leave PATH alone; written also when nothing is due or changes
-    #[arg(short, long, value_name = "OUT", help_heading = "Where to")]
-    pub(super) output: Option<PathBuf>,
-    /// Patch the file itself, through a journal: for files too big to copy
-    #[arg(long, conflicts_with = "output", help_heading = "Where to")]
-    pub(super) in_place: bool,
-    /// Edit the file that a symbolic link leads to
-    #[arg(long, help_heading = "Where to")]
-    pub(super) follow_symlinks: bool,
-    /// Keep the record in this file, instead of .ckpt-regen/NAME.json beside the checkpoint
-    #[arg(long, value_name = "FILE", help_heading = "Where to")]
-    pub(super) record: Option<PathBuf>,
-    /// Say what would be done, and write nothing
-    #[arg(long, help_heading = "Where to")]
-    pub(super) dry_run: bool,
-    /// Save the plan: layer, channel, old and new γ
-    #[arg(
-        long,
-        value_name = "FILE",
-        conflicts_with = "plan",
-        help_heading = "Where to"
-    )]
-    pub(super) plan_out: Option<PathBuf>,
-    /// Write a page with the γ before and after, layer by layer, as inspect --html has it; with
-    /// --dry-run, with what they would be. Written after the edit, also when nothing is due
-    #[arg(long, value_name = "FILE", help_heading = "Where to")]
-    pub(super) report: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) to: DestinationArgs,
 
     /// Print a JSON object instead
     #[arg(long)]
@@ -205,6 +187,34 @@ pub(super) struct ApplyArgs {
     /// Say how files were read, how long it took, and how much of that was waiting for the disk
     #[arg(short, long)]
     pub(super) verbose: bool,
+}
+
+/// How the result of an edit reaches the disk, and what is written beside it.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Where to")]
+pub(super) struct DestinationArgs {
+    /// Write the result here and leave PATH alone; written also when nothing is due or changes
+    #[arg(short, long, value_name = "OUT")]
+    pub(super) output: Option<PathBuf>,
+    /// Patch the file itself, through a journal: for files too big to copy
+    #[arg(long, conflicts_with = "output")]
+    pub(super) in_place: bool,
+    /// Edit the file that a symbolic link leads to
+    #[arg(long)]
+    pub(super) follow_symlinks: bool,
+    /// Keep the record in this file, instead of .ckpt-regen/NAME.json beside the checkpoint
+    #[arg(long, value_name = "FILE")]
+    pub(super) record: Option<PathBuf>,
+    /// Say what would be done, and write nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Save the plan: layer, channel, old and new γ
+    #[arg(long, value_name = "FILE")]
+    pub(super) plan_out: Option<PathBuf>,
+    /// Write a page with the γ before and after, layer by layer, as inspect --html has it; with
+    /// --dry-run, with what they would be. Written after the edit, also when nothing is due
+    #[arg(long, value_name = "FILE")]
+    pub(super) report: Option<PathBuf>,
 }
 
 /// What is regenerated, and to what.
@@ -220,6 +230,13 @@ pub(super) struct EditArgs {
     /// Find γ as this file says (see `ckpt-regen schema`)
     #[arg(long, value_name = "FILE")]
     pub(super) schema: Option<PathBuf>,
+    /// These channels are pruned (a file of prune --mask-out): they are left out of the count, and as
+    /// they are [default: what the record of an earlier prune says]
+    #[arg(long, value_name = "FILE")]
+    pub(super) mask: Option<PathBuf>,
+    /// Count and lift pruned channels as the others, as the public code of the paper does
+    #[arg(long)]
+    pub(super) pruned_as_public: bool,
     /// Edit also where more channels would fall below |γ| = 0.01 than rise above it, which is refused
     /// otherwise
     #[arg(long)]
@@ -376,6 +393,10 @@ pub(super) struct DiffArgs {
     /// Find γ as this file says (see `ckpt-regen schema`)
     #[arg(long, value_name = "FILE")]
     pub(super) schema: Option<PathBuf>,
+    /// These channels are pruned (a file of prune --mask-out), and shown apart from inhibited ones
+    /// [default: what the record of an earlier prune says]
+    #[arg(long, value_name = "FILE")]
+    pub(super) mask: Option<PathBuf>,
     /// Write a page to look at: γ of both over each other, exact numbers
     #[arg(long, value_name = "FILE")]
     pub(super) html: Option<PathBuf>,
@@ -423,6 +444,10 @@ pub(super) struct TrackArgs {
     /// Find γ as this file says (see `ckpt-regen schema`)
     #[arg(long, value_name = "FILE")]
     pub(super) schema: Option<PathBuf>,
+    /// These channels are pruned (a file of prune --mask-out), and shown apart from inhibited ones
+    /// [default: what the record of an earlier prune says]
+    #[arg(long, value_name = "FILE")]
+    pub(super) mask: Option<PathBuf>,
     /// Write a page to look at: charts over time, a heat map of the layers, exact numbers
     #[arg(long, value_name = "FILE")]
     pub(super) html: Option<PathBuf>,

@@ -5,7 +5,7 @@ use super::output;
 use super::pictures::write;
 use super::progress::Run;
 use super::report::refuse_other_files;
-use super::train::{changes, recipe, workers};
+use super::train::{changes, mask, recipe, workers};
 use crate::error::{Error, Result};
 use crate::inspect::{Html, Json, Render as _, Terminal};
 use crate::study::compare::{Planned, compare, plan};
@@ -20,6 +20,8 @@ pub(super) fn run(args: &CompareArgs) -> Result<()> {
     let request = Request {
         recipe: recipe(&args.network),
         changes,
+        resume: args.resume.clone(),
+        mask: mask(args.mask.as_deref(), &args.resume, None)?,
         workers: workers(&args.machine),
         ..Request::default()
     };

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::args::DiffArgs;
-use super::inspect::{read_schema, warn_if_pending};
+use super::inspect::{read_mask, read_schema, warn_if_pending};
 use super::output;
 use super::pictures::{refuse_checkpoints, write};
 use super::progress::Bytes;
@@ -39,6 +39,7 @@ fn compare(args: &DiffArgs) -> Result<Diff> {
         schema: read_schema(args.schema.as_deref())?,
         gamma_only: args.gamma_only,
         record: args.record.clone(),
+        mask: read_mask(args.mask.as_deref())?,
     };
     if let Some(page) = &args.html {
         refuse_checkpoints(&[args.a.clone(), args.b.clone()], "--html", page)?;

@@ -41,6 +41,10 @@ fn way_out(err: &Error) -> String {
             Refusal::DyingPlan => ". --allow-dying does it all the same",
             Refusal::FixedGamma => ". --skip-shared leaves such layers alone",
             Refusal::Network => ". Name one with --root",
+            Refusal::Convolutions => {
+                ": --model says it, by the name of the network or by its ONNX file"
+            }
+            Refusal::Convolution => ". --exclude leaves such layers alone",
             Refusal::Optimizer => "; --optimizer keep leaves it as it is",
             Refusal::Weights { classes } => {
                 let classes = classes.map_or_else(String::new, of_classes);
@@ -81,6 +85,9 @@ fn caution(caution: &Caution) -> String {
         }
         Caution::StrongNegatives { .. } => "; --rule keep-sign keeps it",
         Caution::AllZero(_) => " --keep-zeros leaves zeros alone",
+        Caution::Unmasked { .. } => {
+            ". --keep-zeros leaves zeros alone, --mask FILE says which are pruned"
+        }
         Caution::WhollyBelow(_) => "; --scope layer gives each layer its own threshold",
         Caution::Dying { .. } | Caution::LowThreshold { .. } | Caution::AllOne => "",
     };

@@ -10,6 +10,8 @@ use crate::batchnorm::{self, Schema};
 use crate::checkpoint::{Checkpoint, model_file, newest};
 use crate::error::{Error, Result};
 use crate::inspect::{self, Json, Render, Terminal};
+use crate::record::MaskFile;
+use crate::regen::Mask;
 use crate::storage::{journal_path, pending};
 use crate::text::printable;
 
@@ -17,13 +19,14 @@ pub(super) fn run(args: &InspectArgs) -> Result<ExitCode> {
     let paths = paths::expand(&args.paths)?;
     args.pictures.check(paths.len())?;
     let schema = read_schema(args.schema.as_deref())?;
+    let mask = read_mask(args.mask.as_deref())?;
     let [path] = &paths[..] else {
         let mut code = ExitCode::SUCCESS;
         for (number, path) in paths.iter().enumerate() {
             if number > 0 && !args.json {
                 output::text(|out| writeln!(out))?;
             }
-            match run_one(args, &schema, path) {
+            match run_one(args, &schema, mask.as_ref(), path) {
                 Ok(()) => {}
                 Err(err) if super::is_closed_pipe(&err) => return Err(err),
                 // The others can still be shown.
@@ -36,7 +39,7 @@ pub(super) fn run(args: &InspectArgs) -> Result<ExitCode> {
         note_reading(args);
         return Ok(code);
     };
-    run_one(args, &schema, path)?;
+    run_one(args, &schema, mask.as_ref(), path)?;
     note_reading(args);
     Ok(ExitCode::SUCCESS)
 }
@@ -47,7 +50,7 @@ fn note_reading(args: &InspectArgs) {
     }
 }
 
-fn run_one(args: &InspectArgs, schema: &Schema, path: &Path) -> Result<()> {
+fn run_one(args: &InspectArgs, schema: &Schema, mask: Option<&Mask>, path: &Path) -> Result<()> {
     let shown = |layer: &str| {
         args.layer
             .as_ref()
@@ -67,7 +70,7 @@ fn run_one(args: &InspectArgs, schema: &Schema, path: &Path) -> Result<()> {
         .warnings()
         .iter()
         .for_each(|warning| output::warn(warning));
-    let mut report = inspect::inspect(&checkpoint, schema)?;
+    let mut report = inspect::inspect_masked(&checkpoint, schema, mask)?;
     warn_if_pending(path)?;
     report.keep_layers(shown);
     if report.networks.iter().all(|n| n.layers.is_empty()) {
@@ -100,6 +103,11 @@ pub(super) fn warn_if_pending(path: &Path) -> Result<()> {
 /// The schema of `--schema`, or the built-in dialects.
 pub(super) fn read_schema(path: Option<&Path>) -> Result<Schema> {
     path.map_or_else(|| Ok(Schema::default()), Schema::read)
+}
+
+/// The mask of `--mask`.
+pub(super) fn read_mask(path: Option<&Path>) -> Result<Option<Mask>> {
+    path.map(MaskFile::read).transpose()
 }
 
 fn explain(checkpoint: &Checkpoint, schema: &Schema, shown: &dyn Fn(&str) -> bool) -> Result<()> {

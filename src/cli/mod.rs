@@ -21,6 +21,7 @@ mod output;
 mod paths;
 mod pictures;
 mod progress;
+mod prune;
 #[cfg(feature = "train")]
 mod report;
 mod rounds;
@@ -67,6 +68,7 @@ fn run(args: impl IntoIterator<Item = OsString>) -> Result<ExitCode> {
         Command::Diff(args) => return diff::run(&args),
         Command::Track(args) => track::run(&args)?,
         Command::Apply(args) => apply::run(*args)?,
+        Command::Prune(args) => prune::run(&args)?,
         Command::Loop(args) => return rounds::run(&args),
         Command::Undo(args) => undo::run(&args)?,
         Command::Schema(args) => schema::run(&args)?,

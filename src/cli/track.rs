@@ -1,7 +1,7 @@
 //! `ckpt-regen track`.
 
 use super::args::TrackArgs;
-use super::inspect::{read_schema, warn_if_pending};
+use super::inspect::{read_mask, read_schema, warn_if_pending};
 use super::pictures::{refuse_checkpoints, write};
 use super::{output, paths};
 use crate::error::{Error, Result};
@@ -15,6 +15,7 @@ pub(super) fn run(args: &TrackArgs) -> Result<()> {
         root: args.root.clone(),
         channels: args.channel.clone(),
         record: args.record.clone(),
+        mask: read_mask(args.mask.as_deref())?,
     };
     if let Some(page) = &args.html {
         refuse_checkpoints(&paths, "--html", page)?;

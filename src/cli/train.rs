@@ -1,6 +1,6 @@
 //! `ckpt-regen train`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use toml::{Table, Value};
@@ -8,7 +8,11 @@ use toml::{Table, Value};
 use super::args::{MachineArgs, NetworkArgs, RuleArgs, SettingArgs, TrainArgs};
 use super::output;
 use super::progress::Run;
+use crate::checkpoint::Checkpoint;
+use crate::edit::pruned_channels;
 use crate::error::Result;
+use crate::record::MaskFile;
+use crate::regen::Mask;
 use crate::train::{self, End, Machine, Recipe, Request, Trainer, open_engine, read_file};
 use crate::weights::LoadOptions;
 
@@ -21,6 +25,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
             root: args.root.clone(),
             partial: args.partial,
         },
+        mask: mask(args.mask.as_deref(), &args.resume, args.root.as_deref())?,
         recipe: recipe(&args.network),
         changes,
         tensorboard: args.tensorboard,
@@ -40,6 +45,28 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
         ));
     })?;
     output::data(|out| writeln!(out, "{}", summary(&trainer, end)))
+}
+
+/// The pruned channels of what is gone on from: those of a file, else those that the record beside it has.
+pub(super) fn mask(
+    file: Option<&Path>,
+    resume: &[PathBuf],
+    root: Option<&str>,
+) -> Result<Option<Mask>> {
+    if let Some(file) = file {
+        return MaskFile::read(file).map(Some);
+    }
+    let [path] = resume else { return Ok(None) };
+    let path = if train::is_run(path) {
+        path.join("last")
+    } else {
+        path.to_owned()
+    };
+    let Ok(checkpoint) = Checkpoint::open(&path) else {
+        // Training says what is wrong with it.
+        return Ok(None);
+    };
+    pruned_channels(&checkpoint, root)
 }
 
 /// As many threads prepare batches as compute: they wait most of the time.
@@ -90,7 +117,12 @@ fn setting_flags(args: &SettingArgs, table: &mut Table) {
     put_all!(table, args, seed epochs batch_size accumulate optimizer lr momentum nesterov
         weight_decay decay_vectors clip_norm schedule milestones step_epochs lr_factor
         warmup_epochs label_smoothing bn_momentum ema patience recalibrate keep record crop_padding flip rotation
-        random_resized_crop regen_every regen_start regen_until regen_state);
+        random_resized_crop regen_every regen_start regen_until regen_state sparsity prune_ratio norm_ratio
+        min_channels early_bird pruned_as_public);
+    put(table, "continue", &args.after_ticket);
+    let method = args.prune_method.map(|method| method.to_string());
+    put(table, "prune_method", &method);
+    put(table, "soft", &args.soft.map(|soft| soft.to_string()));
     let RuleArgs {
         rule,
         below,
@@ -148,6 +180,15 @@ fn summary(trainer: &Trainer, end: End) -> String {
     let why = match end {
         End::Finished => String::new(),
         End::Stopped => format!("; --resume {} goes on", run.display()),
+        End::Ticket => {
+            let mask = &state.pruning.mask;
+            let (pruned, channels) = (mask.count(), mask.channels());
+            let ticket = run.join("ticket");
+            format!(
+                "; ticket found, {pruned} of {channels} channels pruned: {}",
+                ticket.display()
+            )
+        }
         End::OutOfPatience => format!(
             "; no better test accuracy for {}",
             output::plural(state.settings.patience as usize, "epoch")

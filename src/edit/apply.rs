@@ -3,20 +3,19 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use regex_lite::Regex;
-
+use super::carry_out::{begin, carry_out, texts};
 use super::gamma::GammaBytes;
 use super::optimizer::{self, SlotReset};
-use super::plan::{Planned, plan};
+use super::plan::{Planned, plan_with};
 use super::target::Target;
-use super::write::{RecordAfter, write};
-use super::{Change, Destination, Event, Events, PlanFile, Request, going_on};
-use crate::batchnorm::Filter;
+use super::{Change, Destination, Events, PlanFile, Request, masked};
+use crate::batchnorm::{self, Filter};
 use crate::checkpoint::{Checkpoint, TrainerState};
 use crate::error::Result;
 use crate::file::directory;
-use crate::record::{Edit, Held, Made, Record};
-use crate::storage::{Purpose, Syncs, Transaction, pending};
+use crate::record::{By, Edit, Held, Known, Made};
+use crate::regen::Mask;
+use crate::storage::{Purpose, Syncs};
 
 /// What an edit did.
 #[derive(Debug)]
@@ -49,14 +48,15 @@ pub fn apply(
     events: Events<'_>,
 ) -> Result<Applied> {
     let target = Target::resolve(path, destination, Purpose::Apply)?;
-    let transaction = begin(&target, request, destination, events)?;
-    let mut checkpoint = Checkpoint::open(&target.path)?;
+    let idle = matches!(request.change, Change::Nothing) && target.output.is_none();
+    let transaction = begin(&target, idle, destination, events)?;
+    let checkpoint = Checkpoint::open(&target.path)?;
     let planned = match request.change {
         Change::Nothing => None,
-        _ => Some(plan(&checkpoint, request)?),
+        _ => Some(plan_with(&checkpoint, request, target.own_record())?),
     };
     if let (Some(file), Some(planned)) = (&destination.plan_out, &planned) {
-        target.check_plan_out(&checkpoint, file)?;
+        target.check_free(&checkpoint, "plan_out", file)?;
         PlanFile::new(planned).write(file)?;
     }
     let mut applied = Applied {
@@ -93,31 +93,18 @@ pub fn apply(
     let patches = checkpoint.patches(&gammas.chain(slots).collect::<Vec<_>>())?;
     applied.warnings.extend(patches.notes.iter().cloned());
     applied.slots_reset = resets.len();
-    let Some(transaction) = transaction else {
-        target.check(&checkpoint, &patches)?;
-        return Ok(applied);
-    };
-    let record = match &applied.planned {
+    let edit = match &applied.planned {
         Some(planned) if !new_bytes.is_empty() => {
-            let edit = edit(&checkpoint, planned, &request.filter, &new_bytes, &resets);
-            applied.record = Some(target.record.write.clone());
-            RecordAfter::Write(record_with(&target, &checkpoint, edit)?)
+            let filter = &request.filter;
+            Some(edit(&checkpoint, planned, filter, &new_bytes, &resets))
         }
-        // An output without an edit is not what an older record beside it speaks of.
-        _ => RecordAfter::Remove,
+        planned => carried(&checkpoint, planned.as_ref(), request)?,
     };
-    checkpoint.unmap();
-    let (syncs, warnings) = write(
-        transaction,
-        &target,
-        &checkpoint,
-        &patches,
-        record,
-        Purpose::Apply,
-        events,
-    )?;
-    applied.syncs = syncs;
-    applied.warnings.extend(warnings);
+    drop(new_bytes);
+    let carried = carry_out(&target, transaction, checkpoint, &patches, edit, events)?;
+    applied.record = carried.record;
+    applied.syncs = carried.syncs;
+    applied.warnings.extend(carried.warnings);
     Ok(applied)
 }
 
@@ -129,20 +116,13 @@ fn edit<'e>(
     new_bytes: &'e [(&GammaBytes, Vec<u8>)],
     resets: &'e [SlotReset],
 ) -> Edit {
-    let texts = |list: &[Regex]| list.iter().map(|r| r.as_str().to_owned()).collect();
     let changed: HashMap<&str, &Vec<u8>> = new_bytes
         .iter()
         .map(|(gamma, bytes)| (&gamma.tensor[..], bytes))
         .collect();
-    let gamma = |gamma: &'e GammaBytes| Held {
-        dict: &checkpoint.dicts()[gamma.layer.dict].root,
-        name: &gamma.tensor,
-        dtype: gamma.dtype,
-        before: &gamma.bytes,
-        after: changed
-            .get(&gamma.tensor[..])
-            .copied()
-            .unwrap_or(&gamma.bytes),
+    let gamma = |gamma: &'e GammaBytes| {
+        let after = changed.get(&gamma.tensor[..]).copied();
+        gamma.held(checkpoint, after.unwrap_or(&gamma.bytes))
     };
     let slot = |reset: &'e SlotReset| Held {
         dict: "",
@@ -150,20 +130,61 @@ fn edit<'e>(
         dtype: reset.tensor.dtype,
         before: &reset.old,
         after: &reset.new,
+        large: false,
     };
     Edit::new(&Made {
         root: &planned.network.root,
-        options: &planned.options,
+        by: By::Rule(&planned.options),
         include: texts(&filter.include),
         exclude: texts(&filter.exclude),
-        plan: &planned.plan,
-        gammas: planned.gammas.iter().map(gamma).collect(),
+        plan: Some(&planned.plan),
+        channels: planned.plan.regenerated(),
+        tensors: planned.gammas.iter().map(gamma).collect(),
         slots: resets.iter().map(slot).collect(),
+        mask: planned.mask.as_ref(),
+    })
+}
+
+/// What the record of a copy without an edit holds: the mask, where the network is known to be pruned.
+fn carried(
+    checkpoint: &Checkpoint,
+    planned: Option<&Planned>,
+    request: &Request,
+) -> Result<Option<Edit>> {
+    let made = |root: &str, gammas: &[GammaBytes], mask: &Mask| {
+        let held = gammas.iter().map(|g| g.held(checkpoint, &g.bytes));
+        Edit::new(&Made {
+            root,
+            by: By::Nothing,
+            include: Vec::new(),
+            exclude: Vec::new(),
+            plan: None,
+            channels: 0,
+            tensors: held.collect(),
+            slots: Vec::new(),
+            mask: Some(mask),
+        })
+    };
+    if let Some(planned) = planned {
+        let mask = planned.mask.as_ref();
+        return Ok(mask.map(|mask| made(&planned.network.root, &planned.gammas, mask)));
+    }
+    // A copy needs no network.
+    let Ok(networks) = batchnorm::locate(checkpoint, &request.schema) else {
+        return Ok(None);
+    };
+    let Ok(network) = batchnorm::select(checkpoint, &networks, request.root.as_deref()) else {
+        return Ok(None);
+    };
+    let gammas = GammaBytes::of_network(checkpoint, &network)?;
+    Ok(match masked::known(checkpoint, None, &gammas)? {
+        Known::Mask(mask) => Some(made(&network.root, &gammas, &mask)),
+        _ => None,
     })
 }
 
 /// That transformers would make this checkpoint the final model in the end.
-fn best_checkpoint(file: &Path) -> Option<String> {
+pub(super) fn best_checkpoint(file: &Path) -> Option<String> {
     let directory = directory(file);
     let is_best = TrainerState::beside(file)?.is_of_best(directory);
     is_best.then(|| {
@@ -174,57 +195,4 @@ fn best_checkpoint(file: &Path) -> Option<String> {
             directory.display()
         )
     })
-}
-
-/// Takes the lock and completes what a killed run has left; `None` where nothing will be written.
-fn begin(
-    target: &Target,
-    request: &Request,
-    destination: &Destination,
-    events: Events<'_>,
-) -> Result<Option<Transaction>> {
-    let begin = |anchor: &Path| -> Result<Transaction> {
-        let transaction = Transaction::begin(anchor)?;
-        if let Some(recovery) = transaction.recovery() {
-            going_on(anchor, events(Event::Recovered(recovery.clone())))?;
-        }
-        Ok(transaction)
-    };
-    if destination.dry_run {
-        return Ok(None);
-    }
-    // A checkpoint that is only read needs no lock, unless an edit of it waits to be completed.
-    if target.output.is_some() && pending(&target.anchor) {
-        begin(&target.anchor)?;
-    }
-    let idle = matches!(request.change, Change::Nothing) && target.output.is_none();
-    if idle && !pending(&target.anchor) {
-        return Ok(None);
-    }
-    begin(target.edited()).map(Some)
-}
-
-/// The record after `edit`: it goes behind the earlier ones when γ are what they left. Where training
-/// went on, what they left is no more, and the record begins anew.
-fn record_with(target: &Target, checkpoint: &Checkpoint, edit: Edit) -> Result<Record> {
-    let mut record = Record::new(target.edited(), &target.record.write);
-    if target.output.is_none()
-        && let Some(earlier) = Record::read(&target.record.read)?
-    {
-        record.edits = earlier.edits;
-        while let Some(last) = record.edits.last() {
-            let now = last.fingerprint_now(checkpoint)?;
-            if now.as_ref() == Some(&last.sha256_after) {
-                break;
-            }
-            // It was noted, and then not carried out.
-            let undone = now.as_ref() == Some(&last.sha256_before);
-            record.edits.pop();
-            if !undone {
-                record.edits.clear();
-            }
-        }
-    }
-    record.edits.push(edit);
-    Ok(record)
 }

@@ -4,7 +4,7 @@ use crate::batchnorm::{Layer, Network};
 use crate::checkpoint::Checkpoint;
 use crate::dtype::Dtype;
 use crate::error::Result;
-use crate::record;
+use crate::record::{self, Held};
 use crate::regen::Gamma;
 
 /// The γ of one layer as they stand in the file.
@@ -34,6 +34,18 @@ impl GammaBytes {
             });
         }
         Ok(gammas)
+    }
+
+    /// With the bytes that they have after an edit, for the record.
+    pub(super) fn held<'g>(&'g self, checkpoint: &'g Checkpoint, after: &'g [u8]) -> Held<'g> {
+        Held {
+            dict: &checkpoint.dicts()[self.layer.dict].root,
+            name: &self.tensor,
+            dtype: self.dtype,
+            before: &self.bytes,
+            after,
+            large: false,
+        }
     }
 
     /// As numbers. The type is one that can be edited.

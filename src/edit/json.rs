@@ -1,12 +1,16 @@
-//! What an edit did, as `apply --json` and `undo --json` print it. Fields may be added here, never
+//! What an edit did, as `apply --json`, `prune --json` and `undo --json` print it. Fields may be added here, never
 //! changed.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{Applied, Cadence, Undone};
+use super::{Applied, Cadence, Planned, Pruned, Undone};
+use crate::error::Result;
+use crate::record::tool;
 use crate::regen::{LayerPlan, Rule};
+use crate::storage;
 
 impl Applied {
     /// The edit of `path` as JSON. `rule` is the one to be named where none was applied, and `warnings`
@@ -41,12 +45,67 @@ impl Applied {
             "target": plan.and_then(|plan| plan.target),
             "counted": plan.map_or(0, |plan| plan.counted),
             "regenerated": plan.map_or(0, |plan| plan.regenerated()),
+            "pruned": self.planned.as_ref().map_or(0, Planned::pruned),
             "layers_touched": plan.map_or(0, |plan| plan.layers_touched()),
             "layers": plan.map_or_else(Vec::new, |plan| plan.layers.iter().map(layer).collect()),
             "optimizer_tensors_reset": self.slots_reset,
             "warnings": warnings,
             "record": self.record.as_deref().map(text),
         })
+    }
+}
+
+impl Pruned {
+    /// The pruning of `path` as JSON; `warnings` are all that a user should hear.
+    pub fn to_json(&self, path: &Path, warnings: &[String]) -> Value {
+        let spared: HashMap<&str, usize> = self
+            .spared
+            .iter()
+            .map(|(layer, kept)| (&layer[..], *kept))
+            .collect();
+        let layer = |(name, channels, pruned): (&str, usize, &[usize])| {
+            json!({
+                "name": name,
+                "channels": channels,
+                "pruned": pruned.len(),
+                "spared": spared.get(name).copied().unwrap_or(0),
+            })
+        };
+        json!({
+            "path": text(path),
+            "output": (!self.dry_run).then(|| text(&self.output)),
+            "root": self.network.root,
+            "method": self.pruning.method,
+            "ratio": self.pruning.ratio,
+            "norm_ratio": self.pruning.norm_ratio,
+            "min_channels": self.pruning.min_channels,
+            "filters_only": self.pruning.filters_only,
+            "threshold": self.plan.threshold,
+            "counted": self.plan.counted,
+            "pruned": self.mask.count(),
+            "pruned_before": self.before.count(),
+            "layers": self.mask.layers().map(layer).collect::<Vec<_>>(),
+            "warnings": warnings,
+            "notes": self.notes,
+            "record": self.record.as_deref().map(text),
+        })
+    }
+
+    /// Writes what was planned: the γ that become 0, and the mask.
+    pub(super) fn write_plan(&self, file: &Path) -> Result<()> {
+        let plan = json!({
+            "version": 1,
+            "tool": tool(),
+            "root": self.network.root,
+            "gamma_sha256": self.gamma_sha256,
+            "pruning": self.pruning,
+            "threshold": self.plan.threshold,
+            "layers": self.plan.layers,
+            "mask": self.mask,
+        });
+        let mut text = serde_json::to_string_pretty(&plan).expect("a plan is plain JSON");
+        text.push('\n');
+        storage::replace_file(file, text.as_bytes())
     }
 }
 

@@ -1,20 +1,24 @@
 //! A plan → bytes: what a user calls `apply` and `undo`.
 //!
-//! Only γ and the checksums that cover it change. The old bytes are kept in a record beside the
+//! Only γ and the checksums that cover it change; of pruned channels also β and filters. The old bytes are kept in a record beside the
 //! file, so that [`undo`] gives the file back bit for bit.
 
 mod apply;
 mod cadence;
+mod carry_out;
 mod gamma;
 mod json;
+mod masked;
 mod optimizer;
 mod plan;
 mod plan_file;
+mod prune;
 #[cfg(feature = "train")]
 mod replace;
 mod target;
 mod undo;
 mod write;
+mod zeros;
 
 use std::io;
 use std::ops::ControlFlow;
@@ -24,16 +28,18 @@ pub use apply::{Applied, apply};
 #[cfg(feature = "cli")]
 pub(crate) use cadence::finished;
 pub use cadence::{Cadence, When};
+pub use masked::pruned_channels;
 pub use plan::{FINITE, Planned, plan};
 pub(crate) use plan::{editable, frozen, left_alone, refuse, refuse_dying};
 pub use plan_file::PlanFile;
+pub use prune::{Convolution, PruneRequest, Pruned, prune};
 #[cfg(feature = "train")]
 pub(crate) use replace::replace;
 pub use undo::{Undone, undo};
 
 use crate::batchnorm::{Filter, Schema};
 use crate::error::{Error, Result};
-use crate::regen::Options;
+use crate::regen::{Mask, Options};
 use crate::storage::Recovery;
 
 /// What to change, and in which part of a checkpoint.
@@ -54,6 +60,11 @@ pub struct Request {
     pub reset_optimizer: bool,
     /// The names of the optimizer's parameters in its order, where only positions are saved.
     pub param_order: Option<Vec<String>>,
+    /// The channels that are pruned, instead of those that the record has: they leave the lists before
+    /// any median is taken, and are not changed.
+    pub mask: Option<Mask>,
+    /// Count and change pruned channels as the others, as the public code does.
+    pub pruned_as_public: bool,
     /// What to do to them.
     pub change: Change,
 }

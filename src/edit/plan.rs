@@ -1,12 +1,13 @@
 //! A request on an opened checkpoint → a plan, and the γ bytes it gives.
 
 use super::gamma::{self, GammaBytes};
-use super::{Change, PlanFile, Request};
+use super::{Change, PlanFile, Request, masked};
 use crate::batchnorm::{self, Layer, Network, Role};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Refusal, Result};
-use crate::regen::{self, Gamma, Options, Plan, PlanError};
-use std::collections::HashSet;
+use crate::record::Known;
+use crate::regen::{self, Caution, Gamma, Mask, Options, Plan, PlanError};
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 /// A plan for one network of a checkpoint.
@@ -25,6 +26,8 @@ pub struct Planned {
     pub warnings: Vec<String>,
     /// Facts about what was not touched, in sentences.
     pub notes: Vec<String>,
+    /// The channels that are pruned, and stay so by this plan.
+    pub mask: Option<Mask>,
     pub(super) gammas: Vec<GammaBytes>,
 }
 
@@ -40,13 +43,22 @@ pub const FINITE: &str = "finite γ";
 /// # Panics
 /// If the request asks for [`Change::Nothing`], for which there is no plan.
 pub fn plan(checkpoint: &Checkpoint, request: &Request) -> Result<Planned> {
+    plan_with(checkpoint, request, None)
+}
+
+/// The same, with the record of the checkpoint where that is not the one beside it.
+pub(super) fn plan_with(
+    checkpoint: &Checkpoint,
+    request: &Request,
+    record: Option<&Path>,
+) -> Result<Planned> {
     let networks = batchnorm::locate(checkpoint, &request.schema)?;
     if networks.is_empty() {
         return Err(batchnorm::nothing_found(checkpoint));
     }
     let mut planned = match &request.change {
-        Change::Rule(options) => plan_rule(checkpoint, &networks, request, options),
-        Change::Plan(file) => plan_saved(checkpoint, &networks, request, file),
+        Change::Rule(options) => plan_rule(checkpoint, &networks, request, options, record),
+        Change::Plan(file) => plan_saved(checkpoint, &networks, request, file, record),
         Change::Nothing => panic!("there is no plan to change nothing"),
     }?;
     if !request.allow_dying {
@@ -79,6 +91,7 @@ fn plan_rule(
     networks: &[Network],
     request: &Request,
     options: &Options,
+    record: Option<&Path>,
 ) -> Result<Planned> {
     let path = checkpoint.path();
     let network = batchnorm::select(checkpoint, networks, request.root.as_deref())?;
@@ -96,9 +109,33 @@ fn plan_rule(
         let gamma = gammas.iter().find(|gamma| gamma.layer.name == layer)?;
         Some(&gamma.tensor[..])
     };
-    let plan = regen::plan(&counted, options).map_err(|err| refuse(path, &tensor_of, err))?;
-    let frozen = frozen(&layers);
     let mut notes = left_alone(networks, &network);
+    let known = known_mask(
+        checkpoint, networks, &network, request, &gammas, record, &mut notes,
+    )?;
+    let mask = known.as_ref().filter(|_| !request.pruned_as_public);
+    let mut plan =
+        regen::plan(&counted, options, mask).map_err(|err| refuse(path, &tensor_of, err))?;
+    if known.is_none() && !options.keep_zeros && !request.pruned_as_public {
+        plan.cautions
+            .extend(unmasked(checkpoint, &gammas, &counted)?);
+    }
+    let pruned = |mask: &Mask| -> usize {
+        let layers = counted.iter().map(|gamma| mask.pruned(&gamma.layer).len());
+        layers.sum()
+    };
+    let pruned = mask.map_or(0, pruned);
+    if pruned > 0 {
+        notes.push(format!(
+            "{pruned} pruned channels ({}) are left out of the count, and as they are",
+            if request.mask.is_some() {
+                "the mask given"
+            } else {
+                "the record"
+            }
+        ));
+    }
+    let frozen = frozen(&layers);
     notes.extend(checkpoint.notes().iter().cloned());
     notes.extend(folded(checkpoint, &layers)?);
     if skipped > 0 {
@@ -107,13 +144,14 @@ fn plan_rule(
         ));
     }
     notes.extend(batchnorm::iter_norms_left(&network, &request.filter));
-    let left = network.channels() - plan.counted;
+    let left = network.channels() - plan.counted - pruned;
     if left > 0 {
         notes.push(format!(
             "{left} channels were left out of the count by the options"
         ));
     }
     Ok(Planned {
+        mask: after(known, &plan),
         network,
         plan,
         options: *options,
@@ -122,6 +160,78 @@ fn plan_rule(
         notes,
         gammas,
     })
+}
+
+/// The channels of a network that are known to be pruned: those of the request, else of the record.
+fn known_mask(
+    checkpoint: &Checkpoint,
+    networks: &[Network],
+    network: &Network,
+    request: &Request,
+    gammas: &[GammaBytes],
+    record: Option<&Path>,
+    notes: &mut Vec<String>,
+) -> Result<Option<Mask>> {
+    if let Some(mask) = &request.mask {
+        masked::check(checkpoint.path(), networks, network, mask)?;
+        return Ok(Some(mask.clone()));
+    }
+    Ok(match masked::known(checkpoint, record, gammas)? {
+        Known::Nothing => None,
+        Known::Mask(mask) => Some(mask),
+        Known::Stale { pruned, alive } => {
+            notes.push(masked::stale(pruned, alive));
+            None
+        }
+    })
+}
+
+/// What is still pruned after a plan.
+fn after(mask: Option<Mask>, plan: &Plan) -> Option<Mask> {
+    let mut mask = mask?;
+    for layer in &plan.layers {
+        for change in &layer.changes {
+            mask.revive(&layer.name, change.channel);
+        }
+    }
+    Some(mask)
+}
+
+/// That many channels have neither γ nor β, and no mask says that they are pruned. Layers of which
+/// every γ is 0 have a caution of their own.
+fn unmasked(
+    checkpoint: &Checkpoint,
+    gammas: &[GammaBytes],
+    counted: &[Gamma],
+) -> Result<Option<Caution>> {
+    let (mut zeros, mut channels) = (0, 0);
+    let by_name: HashMap<&str, &GammaBytes> = gammas
+        .iter()
+        .map(|gamma| (&gamma.layer.name[..], gamma))
+        .collect();
+    for Gamma { layer, values, .. } in counted {
+        channels += values.len();
+        let mut is_zero: Vec<bool> = values.iter().map(|value| *value == 0.0).collect();
+        if is_zero.iter().all(|zero| *zero) || is_zero.iter().all(|zero| !zero) {
+            continue;
+        }
+        let layer = &by_name[&layer[..]].layer;
+        for beta in &layer.betas {
+            let tensor = beta
+                .tensor
+                .map(|at| &checkpoint.dicts()[layer.dict].tensors[at]);
+            let tensor = tensor.filter(|t| t.fixed.is_none() && t.dtype.is_editable_float());
+            let beta = match tensor {
+                Some(tensor) => tensor.dtype.decode(&checkpoint.read(tensor)?),
+                None => Vec::new(),
+            };
+            for (channel, zero) in is_zero.iter_mut().enumerate() {
+                *zero &= beta.get(channel) == Some(&0.0);
+            }
+        }
+        zeros += is_zero.iter().filter(|zero| **zero).count();
+    }
+    Ok((zeros > 0 && 100 * zeros >= channels).then_some(Caution::Unmasked { zeros, channels }))
 }
 
 /// The layers whose γ can be edited; `tensor` has the name of a layer's γ.
@@ -169,6 +279,7 @@ fn plan_saved(
     networks: &[Network],
     request: &Request,
     file: &PlanFile,
+    record: Option<&Path>,
 ) -> Result<Planned> {
     let path = checkpoint.path();
     let candidates = match &request.root {
@@ -207,9 +318,13 @@ fn plan_saved(
             .map(GammaBytes::decode)
             .collect();
         let plan = file.checked(path, &values)?;
-        let notes = left_alone(networks, &network);
+        let mut notes = left_alone(networks, &network);
+        let known = known_mask(
+            checkpoint, networks, &network, request, &gammas, record, &mut notes,
+        )?;
         let options = file.options()?;
         return Ok(Planned {
+            mask: after(known, &plan),
             network,
             frozen: None,
             warnings: Vec::new(),
@@ -229,6 +344,15 @@ fn plan_saved(
 }
 
 impl Planned {
+    /// How many channels of the network are pruned.
+    pub(super) fn pruned(&self) -> usize {
+        let mask = self.mask.as_ref();
+        let layers = self.network.layers.iter();
+        layers
+            .map(|layer| mask.map_or(0, |mask| mask.pruned(&layer.name).len()))
+            .sum()
+    }
+
     /// The γ bytes after the plan, for the tensors that change.
     pub(super) fn new_bytes(&self) -> Vec<(&GammaBytes, Vec<u8>)> {
         let changed = self

@@ -147,6 +147,12 @@ impl Target {
         self.link.as_deref().unwrap_or(&self.anchor)
     }
 
+    /// The record of the checkpoint that is read, where another than the one beside it was named.
+    pub(super) fn own_record(&self) -> Option<&Path> {
+        // With an output, the one that was named is the output's.
+        self.output.is_none().then_some(&self.record.read)
+    }
+
     /// The file beside which lock, journal and record of this edit stand.
     pub(super) fn edited(&self) -> &Path {
         self.output.as_ref().unwrap_or(&self.anchor)
@@ -193,8 +199,13 @@ impl Target {
             .try_for_each(|(_, source)| self.check_links(source))
     }
 
-    /// Refuses to save the plan over what the edit reads or writes.
-    pub(super) fn check_plan_out(&self, checkpoint: &Checkpoint, plan: &Path) -> Result<()> {
+    /// Refuses to save what `argument` names over what the edit reads or writes.
+    pub(super) fn check_free(
+        &self,
+        checkpoint: &Checkpoint,
+        argument: &'static str,
+        plan: &Path,
+    ) -> Result<()> {
         let own = record_path(&self.anchor);
         let records = [&own, &self.record.read, &self.record.write];
         let written = self.files(checkpoint, &|_| false)?;
@@ -207,7 +218,7 @@ impl Target {
                 "it would overwrite {}, which this edit reads or writes",
                 file.display()
             );
-            return Err(Error::argument("plan_out", plan.display(), reason));
+            return Err(Error::argument(argument, plan.display(), reason));
         }
         Ok(())
     }

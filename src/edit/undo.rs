@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::target::Target;
 use super::write::{RecordAfter, write};
 use super::{Destination, Event, Events, going_on};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Tensor};
 use crate::error::{Error, Result};
 use crate::record::Record;
 use crate::storage::{Purpose, Recovery, Syncs, Transaction};
@@ -86,9 +86,10 @@ pub fn undo(path: &Path, destination: &Destination, events: Events<'_>) -> Resul
         let reason = "the edit changed the optimizer's file too: name the directory of both";
         return Err(Error::refused(path, reason));
     }
-    let old = edit
-        .old_tensors(&checkpoint)
+    let restored = edit
+        .old_tensors(&checkpoint)?
         .ok_or_else(|| damaged("others"))?;
+    let old: Vec<(&Tensor, &[u8])> = restored.iter().map(|(t, bytes)| (*t, &bytes[..])).collect();
     if !edit.slots_as_left(&checkpoint)? {
         let reason =
             "the optimizer's state is not what the recorded edit left; nothing was changed";

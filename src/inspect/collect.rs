@@ -1,12 +1,12 @@
 //! A checkpoint → a report: γ are read, counted and forgotten.
 
 use super::details::{Details, LayerGamma};
-use super::{LayerReport, NetworkReport, Range, Report, Statistics, finite};
+use super::{LayerReport, NetworkReport, Range, Report, Statistics, finite, masked};
 use crate::batchnorm::{self, Layer, LayerKind, Network, Schema};
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
 use crate::name::shared_beginning;
-use crate::regen::is_inhibited;
+use crate::regen::{Mask, is_inhibited};
 use crate::render::{Axes, Binned};
 use crate::storage::pending;
 
@@ -31,14 +31,29 @@ use crate::storage::pending;
 /// # }
 /// ```
 pub fn inspect(checkpoint: &Checkpoint, schema: &Schema) -> Result<Report> {
+    inspect_masked(checkpoint, schema, None)
+}
+
+/// The same, where the channels of `mask` are pruned, instead of those that the record beside the
+/// checkpoint has.
+///
+/// # Errors
+/// As of [`inspect`]; a mask of other layers.
+pub fn inspect_masked(
+    checkpoint: &Checkpoint,
+    schema: &Schema,
+    mask: Option<&Mask>,
+) -> Result<Report> {
     let networks = batchnorm::locate(checkpoint, schema)?;
     if networks.is_empty() {
         return Err(batchnorm::nothing_found(checkpoint));
     }
+    masked::check(checkpoint, &networks, mask)?;
     let networks = networks.iter().map(|network| {
         let values = read(checkpoint, network)?;
-        let axes = axes(&[&values]);
-        Ok(network_report(checkpoint, network, values, axes))
+        let mask = masked::of_network(checkpoint, network, mask, None)?;
+        let axes = axes(&[&unpruned(network, &values, &mask)]);
+        Ok(network_report(checkpoint, network, values, &mask, axes))
     });
     Ok(report(checkpoint, networks.collect::<Result<_>>()?))
 }
@@ -68,6 +83,14 @@ pub(super) fn read(checkpoint: &Checkpoint, network: &Network) -> Result<Vec<Vec
     network.layers.iter().map(read).collect()
 }
 
+/// The γ of the channels of each layer that are not pruned.
+pub(super) fn unpruned(network: &Network, values: &[Vec<f64>], mask: &Mask) -> Vec<Vec<f64>> {
+    let layers = network.layers.iter().zip(values);
+    layers
+        .map(|(layer, values)| masked::unpruned(values, mask.pruned(&layer.name)))
+        .collect()
+}
+
 /// The axes of all of these γ.
 pub(super) fn axes(values: &[&[Vec<f64>]]) -> Axes {
     let all = values.iter().copied().flatten().flatten();
@@ -79,31 +102,39 @@ pub(super) fn network_report(
     checkpoint: &Checkpoint,
     network: &Network,
     values: Vec<Vec<f64>>,
+    mask: &Mask,
     axes: Axes,
 ) -> NetworkReport {
+    let kept = unpruned(network, &values, mask);
     let edges = Edges {
         whole: axes.whole.edges(),
         drawn: axes.drawn.map(|drawn| drawn.edges()),
     };
-    let all = Range::of(&mut finite(values.iter().flatten()));
+    let all = Range::of(&mut finite(kept.iter().flatten()));
     let median = all.map(|range| range.median);
-    let layers = network.layers.iter().zip(&values).enumerate();
+    let layers = network.layers.iter().zip(&kept).enumerate();
     let layers = layers.map(|(index, (layer, values))| LayerReport {
         name: layer.name.clone(),
         kind: layer.kind,
         dtype: layer.tensor(checkpoint).map(|tensor| tensor.dtype),
-        statistics: statistics(values, layer.channels, median, &edges),
+        statistics: {
+            let pruned = mask.pruned(&layer.name).len();
+            statistics(values, (layer.channels, pruned), median, &edges)
+        },
         fixed: layer.fixed.clone(),
         index,
     });
     let layers: Vec<LayerReport> = layers.collect();
-    let total = statistics(&values.concat(), network.channels(), median, &edges);
+    let pruned = layers.iter().map(|layer| layer.statistics.pruned).sum();
+    let channels = (network.channels(), pruned);
+    let total = statistics(&kept.concat(), channels, median, &edges);
     let gammas = layers.iter().zip(values).map(|(layer, values)| LayerGamma {
         name: layer.name.clone(),
         kind: layer.kind,
         dtype: layer.dtype,
         fixed: layer.fixed.clone(),
         values,
+        pruned: mask.pruned(&layer.name).to_vec(),
     });
     let iter_norms = network
         .layers
@@ -131,11 +162,18 @@ struct Edges {
     drawn: Option<Vec<f64>>,
 }
 
-fn statistics(values: &[f64], channels: usize, median: Option<f64>, edges: &Edges) -> Statistics {
+/// Of the γ that are not pruned; of channels and pruned ones, the numbers.
+fn statistics(
+    values: &[f64],
+    (channels, pruned): (usize, usize),
+    median: Option<f64>,
+    edges: &Edges,
+) -> Statistics {
     let mut finite = finite(values);
     let count = |test: &dyn Fn(f64) -> bool| finite.iter().filter(|v| test(**v)).count();
     Statistics {
         channels,
+        pruned,
         inhibited: count(&is_inhibited),
         at_or_below_median: count(&|v| median.is_some_and(|median| v <= median)),
         negative: count(&|v| v < 0.0),

@@ -5,7 +5,7 @@
 use std::sync::OnceLock;
 
 use super::preview::{self, Effect, Preview};
-use super::{LayerReport, NetworkReport, finite};
+use super::{LayerReport, NetworkReport, finite, masked};
 use crate::batchnorm::LayerKind;
 use crate::dtype::Dtype;
 use crate::render::{Axes, Binned, Bins};
@@ -26,6 +26,8 @@ pub(super) struct LayerGamma {
     pub(super) dtype: Option<Dtype>,
     pub(super) fixed: Option<String>,
     pub(super) values: Vec<f64>,
+    /// The pruned channels, in ascending order.
+    pub(super) pruned: Vec<usize>,
 }
 
 #[derive(Debug, Clone)]
@@ -48,7 +50,10 @@ pub(super) struct Fine {
 impl Fine {
     fn new(axis: Bins, layers: &[LayerGamma]) -> Fine {
         let edges = axis.fine_edges();
-        let count = |layer: &LayerGamma| Binned::new(&edges, &finite(&layer.values));
+        let count = |layer: &LayerGamma| {
+            let kept = masked::unpruned(&layer.values, &layer.pruned);
+            Binned::new(&edges, &finite(&kept))
+        };
         let layers: Vec<Binned> = layers.iter().map(count).collect();
         let mut total = Binned::new(&edges, &[]);
         layers.iter().for_each(|layer| total.add(layer));

@@ -10,7 +10,7 @@ use super::{NetworkReport, Report};
 use crate::batchnorm::{self, Schema};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
-use crate::regen::{LayerPlan, Plan};
+use crate::regen::{LayerPlan, Mask, Plan};
 
 /// What an edit did, or would do, to one network. Both reports are on one axis, so that they can be
 /// laid over each other.
@@ -35,6 +35,7 @@ pub struct Edited {
 impl Edited {
     /// The γ of `checkpoint`, and what they were before the `edit` of the network with that root if
     /// it is `done`, or what they would be if it is not. Without an edit, the first network as it is.
+    /// `masks` are the pruned channels before and after.
     ///
     /// # Errors
     /// γ cannot be read, or are not those of the plan.
@@ -43,6 +44,7 @@ impl Edited {
         schema: &Schema,
         edit: Option<(&str, &Plan)>,
         done: bool,
+        masks: [&Mask; 2],
     ) -> Result<Edited> {
         let networks = batchnorm::locate(checkpoint, schema)?;
         let network = match edit {
@@ -86,14 +88,16 @@ impl Edited {
             return Err(Error::refused(checkpoint.path(), reason));
         }
         let (before, after) = if done { (there, here) } else { (here, there) };
-        let axes = collect::axes(&[&before, &after]);
-        let report = |values: Vec<Vec<f64>>| {
-            let network = collect::network_report(checkpoint, network, values, axes);
+        let kept = [(&before, masks[0]), (&after, masks[1])]
+            .map(|(values, mask)| collect::unpruned(network, values, mask));
+        let axes = collect::axes(&[&kept[0], &kept[1]]);
+        let report = |values: Vec<Vec<f64>>, mask: &Mask| {
+            let network = collect::network_report(checkpoint, network, values, mask, axes);
             collect::report(checkpoint, vec![network])
         };
         Ok(Edited {
-            before: report(before),
-            after: report(after),
+            before: report(before, masks[0]),
+            after: report(after, masks[1]),
             regenerated,
             done,
             rule: String::new(),

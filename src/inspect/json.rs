@@ -133,6 +133,7 @@ fn insert_statistics(object: &mut Map<String, Value>, statistics: &Statistics) {
     object.insert("median".into(), json!(range.map(|range| range.median)));
     object.insert("max".into(), json!(range.map(|range| range.max)));
     object.insert("inhibited".into(), json!(statistics.inhibited));
+    object.insert("pruned".into(), json!(statistics.pruned));
     object.insert(
         "at_or_below_median".into(),
         json!(statistics.at_or_below_median),

@@ -8,6 +8,7 @@ pub mod diff;
 mod edited;
 mod html;
 mod json;
+mod masked;
 mod picture;
 mod preview;
 mod summary;
@@ -18,7 +19,7 @@ pub use crate::regen::INHIBITED;
 #[cfg(feature = "png")]
 pub use crate::render::Png;
 pub use crate::render::{Binned, Html, Json, Render, Svg, Terminal};
-pub use collect::inspect;
+pub use collect::{inspect, inspect_masked};
 pub use edited::Edited;
 pub use preview::{Effect, Preview};
 pub use summary::Summary;
@@ -92,11 +93,13 @@ pub struct LayerReport {
     index: usize,
 }
 
-/// Statistics over the finite γ of a layer or network; the counts of channels are of all.
+/// Statistics over the finite γ of a layer or network, without pruned channels.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Statistics {
-    /// Number of γ, finite or not.
+    /// Number of γ, finite or not, pruned or not.
     pub channels: usize,
+    /// How many are pruned; they are in no other count.
+    pub pruned: usize,
     /// Smallest, lower median and largest; `None` when no γ is finite.
     pub range: Option<Range>,
     /// How many have |γ| < [`INHIBITED`].

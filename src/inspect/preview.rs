@@ -1,8 +1,9 @@
 //! What each rule would change, by the plan that an edit would make.
 
 use super::details::LayerGamma;
+use super::masked;
 use crate::batchnorm::LayerKind;
-use crate::regen::{self, Gamma, Options, Rule};
+use crate::regen::{self, Gamma, LayerMask, Mask, Options, Rule};
 
 /// What a rule would do to the γ of a network, with the default threshold and target.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -52,18 +53,26 @@ pub(super) fn of(layers: &[LayerGamma]) -> Result<([Preview; 3], Vec<[Effect; 3]
             "every γ is one of IterNorm, which are left alone unless they are asked for".to_owned(),
         );
     }
+    let masks = layers.iter().filter(|layer| !layer.pruned.is_empty());
+    let masks = masks.map(|layer| LayerMask {
+        name: layer.name.clone(),
+        channels: layer.values.len(),
+        pruned: layer.pruned.clone(),
+    });
+    let mask = Mask::new(masks).map_err(|err| err.to_string())?;
     let mut effects = vec![[Effect::default(); 3]; layers.len()];
     let mut preview = |rule: Rule| {
         let options = Options {
             rule,
             ..Options::default()
         };
-        let plan = regen::plan(&gammas, &options).map_err(|err| err.to_string())?;
+        let plan = regen::plan(&gammas, &options, Some(&mask)).map_err(|err| err.to_string())?;
         let mut total = Effect::default();
         for ((place, gamma), layer) in places.iter().zip(&gammas).zip(&plan.layers) {
+            let kept = masked::unpruned(&gamma.values, mask.pruned(&gamma.layer));
             let selects = |value: &&f64| rule.selects(**value, layer.threshold);
             let effect = Effect {
-                selected: gamma.values.iter().filter(selects).count(),
+                selected: kept.iter().filter(selects).count(),
                 regenerated: layer.changes.len(),
             };
             total.selected += effect.selected;

@@ -18,10 +18,13 @@ pub struct Summary {
     pub inhibited: usize,
     /// How many are NaN or infinite.
     pub non_finite: usize,
+    /// How many are pruned; they are in no other count.
+    pub pruned: usize,
 }
 
 impl Summary {
-    pub(super) fn of(values: &[f64]) -> Summary {
+    /// Of γ that are not pruned, and how many are.
+    pub(super) fn of(values: &[f64], pruned: usize) -> Summary {
         let finite = values.iter().copied().filter(|value| value.is_finite());
         let mut finite: Vec<f64> = finite.collect();
         let range = Range::of(&mut finite);
@@ -31,6 +34,7 @@ impl Summary {
             max: range.map(|range| range.max),
             inhibited: finite.iter().filter(|value| is_inhibited(**value)).count(),
             non_finite: values.len() - finite.len(),
+            pruned,
         }
     }
 }

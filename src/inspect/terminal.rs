@@ -41,6 +41,8 @@ struct Columns {
     cells: usize,
     /// Of the counts before the bars, where γ lie below the axis.
     below: usize,
+    /// Of the share of pruned channels, where there are any.
+    pruned: usize,
 }
 
 impl Columns {
@@ -55,8 +57,9 @@ impl Columns {
         };
         let below = drawn.map_or(0, |drawn| side(drawn.below));
         let above = drawn.map_or(0, |drawn| side(drawn.above));
+        let pruned = if network.total.pruned > 0 { 6 } else { 0 };
         let room = width
-            .saturating_sub(channels + NUMBERS + below + cells + above + 2)
+            .saturating_sub(channels + NUMBERS + pruned + below + cells + above + 2)
             .max("network".len());
         let longest = network.short_names().map(UnicodeWidthStr::width).max();
         Columns {
@@ -64,6 +67,7 @@ impl Columns {
             channels,
             cells,
             below,
+            pruned,
         }
     }
 }
@@ -75,8 +79,9 @@ fn render_network(out: &mut String, report: &Report, network: &NetworkReport, wi
         channels,
         cells,
         below,
-        ..
+        pruned,
     } = columns;
+    let pruned = if pruned > 0 { "prun. " } else { "" };
     let title = match &network.root[..] {
         "" => String::new(),
         root => format!(", {}", printable(root)),
@@ -99,7 +104,7 @@ fn render_network(out: &mut String, report: &Report, network: &NetworkReport, wi
     let axis = format!("{low}{:>1$}", high, cells - low.len().min(cells));
     let _ = writeln!(
         out,
-        "{DIM}{:<name$} {:>channels$}    min median    max inh. ≤med neg. {:below$}{axis}{DIM:#}",
+        "{DIM}{:<name$} {:>channels$}    min median    max {pruned}inh. ≤med neg. {:below$}{axis}{DIM:#}",
         "layer", "ch", ""
     );
     let names = fit_all(network.short_names(), name);
@@ -150,9 +155,13 @@ fn line(out: &mut String, s: &Statistics, columns: &Columns) {
     let value = |of: fn(&Range) -> f64| number_or_dash(s.range.as_ref().map(of));
     let share = |count: usize| percent(count as u64, s.channels as u64);
     let inhibited = if s.inhibited > 0 { ALARM } else { PLAIN };
+    let pruned = match columns.pruned {
+        0 => String::new(),
+        width => format!("{:>1$} ", share(s.pruned), width - 1),
+    };
     let _ = write!(
         out,
-        "{:>1$} {2} {3} {4} {inhibited}{5}{inhibited:#} {6} {7} ",
+        "{:>1$} {2} {3} {4} {8}{inhibited}{5}{inhibited:#} {6} {7} ",
         s.channels,
         columns.channels,
         value(|range| range.min),
@@ -161,6 +170,7 @@ fn line(out: &mut String, s: &Statistics, columns: &Columns) {
         share(s.inhibited),
         share(s.at_or_below_median),
         share(s.negative),
+        pruned,
     );
     let (counts, below, above) = match &s.drawn {
         Some(drawn) => (&drawn.counts, drawn.below, drawn.above),
@@ -191,6 +201,7 @@ mod tests {
     fn a_narrow_terminal_and_many_channels_do_not_panic() {
         let statistics = Statistics {
             channels: 10_000_000,
+            pruned: 0,
             range: None,
             inhibited: 0,
             at_or_below_median: 0,

@@ -179,7 +179,7 @@ impl Live {
             let layer = self.network.layers.iter().find(|l| l.name == name)?;
             Some(&self.dict.tensors[layer.gamma?].name[..])
         };
-        let plan = regen::plan(&gammas, &self.request.options);
+        let plan = regen::plan(&gammas, &self.request.options, None);
         let plan = plan.map_err(|err| edit::refuse(owner, &tensor, err))?;
         if !self.request.allow_dying {
             edit::refuse_dying(owner, &plan, Refusal::Dying)?;

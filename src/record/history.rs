@@ -83,7 +83,7 @@ pub fn replaced(checkpoint: &Checkpoint, record: Option<&Path>) -> Result<Option
         for old in edit
             .old
             .into_iter()
-            .filter(|old| old.tensor.dict != OPTIMIZER)
+            .filter(|old| old.tensor.dict != OPTIMIZER && old.ranges.is_empty())
         {
             oldest.insert((old.tensor.dict, old.tensor.name), old.bytes);
         }

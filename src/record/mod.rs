@@ -2,6 +2,9 @@
 
 mod fingerprint;
 mod history;
+mod mask;
+mod old;
+mod run;
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -13,11 +16,14 @@ use crate::checkpoint::{Checkpoint, Tensor};
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 use crate::file;
-use crate::regen::{Options, OptionsText, Plan};
+use crate::regen::{Mask, Options, OptionsText, Plan};
 use crate::storage::Kept;
 
 pub(crate) use fingerprint::fingerprint;
 pub use history::{Replaced, is_edited, recorded, replaced};
+pub(crate) use mask::check_mask;
+pub use mask::{Known, MaskFile, known_mask};
+pub(crate) use old::OldBytes;
 
 const VERSION: u32 = 1;
 
@@ -41,18 +47,26 @@ pub(crate) struct Record {
 pub(crate) struct Edit {
     tool: String,
     root: String,
+    /// The rule that regenerated; `None` where channels were pruned.
     #[serde(flatten)]
-    options: OptionsText,
+    options: Option<OptionsText>,
+    /// How channels were pruned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pruning: Option<Pruning>,
     include: Vec<String>,
     exclude: Vec<String>,
     threshold: Option<f64>,
     target: Option<f64>,
+    /// How many channels changed.
     pub(crate) regenerated: usize,
-    /// Of all γ of the network, in bytes, before and after.
+    /// Of all γ of the network, in bytes, before and after; of a pruning also of β and the filters.
     pub(crate) sha256_before: String,
     pub(crate) sha256_after: String,
     /// The tensors that these cover.
     gamma: Vec<TensorName>,
+    /// The channels of the network that are pruned after this edit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mask: Option<Mask>,
     /// Of what the optimizer keeps for the γ that changed, after.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     optimizer_sha256_after: Option<String>,
@@ -68,12 +82,16 @@ pub(crate) struct TensorName {
     pub(crate) name: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct OldBytes {
-    #[serde(flatten)]
-    pub(crate) tensor: TensorName,
-    #[serde(with = "crate::file::base64_bytes")]
-    pub(crate) bytes: Vec<u8>,
+/// How channels were pruned.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Pruning {
+    pub(crate) method: String,
+    pub(crate) ratio: f64,
+    pub(crate) norm_ratio: f64,
+    pub(crate) min_channels: usize,
+    pub(crate) filters_only: bool,
+    /// In how many layers.
+    pub(crate) layers: usize,
 }
 
 /// Where the record of the edits of `anchor` stands, or would: `.ckpt-regen/NAME.json`. One of an
@@ -157,18 +175,35 @@ fn relative(anchor: &Path, path: &Path) -> String {
     seen.to_string_lossy().into_owned()
 }
 
+/// Tensors with the bytes that they had before an edit.
+pub(crate) type Restored<'c> = Vec<(&'c Tensor, Vec<u8>)>;
+
 /// An edit that is about to be carried out.
 pub(crate) struct Made<'e> {
     /// The network.
     pub(crate) root: &'e str,
-    pub(crate) options: &'e Options,
+    pub(crate) by: By<'e>,
     pub(crate) include: Vec<String>,
     pub(crate) exclude: Vec<String>,
-    pub(crate) plan: &'e Plan,
-    /// All γ of the network.
-    pub(crate) gammas: Vec<Held<'e>>,
+    pub(crate) plan: Option<&'e Plan>,
+    /// How many channels change.
+    pub(crate) channels: usize,
+    /// All γ of the network, and whatever else of it changes.
+    pub(crate) tensors: Vec<Held<'e>>,
     /// What changes of an optimizer's state.
     pub(crate) slots: Vec<Held<'e>>,
+    /// The pruned channels after it, where there are any.
+    pub(crate) mask: Option<&'e Mask>,
+}
+
+/// By what an edit is made.
+pub(crate) enum By<'e> {
+    /// A rule of regeneration.
+    Rule(&'e Options),
+    /// A pruning.
+    Pruning(Pruning),
+    /// Nothing: it carries a mask over to a copy.
+    Nothing,
 }
 
 /// The bytes of a tensor, before and after.
@@ -180,6 +215,8 @@ pub(crate) struct Held<'e> {
     pub(crate) before: &'e [u8],
     /// The same as before where the tensor does not change.
     pub(crate) after: &'e [u8],
+    /// Keep only the bytes that change, not the whole tensor.
+    pub(crate) large: bool,
 }
 
 impl Held<'_> {
@@ -202,12 +239,15 @@ impl Edit {
             fingerprint(held.iter().map(|held| (held.name, held.dtype, bytes(held))))
         };
         let changed = made
-            .gammas
+            .tensors
             .iter()
-            .filter(|gamma| gamma.before != gamma.after);
-        let old = |held: &Held<'_>, tensor| OldBytes {
-            tensor,
-            bytes: held.before.to_vec(),
+            .filter(|tensor| tensor.before != tensor.after);
+        let old = |held: &Held<'_>, tensor: TensorName| {
+            if held.large {
+                OldBytes::changed(tensor, held.before, held.after)
+            } else {
+                OldBytes::whole(tensor, held.before)
+            }
         };
         let slot = |slot: &Held<'_>| TensorName {
             dict: OPTIMIZER.to_owned(),
@@ -216,15 +256,23 @@ impl Edit {
         Edit {
             tool: tool(),
             root: made.root.to_owned(),
-            options: OptionsText::from(made.options),
+            options: match made.by {
+                By::Rule(options) => Some(OptionsText::from(options)),
+                By::Pruning(_) | By::Nothing => None,
+            },
+            pruning: match &made.by {
+                By::Rule(_) | By::Nothing => None,
+                By::Pruning(pruning) => Some(pruning.clone()),
+            },
             include: made.include.clone(),
             exclude: made.exclude.clone(),
-            threshold: made.plan.threshold,
-            target: made.plan.target,
-            regenerated: made.plan.regenerated(),
-            sha256_before: fingerprint_of(&made.gammas, |held| held.before),
-            sha256_after: fingerprint_of(&made.gammas, |held| held.after),
-            gamma: made.gammas.iter().map(Held::tensor).collect(),
+            threshold: made.plan.and_then(|plan| plan.threshold),
+            target: made.plan.and_then(|plan| plan.target),
+            regenerated: made.channels,
+            sha256_before: fingerprint_of(&made.tensors, |held| held.before),
+            sha256_after: fingerprint_of(&made.tensors, |held| held.after),
+            gamma: made.tensors.iter().map(Held::tensor).collect(),
+            mask: made.mask.cloned(),
             optimizer_sha256_after: (!made.slots.is_empty())
                 .then(|| fingerprint_of(&made.slots, |held| held.after)),
             old: changed
@@ -241,18 +289,14 @@ impl Edit {
 
     /// The fingerprint that they will have when the old bytes are back.
     pub(crate) fn fingerprint_restored(&self, checkpoint: &Checkpoint) -> Result<Option<String>> {
-        let old = self
-            .old
-            .iter()
-            .map(|old| (&old.tensor, &old.bytes[..]))
-            .collect();
+        let old = self.old.iter().map(|old| (&old.tensor, old)).collect();
         self.fingerprint_with(checkpoint, &old)
     }
 
     fn fingerprint_with(
         &self,
         checkpoint: &Checkpoint,
-        instead: &HashMap<&TensorName, &[u8]>,
+        instead: &HashMap<&TensorName, &OldBytes>,
     ) -> Result<Option<String>> {
         let index = Index::of(checkpoint);
         let mut gammas = Vec::with_capacity(self.gamma.len());
@@ -260,9 +304,13 @@ impl Edit {
             let Some(tensor) = index.find(name) else {
                 return Ok(None);
             };
+            let now = checkpoint.read(tensor)?;
             let bytes = match instead.get(name) {
-                Some(bytes) => bytes.to_vec(),
-                None => checkpoint.read(tensor)?,
+                Some(old) => old.in_place_of(now),
+                None => Some(now),
+            };
+            let Some(bytes) = bytes else {
+                return Ok(None);
             };
             gammas.push((&name.name[..], tensor.dtype, bytes));
         }
@@ -275,7 +323,7 @@ impl Edit {
     /// By which options it was made, if it was of all layers.
     pub(crate) fn options(&self) -> Option<Options> {
         let whole = self.include.is_empty() && self.exclude.is_empty();
-        whole.then(|| self.options.parse().ok())?
+        whole.then(|| self.options.as_ref()?.parse().ok())?
     }
 
     /// Whether it reset a part of the optimizer's state.
@@ -304,6 +352,9 @@ impl Edit {
 
     /// How many layers it changed.
     pub(crate) fn layers(&self) -> usize {
+        if let Some(pruning) = &self.pruning {
+            return pruning.layers;
+        }
         self.old
             .iter()
             .filter(|old| old.tensor.dict != OPTIMIZER)
@@ -312,21 +363,31 @@ impl Edit {
 
     /// The tensors to restore, with their old bytes; `None` when the record names one that this
     /// edit cannot have changed.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
     pub(crate) fn old_tensors<'c>(
         &'c self,
         checkpoint: &'c Checkpoint,
-    ) -> Option<Vec<(&'c Tensor, &'c [u8])>> {
+    ) -> Result<Option<Restored<'c>>> {
         let index = Index::of(checkpoint);
         let gammas: HashSet<&TensorName> = self.gamma.iter().collect();
         let mut seen = HashSet::new();
-        let old = self.old.iter().map(|old| {
+        let mut restored = Vec::with_capacity(self.old.len());
+        for old in &self.old {
             let ours = gammas.contains(&old.tensor) || old.tensor.dict == OPTIMIZER;
             let tensor = index
                 .find(&old.tensor)
-                .filter(|_| ours && seen.insert(&old.tensor))?;
-            (tensor.len == old.bytes.len() as u64).then_some((tensor, &old.bytes[..]))
-        });
-        old.collect()
+                .filter(|_| ours && seen.insert(&old.tensor));
+            let Some(tensor) = tensor else {
+                return Ok(None);
+            };
+            let Some(bytes) = old.in_place_of(checkpoint.read(tensor)?) else {
+                return Ok(None);
+            };
+            restored.push((tensor, bytes));
+        }
+        Ok(Some(restored))
     }
 }
 

@@ -2,9 +2,8 @@
 
 use std::fmt;
 
-use super::{
-    Change, Crossings, Gamma, INHIBITED, LayerPlan, Options, Plan, Rule, Scope, is_inhibited,
-};
+use super::plan::Counted;
+use super::{Change, Crossings, INHIBITED, LayerPlan, Options, Plan, Rule, Scope, is_inhibited};
 
 /// Something to think about; [`Display`](fmt::Display) gives it as a sentence with its numbers.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,25 +42,38 @@ pub enum Caution {
     AllOne,
     /// Layers whose γ are all exactly 0.
     AllZero(Vec<String>),
+    /// At least 1 % of the channels have neither γ nor β, and no mask is known.
+    Unmasked {
+        /// How many have γ = β = 0, in layers where not all have.
+        zeros: usize,
+        /// Of so many.
+        channels: usize,
+    },
     /// Layers of which every γ is at or below the threshold.
     WhollyBelow(Vec<String>),
 }
 
-/// The cautions of a plan made from `gammas`.
-pub(super) fn cautions(gammas: &[Gamma], plan: &Plan, options: &Options) -> Vec<Caution> {
+/// The cautions of a plan made from `gammas`. Pruned channels are none of them.
+pub(super) fn cautions(gammas: &[Counted<'_>], plan: &Plan, options: &Options) -> Vec<Caution> {
     let mut cautions = Vec::new();
     cautions.extend(Caution::dying(plan));
     cautions.extend(mostly_zero(gammas, plan, options).or_else(|| low_threshold(plan)));
     if options.rule == Rule::Paper {
         cautions.extend(strong_negatives(plan));
     }
-    let mut values = gammas.iter().flat_map(|gamma| &gamma.values);
-    if values.all(|value| *value == 1.0) {
+    let mut values = gammas.iter().flat_map(Counted::unpruned);
+    if values.all(|(_, value)| value == 1.0) {
         cautions.push(Caution::AllOne);
     }
-    let zero = |gamma: &Gamma| gamma.values.iter().all(|value| *value == 0.0);
-    let names = |gammas: Vec<&Gamma>| gammas.iter().map(|gamma| gamma.layer.clone()).collect();
-    let zeros: Vec<&Gamma> = gammas
+    let zero = |gamma: &Counted<'_>| {
+        let mut values = gamma.unpruned().peekable();
+        values.peek().is_some() && values.all(|(_, value)| value == 0.0)
+    };
+    let names = |gammas: Vec<&Counted<'_>>| {
+        let names = gammas.iter().map(|gamma| gamma.gamma.layer.clone());
+        names.collect()
+    };
+    let zeros: Vec<&Counted<'_>> = gammas
         .iter()
         .filter(|g| !options.keep_zeros && zero(g))
         .collect();
@@ -69,26 +81,25 @@ pub(super) fn cautions(gammas: &[Gamma], plan: &Plan, options: &Options) -> Vec<
         cautions.push(Caution::AllZero(names(zeros)));
     }
     if options.scope != Scope::Layer {
-        let whole = |(gamma, layer): &(&Gamma, &LayerPlan)| {
-            let selected = |value: &f64| match options.rule {
+        let whole = |(gamma, layer): &(&Counted<'_>, &LayerPlan)| {
+            let selected = |value: f64| match options.rule {
                 // The signs stay, so that channels do not become equal.
                 Rule::KeepSign => false,
-                rule => rule.selects(*value, layer.threshold),
+                rule => rule.selects(value, layer.threshold),
             };
-            let kept = |value: &f64| options.keep_zeros && *value == 0.0;
+            let kept = |value: f64| options.keep_zeros && value == 0.0;
             let below = gamma
-                .values
-                .iter()
-                .all(|value| selected(value) && !kept(value));
+                .unpruned()
+                .all(|(_, value)| selected(value) && !kept(value));
             below && !layer.changes.is_empty() && !zero(gamma)
         };
         // A layer of which nothing is counted has no plan.
         let mut layers = plan.layers.iter().peekable();
         let both = gammas.iter().filter_map(|gamma| {
-            let layer = layers.next_if(|layer| layer.name == gamma.layer)?;
+            let layer = layers.next_if(|layer| layer.name == gamma.gamma.layer)?;
             Some((gamma, layer))
         });
-        let whole: Vec<&Gamma> = both.filter(whole).map(|(gamma, _)| gamma).collect();
+        let whole: Vec<&Counted<'_>> = both.filter(whole).map(|(gamma, _)| gamma).collect();
         if !whole.is_empty() {
             cautions.push(Caution::WhollyBelow(names(whole)));
         }
@@ -115,9 +126,9 @@ impl Caution {
     }
 }
 
-fn mostly_zero(gammas: &[Gamma], plan: &Plan, options: &Options) -> Option<Caution> {
-    let values = gammas.iter().flat_map(|gamma| &gamma.values);
-    let zeros = values.filter(|value| **value == 0.0).count();
+fn mostly_zero(gammas: &[Counted<'_>], plan: &Plan, options: &Options) -> Option<Caution> {
+    let values = gammas.iter().flat_map(Counted::unpruned);
+    let zeros = values.filter(|(_, value)| *value == 0.0).count();
     let none = plan.threshold == Some(0.0) && plan.regenerated() == 0 && !options.keep_zeros;
     (none && 2 * zeros > plan.counted).then_some(Caution::MostlyZero {
         zeros,
@@ -229,6 +240,11 @@ impl fmt::Display for Caution {
                 "γ is exactly 0 throughout {}: a zero-initialised residual branch, or channels \
                  masked by pruning?",
                 listed(layers)
+            ),
+            Caution::Unmasked { zeros, channels } => write!(
+                f,
+                "{zeros} of {channels} channels have γ = β = 0, as pruning leaves them, and no mask is \
+                 known: they are counted and regenerated as the others"
             ),
             Caution::WhollyBelow(layers) => write!(
                 f,

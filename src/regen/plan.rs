@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::caution::{Caution, cautions};
 use super::measure::lower_middle;
-use super::{Below, Options, Rule, Scope, To, is_inhibited};
+use super::{Below, Mask, Options, Rule, Scope, To, is_inhibited};
 use crate::dtype::Dtype;
 use crate::name;
 
@@ -135,6 +135,10 @@ impl Plan {
 
 /// Applies the rule to the γ of a network (Algorithm 1 with the default options).
 ///
+/// Channels that `mask` has as pruned leave the lists before any median is taken, and are not
+/// changed. Layers that it does not name are unpruned; whether it is a mask of these layers is for
+/// the caller to check ([`Mask::check`]).
+///
 /// With the default [`To::Threshold`] a plan made on the result changes nothing.
 ///
 /// ```
@@ -146,7 +150,7 @@ impl Plan {
 ///     dtype: Dtype::F32,
 ///     values: vec![0.0, 0.5, 1.0, 0.25],
 /// };
-/// let plan = plan(&[gamma], &Options::default())?;
+/// let plan = plan(&[gamma], &Options::default(), None)?;
 /// assert_eq!(plan.threshold, Some(0.25)); // the lower median
 /// assert_eq!((plan.layers[0].changes[0].old, plan.layers[0].changes[0].new), (0.0, 0.25));
 /// # Ok::<(), ckpt_regen::regen::PlanError>(())
@@ -154,7 +158,7 @@ impl Plan {
 ///
 /// # Errors
 /// A γ that is not finite, or options that do not fit these γ.
-pub fn plan(gammas: &[Gamma], options: &Options) -> Result<Plan, PlanError> {
+pub fn plan(gammas: &[Gamma], options: &Options, mask: Option<&Mask>) -> Result<Plan, PlanError> {
     for gamma in gammas {
         if let Some(channel) = gamma.values.iter().position(|value| !value.is_finite()) {
             let (layer, value) = (gamma.layer.clone(), gamma.values[channel]);
@@ -173,9 +177,11 @@ pub fn plan(gammas: &[Gamma], options: &Options) -> Result<Plan, PlanError> {
         layers: Vec::new(),
         cautions: Vec::new(),
     };
-    let mut lists: HashMap<Part<'_>, Vec<&Gamma>> = HashMap::new();
-    for (number, gamma) in gammas.iter().enumerate() {
-        let part = Part::of(options.scope, number, gamma);
+    let counted = |gamma| Counted::of(gamma, options, mask);
+    let counted: Vec<Counted<'_>> = gammas.iter().map(counted).collect();
+    let mut lists: HashMap<Part<'_>, Vec<&Counted<'_>>> = HashMap::new();
+    for (number, gamma) in counted.iter().enumerate() {
+        let part = Part::of(options.scope, number, gamma.gamma);
         lists.entry(part).or_default().push(gamma);
     }
     let mut levels = HashMap::new();
@@ -188,8 +194,9 @@ pub fn plan(gammas: &[Gamma], options: &Options) -> Result<Plan, PlanError> {
         let threshold = list.threshold(options);
         levels.insert(part, (threshold, list.target(options, threshold)));
     }
-    for (number, gamma) in gammas.iter().enumerate() {
-        let Some((threshold, target)) = levels.get(&Part::of(options.scope, number, gamma)) else {
+    for (number, gamma) in counted.iter().enumerate() {
+        let part = Part::of(options.scope, number, gamma.gamma);
+        let Some((threshold, target)) = levels.get(&part) else {
             continue;
         };
         if options.scope == Scope::Network {
@@ -207,7 +214,7 @@ pub fn plan(gammas: &[Gamma], options: &Options) -> Result<Plan, PlanError> {
     {
         *target = first.target;
     }
-    plan.cautions = cautions(gammas, &plan, options);
+    plan.cautions = cautions(&counted, &plan, options);
     Ok(plan)
 }
 
@@ -230,12 +237,43 @@ impl Part<'_> {
     }
 }
 
+/// The γ of one layer, and which of them are counted.
+pub(super) struct Counted<'g> {
+    pub(super) gamma: &'g Gamma,
+    /// The pruned channels, in ascending order.
+    pruned: &'g [usize],
+    keep_zeros: bool,
+}
+
+impl<'g> Counted<'g> {
+    fn of(gamma: &'g Gamma, options: &Options, mask: Option<&'g Mask>) -> Counted<'g> {
+        Counted {
+            gamma,
+            pruned: mask.map_or(&[], |mask| mask.pruned(&gamma.layer)),
+            keep_zeros: options.keep_zeros,
+        }
+    }
+
+    /// The channels that are not pruned, with their γ.
+    pub(super) fn unpruned(&self) -> impl Iterator<Item = (usize, f64)> {
+        let all = self.gamma.values.iter().copied().enumerate();
+        all.filter(|(channel, _)| self.pruned.binary_search(channel).is_err())
+    }
+
+    /// Those in the list L: neither pruned nor a zero to keep.
+    pub(super) fn channels(&self) -> impl Iterator<Item = (usize, f64)> {
+        self.unpruned()
+            .filter(|(_, value)| !(self.keep_zeros && *value == 0.0))
+    }
+}
+
 fn plan_layer(
-    gamma: &Gamma,
+    counted: &Counted<'_>,
     options: &Options,
     threshold: f64,
     target: f64,
 ) -> Result<LayerPlan, PlanError> {
+    let gamma = counted.gamma;
     let dtype = gamma.dtype;
     let rounded = match (options.to, options.below) {
         // In a network of several types, rounding a median up could lift it over the median, so
@@ -252,9 +290,8 @@ fn plan_layer(
         });
     }
     let mut changes = Vec::new();
-    for (channel, &old) in gamma.values.iter().enumerate() {
-        let kept = options.keep_zeros && old == 0.0;
-        if kept || !options.rule.selects(old, threshold) {
+    for (channel, old) in counted.channels() {
+        if !options.rule.selects(old, threshold) {
             continue;
         }
         let new = match options.rule {
@@ -277,11 +314,11 @@ fn plan_layer(
 struct Sorted(Vec<f64>);
 
 impl Sorted {
-    fn of(gammas: &[&Gamma], options: &Options) -> Sorted {
-        let values = gammas.iter().flat_map(|gamma| &gamma.values);
-        let counted = values.filter(|value| !(options.keep_zeros && **value == 0.0));
+    fn of(gammas: &[&Counted<'_>], options: &Options) -> Sorted {
+        let counted = gammas.iter().flat_map(|gamma| gamma.channels());
+        let counted = counted.map(|(_, value)| value);
         let mut list: Vec<f64> = match options.rule {
-            Rule::Paper => counted.copied().collect(),
+            Rule::Paper => counted.collect(),
             Rule::Reference | Rule::KeepSign => counted.map(|value| value.abs()).collect(),
         };
         list.sort_unstable_by(f64::total_cmp);

@@ -1,4 +1,4 @@
-//! The directory of a run: its checkpoints `last/`, `best/` and `epoch-N/`, `metrics.jsonl`,
+//! The directory of a run: its checkpoints `last/`, `best/`, `ticket/` and `epoch-N/`, `metrics.jsonl`,
 //! `settings.toml`, and a lock, so that two programs do not train in one.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -13,6 +13,7 @@ use crate::storage::{folder, replace_file};
 
 const LAST: &str = "last";
 const BEST: &str = "best";
+const TICKET: &str = "ticket";
 const METRICS: &str = "metrics.jsonl";
 const SETTINGS: &str = "settings.toml";
 const LOCK: &str = ".lock";
@@ -45,7 +46,7 @@ pub(super) fn run_of(checkpoint: &Path) -> Option<PathBuf> {
 }
 
 /// Whether a directory is the checkpoint of a run.
-pub(super) fn is_checkpoint(path: &Path) -> bool {
+pub fn is_checkpoint(path: &Path) -> bool {
     path.join(STATE).is_file() && State::read(path).is_ok()
 }
 
@@ -137,9 +138,23 @@ impl RunDirectory {
         self.prune(saved.epoch, keep)
     }
 
+    /// Puts a checkpoint of the same epoch in place of the last one.
+    pub(super) fn rewrite_last(&self, saved: &Saved) -> Result<()> {
+        folder::replace_directory(&self.last(), &saved.files, None)
+    }
+
     /// Puts a checkpoint in place of the best one.
     pub(super) fn save_best(&self, saved: &Saved) -> Result<()> {
         folder::replace_directory(&self.best(), &saved.files, None)
+    }
+
+    pub(super) fn ticket(&self) -> PathBuf {
+        self.path.join(TICKET)
+    }
+
+    /// Keeps the pruned network that an Early-Bird search found.
+    pub(super) fn save_ticket(&self, saved: &Saved) -> Result<()> {
+        folder::replace_directory(&self.ticket(), &saved.files, None)
     }
 
     /// Removes the checkpoints of epochs too long ago.
@@ -165,8 +180,10 @@ impl RunDirectory {
 
     /// Clears up after a process that died while it saved.
     fn recover(&self) -> Result<()> {
-        for left in folder::recover(&self.best())? {
-            folder::remove(&left)?;
+        for path in [self.best(), self.ticket()] {
+            for left in folder::recover(&path)? {
+                folder::remove(&left)?;
+            }
         }
         for left in folder::recover(&self.last())? {
             // The one before the last was complete; an incomplete one would be newer.

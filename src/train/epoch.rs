@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use super::data::{self, Loader};
 use super::diagnose;
 use super::evaluate::percent;
+use super::pruning::Hold;
 use super::record::Recorder;
 use super::schedule::learning_rate;
 use super::settings::Settings;
@@ -75,6 +76,7 @@ pub(super) struct Parts<'a> {
     pub(super) loader: &'a mut Loader,
     pub(super) recorder: Option<&'a mut Recorder>,
     pub(super) settings: &'a Settings,
+    pub(super) hold: &'a mut Hold,
     /// Updates so far in the run.
     pub(super) step: &'a mut u64,
 }
@@ -125,6 +127,7 @@ pub(super) fn train(mut parts: Parts<'_>, epoch: u64, events: Events<'_>) -> Res
             if let Some(recorder) = &mut parts.recorder {
                 recorder.sample(parts.engine, update);
             }
+            parts.hold.before_update(parts.engine);
             totals.lr = learning_rate(settings, epoch - 1, update, updates);
             let norm = parts
                 .engine

@@ -177,6 +177,7 @@ mod tests {
                     regenerated: 0,
                     inhibited: 0,
                     median_gamma: 0.5,
+                    pruned: 0,
                 };
                 metrics::append(&RunDirectory::metrics_of(dir.path()), &metrics).unwrap();
             }

@@ -29,10 +29,17 @@ pub struct Metrics {
     pub lr: f64,
     /// How many γ are regenerated after it.
     pub regenerated: usize,
-    /// How many have |γ| < 0.01, before that.
+    /// How many have |γ| < 0.01, before that; pruned ones apart.
     pub inhibited: usize,
-    /// Lower median of γ, before that.
+    /// Lower median of γ, before that; without pruned ones.
     pub median_gamma: f64,
+    /// How many channels are pruned.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub pruned: usize,
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// Adds a line.

@@ -43,6 +43,7 @@ mod network;
 mod norm;
 mod open;
 mod pipeline;
+mod pruning;
 mod recipe;
 mod record;
 mod regenerate;
@@ -57,7 +58,7 @@ mod text;
 mod trainer;
 
 pub use crate::engine::Precision;
-pub use directory::is_run;
+pub use directory::{is_checkpoint, is_run};
 pub use evaluate::{Evaluation, evaluate};
 pub use examine::{Examination, examine};
 pub use export::{Trained, trained};
@@ -66,6 +67,7 @@ pub use machine::{Device, EngineName, Machine, open_engine};
 pub use metrics::Metrics;
 pub use norm::{NormChoice, NormName};
 pub use open::{NewEngine, Request, open};
+pub use pruning::{AfterTicket, Pruning, Soft};
 pub use recipe::Recipe;
 pub use record::{Record, RecordedLayer, SAMPLE_EVERY, records};
 pub use rule::RunRule;
@@ -94,6 +96,15 @@ pub enum Event<'a> {
         epoch: u64,
         /// In a sentence.
         text: &'a str,
+    },
+    /// An Early-Bird ticket is found and pruned, and is on the disk.
+    Ticket {
+        /// After which epoch, counted from 1.
+        epoch: u64,
+        /// How many channels are pruned.
+        pruned: usize,
+        /// Of so many.
+        channels: usize,
     },
     /// An epoch is finished, and its checkpoints are on the disk.
     Epoch {

@@ -12,11 +12,12 @@ use super::recipe::Recipe;
 use super::settings::Settings;
 use super::state::State;
 use super::trainer::Trainer;
-use super::{metrics, network, pipeline, record, regenerate};
+use super::{metrics, network, pipeline, pruning, record, regenerate};
 use crate::engine::{Engine, Task};
 use crate::error::{Error, Result};
 use crate::file::same_place;
 use crate::net::{Graph, Network};
+use crate::regen::Mask;
 use crate::weights::LoadOptions;
 
 /// What is asked for.
@@ -29,6 +30,8 @@ pub struct Request {
     pub resume: Vec<PathBuf>,
     /// How weights are read.
     pub load: LoadOptions,
+    /// Channels that are pruned in what is gone on from.
+    pub mask: Option<Mask>,
     /// Where the settings of a new run come from.
     pub recipe: Option<Recipe>,
     /// Settings in place of the recipe's, or of those of the run that goes on; the last come first.
@@ -122,6 +125,8 @@ pub fn open(request: &Request, engine: NewEngine<'_>) -> Result<Trainer> {
     };
     let loaders = (load(train, Split::Train)?, load(test, Split::Test)?);
     let begun = run.is_some();
+    let drawn = matches!(start, Start::New) && origin.is_none();
+    pruning::check_start(&state.settings, before, drawn)?;
     match &start {
         Start::New => match &origin {
             Some(origin) => network::write_weights(origin, &mut *engine)?,
@@ -139,7 +144,14 @@ pub fn open(request: &Request, engine: NewEngine<'_>) -> Result<Trainer> {
             // The best checkpoint of another run stays there.
             state.best = before.best.filter(|_| begun);
             checkpoint::read(path, &state, &mut *engine)?;
+            pruning::go_on(before, &mut state, &mut *engine)?;
         }
+    }
+    if let Some(mask) = &request.mask {
+        pruning::add(&mut state.pruning, mask, &mut *engine)?;
+    }
+    if state.epoch == 0 && !begun {
+        pruning::by_settings(&state.settings, &mut state.pruning, &mut *engine)?;
     }
     if !matches!(start, Start::Checkpoint(..)) && state.settings.ema > 0.0 {
         engine.begin_average();

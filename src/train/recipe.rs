@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::data::Normalisation;
 use super::norm::NormName;
+use super::pruning::{AfterTicket, Soft};
 use super::rule::RunRule;
 use super::schedule::Shape;
 use super::settings::{OptimizerName, RegenState, Settings, Stem};
-use crate::regen::{Below, Rule, Scope, To};
+use crate::regen::{Below, Method, Rule, Scope, To};
 
 /// A recipe by name.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,6 +105,15 @@ impl Recipe {
             include: Vec::new(),
             exclude: Vec::new(),
             regen_state: RegenState::Keep,
+            pruned_as_public: false,
+            sparsity: 0.0,
+            prune_method: Method::Slimming,
+            prune_ratio: 0.0,
+            norm_ratio: 0.0,
+            min_channels: 1,
+            soft: Soft::None,
+            early_bird: 0.0,
+            after_ticket: AfterTicket::Stop,
         };
         match self {
             Recipe::Cifar => cifar,

@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use super::rule::{RunRule, at_random};
 use super::settings::{RegenState, Settings};
 use super::tensors;
-use crate::batchnorm::LayerKind;
+use crate::batchnorm::{Filter, LayerKind};
 use crate::checkpoint::Slot;
 use crate::engine::{Engine, Part};
 use crate::error::{Error, Result};
 use crate::net::onnx;
 use crate::net::{Graph, Network, Norm, NormKind, TensorId};
 use crate::regen::{
-    self, Change, Gamma, Kept, Moment, Plan, PlanError, is_inhibited, lower_median,
+    self, Change, Gamma, Kept, Mask, Moment, Plan, PlanError, is_inhibited, lower_median,
 };
 
 /// The γ of a network: of each layer its tensor, name and values.
@@ -47,30 +47,50 @@ impl Gammas {
         &self.all
     }
 
-    /// How many are inhibited.
-    pub(super) fn inhibited(&self) -> usize {
-        let values = self.all.iter().flat_map(|gamma| &gamma.values);
-        values.filter(|value| is_inhibited(**value)).count()
+    /// Those of the layers that pass a filter.
+    pub(super) fn passing(&self, filter: &Filter) -> Vec<Gamma> {
+        let layers = self.kinds.iter().zip(&self.all);
+        let passing = layers.filter(|(kind, gamma)| filter.passes(**kind, &gamma.layer));
+        passing.map(|(_, gamma)| gamma.clone()).collect()
     }
 
-    /// The lower median; 0 where there is none.
-    pub(super) fn median(&self) -> f64 {
-        let values = self.all.iter().flat_map(|gamma| &gamma.values);
-        let mut values: Vec<f64> = values.copied().collect();
+    /// How many of those that are not pruned are inhibited.
+    pub(super) fn inhibited(&self, pruned: &Mask) -> usize {
+        let values = self.unpruned(pruned);
+        values.filter(|value| is_inhibited(*value)).count()
+    }
+
+    /// The lower median of those that are not pruned; 0 where there is none.
+    pub(super) fn median(&self, pruned: &Mask) -> f64 {
+        let mut values: Vec<f64> = self.unpruned(pruned).collect();
         lower_median(&mut values).unwrap_or(0.0)
     }
 
+    fn unpruned(&self, pruned: &Mask) -> impl Iterator<Item = f64> {
+        self.all.iter().flat_map(|gamma| {
+            let pruned = pruned.pruned(&gamma.layer);
+            let values = gamma.values.iter().copied().enumerate();
+            values
+                .filter(|(channel, _)| pruned.binary_search(channel).is_err())
+                .map(|(_, value)| value)
+        })
+    }
+
     /// What the settings' rule would change after `epoch` epochs.
-    pub(super) fn plan(&self, graph: &Graph, settings: &Settings, epoch: u64) -> Result<Plan> {
-        let filter = settings.filter()?;
-        let layers = self.kinds.iter().zip(&self.all);
-        let counted = layers.filter(|(kind, gamma)| filter.passes(**kind, &gamma.layer));
-        let counted: Vec<Gamma> = counted.map(|(_, gamma)| gamma.clone()).collect();
+    pub(super) fn plan(
+        &self,
+        graph: &Graph,
+        settings: &Settings,
+        pruned: &Mask,
+        epoch: u64,
+    ) -> Result<Plan> {
+        let counted = self.passing(&settings.filter()?);
         let refused = |err: PlanError| graph.error("γ", format!("cannot be regenerated: {err}"));
-        let plan = regen::plan(&counted, &settings.rule_options()).map_err(refused)?;
+        let mask = Some(pruned).filter(|_| !settings.pruned_as_public);
+        let plan = regen::plan(&counted, &settings.rule_options(), mask).map_err(refused)?;
         Ok(match settings.rule {
             RunRule::Rule(_) => plan,
-            RunRule::Random => at_random(&counted, plan, settings.keep_zeros, settings.seed, epoch),
+            RunRule::Random => at_random(&counted, plan, mask, settings, epoch),
         })
     }
 
@@ -124,7 +144,7 @@ fn reset(regenerated: &[(TensorId, Vec<usize>)], settings: &Settings, engine: &m
 }
 
 /// A normalisation, as a checkpoint's is called.
-fn kind(kind: NormKind) -> LayerKind {
+pub(super) fn kind(kind: NormKind) -> LayerKind {
     match kind {
         NormKind::BatchNorm => LayerKind::BatchNorm,
         NormKind::IterNorm => LayerKind::IterNorm,

@@ -4,7 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::data::shuffled;
-use crate::regen::{Caution, Change, Gamma, Plan, Rule};
+use super::settings::Settings;
+use crate::regen::{Caution, Change, Gamma, Mask, Plan, Rule};
 
 /// The rule of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,21 +49,24 @@ impl FromStr for RunRule {
     }
 }
 
-/// The control's plan, given that of `paper` for the same γ under one threshold for the network; `seed`
-/// and the number of finished epochs decide what is drawn. Channels that `keep_zeros` leaves out are not
-/// drawn.
+/// The control's plan, given that of `paper` for the same γ under one threshold for the network; the
+/// settings' seed and the number of finished epochs decide what is drawn. Pruned channels and zeros that
+/// are kept are not drawn.
 pub(super) fn at_random(
     gammas: &[Gamma],
     paper: Plan,
-    keep_zeros: bool,
-    seed: u64,
+    pruned: Option<&Mask>,
+    settings: &Settings,
     epoch: u64,
 ) -> Plan {
     let layers = gammas.iter().zip(&paper.layers).enumerate();
     let counted: Vec<(usize, usize)> = layers
         .flat_map(|(at, (gamma, _))| {
             let counted = gamma.values.iter().enumerate();
-            let counted = counted.filter(|(_, value)| !(keep_zeros && **value == 0.0));
+            let counted = counted.filter(|(channel, value)| {
+                let pruned = pruned.is_some_and(|mask| mask.is_pruned(&gamma.layer, *channel));
+                !(pruned || settings.keep_zeros && **value == 0.0)
+            });
             counted.map(move |(channel, _)| (at, channel))
         })
         .collect();
@@ -71,7 +75,7 @@ pub(super) fn at_random(
         Rule::Paper.selects(gammas[*at].values[*channel], threshold)
     });
     let selected = selected.count();
-    let mut drawn = shuffled(counted.len(), seed, epoch);
+    let mut drawn = shuffled(counted.len(), settings.seed, epoch);
     drawn.truncate(selected);
     drawn.sort_unstable();
     let mut plan = paper;
@@ -94,7 +98,7 @@ pub(super) fn at_random(
 mod tests {
     use super::*;
     use crate::dtype::Dtype;
-    use crate::regen::{Options, plan};
+    use crate::regen::{LayerMask, Options, plan};
 
     fn gammas() -> Vec<Gamma> {
         let layer = |name: &str, values: Vec<f64>| Gamma {
@@ -110,10 +114,16 @@ mod tests {
     #[test]
     fn as_many_channels_as_of_the_paper_are_drawn_over_the_whole_network() {
         let gammas = gammas();
-        let paper = plan(&gammas, &Options::default()).unwrap();
+        let paper = plan(&gammas, &Options::default(), None).unwrap();
         // 50 of 100 are at or below the median, one of them the median itself.
         assert_eq!(paper.regenerated(), 49);
-        let random = |seed, epoch| at_random(&gammas, paper.clone(), false, seed, epoch);
+        let random = |seed, epoch| {
+            let settings = Settings {
+                seed,
+                ..Settings::default()
+            };
+            at_random(&gammas, paper.clone(), None, &settings, epoch)
+        };
         let drawn = random(0, 4);
         assert_eq!(random(0, 4), drawn);
         for other in [random(0, 8), random(1, 4)] {
@@ -133,25 +143,29 @@ mod tests {
     }
 
     #[test]
-    fn zeros_that_are_kept_are_not_drawn() {
+    fn zeros_that_are_kept_and_pruned_channels_are_not_drawn() {
         let gammas = vec![Gamma {
             layer: "bn".to_owned(),
             dtype: Dtype::F64,
             values: vec![0.0, 0.0, 1.0, 2.0, 3.0],
         }];
-        let options = Options {
-            keep_zeros: true,
-            ..Options::default()
-        };
-        let paper = plan(&gammas, &options).unwrap();
-        for seed in 0..20 {
-            let drawn = at_random(&gammas, paper.clone(), true, seed, 1);
-            assert!(
-                drawn.layers[0]
-                    .changes
-                    .iter()
-                    .all(|change| change.channel > 1)
-            );
+        let mask = Mask::new([LayerMask {
+            name: "bn".to_owned(),
+            channels: 5,
+            pruned: vec![2],
+        }])
+        .unwrap();
+        for (seed, pruned) in (0..20).flat_map(|seed| [(seed, None), (seed, Some(&mask))]) {
+            let settings = Settings {
+                seed,
+                keep_zeros: true,
+                ..Settings::default()
+            };
+            let paper = plan(&gammas, &settings.rule_options(), pruned).unwrap();
+            let drawn = at_random(&gammas, paper, pruned, &settings, 1);
+            let least = if pruned.is_some() { 3 } else { 2 };
+            let mut changes = drawn.layers[0].changes.iter();
+            assert!(changes.all(|change| change.channel >= least));
         }
     }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use toml::Table;
 
 use super::norm::{NormChoice, NormName};
+use super::pruning::{self, AfterTicket, Soft};
 use super::recipe::Recipe;
 use super::rule::RunRule;
 use super::schedule::{Shape, WarmUp};
@@ -14,7 +15,7 @@ use crate::batchnorm::Filter;
 use crate::engine::{Optimizer, Update};
 use crate::error::{Error, Result};
 use crate::net::Resolution;
-use crate::regen::{Below, Options, Schedule, Scope, To};
+use crate::regen::{Below, Method, Options, Schedule, Scope, To};
 
 /// All that decides a run's result. As text it is TOML (`settings.toml`) or JSON (in `state.json`),
 /// one key a setting, named like the flag.
@@ -144,6 +145,28 @@ pub struct Settings {
     pub exclude: Vec<String>,
     /// What becomes of the optimizer's state of regenerated γ.
     pub regen_state: RegenState,
+    /// Whether pruned channels are counted and regenerated too, as in the authors' public code.
+    pub pruned_as_public: bool,
+
+    /// λ of a penalty λ·Σ|γ|, as network slimming trains with; 0: none.
+    pub sparsity: f64,
+    /// How channels are chosen that are pruned before the first epoch.
+    #[serde(with = "text")]
+    pub prune_method: Method,
+    /// Their share; 0: none.
+    pub prune_ratio: f64,
+    /// FPGM: the share of the filters that is pruned by norm first.
+    pub norm_ratio: f64,
+    /// The channels that each layer keeps.
+    pub min_channels: usize,
+    /// Pruning of filters after each epoch.
+    #[serde(with = "text")]
+    pub soft: Soft,
+    /// The share of the channels that an Early-Bird ticket prunes; 0: none is looked for.
+    pub early_bird: f64,
+    /// What follows when it is found.
+    #[serde(rename = "continue")]
+    pub after_ticket: AfterTicket,
 }
 
 /// How a network takes images in.
@@ -297,10 +320,11 @@ impl Settings {
         ];
         match problems.iter().find(|(wrong, _)| *wrong) {
             Some((_, problem)) => Err(Error::Usage((*problem).to_owned())),
-            None => self
-                .filter()
-                .map(|_| ())
-                .and(self.norm().norm().map(|_| ())),
+            None => {
+                pruning::check(self)?;
+                self.norm().norm()?;
+                self.filter().map(|_| ())
+            }
         }
     }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::pruning::{AfterTicket, Pruning};
 use super::settings::Settings;
 use super::tensors;
 use crate::checkpoint::directory::run::{MAX_STATE, STATE};
@@ -33,6 +34,9 @@ pub struct State {
     /// SHA-256 of the network's ONNX file, in hexadecimal, if it is from one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network_sha256: Option<String>,
+    /// What is pruned.
+    #[serde(default, skip_serializing_if = "Pruning::is_empty")]
+    pub pruning: Pruning,
     /// What else decides the run.
     pub settings: Settings,
 }
@@ -77,6 +81,7 @@ impl State {
             dtype: tensors::dtype(precision).to_string(),
             classes,
             network_sha256: None,
+            pruning: Pruning::default(),
             settings,
         }
     }
@@ -92,10 +97,14 @@ impl State {
             .map_err(|err| Error::malformed(&file, "file", "the state of a run", err))
     }
 
-    /// Whether no epoch follows: all are finished, or the test accuracy has not risen for as many as
-    /// the settings' patience.
+    /// Whether no epoch follows: all are finished, the test accuracy has not risen for as many as the
+    /// settings' patience, or the ticket is found that was looked for.
     pub fn is_over(&self) -> bool {
-        self.epoch >= self.settings.epochs || self.is_out_of_patience()
+        self.epoch >= self.settings.epochs || self.is_out_of_patience() || self.has_ticket()
+    }
+
+    pub(super) fn has_ticket(&self) -> bool {
+        self.pruning.ticket.is_some() && self.settings.after_ticket == AfterTicket::Stop
     }
 
     pub(super) fn is_out_of_patience(&self) -> bool {

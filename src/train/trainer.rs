@@ -8,6 +8,7 @@ use super::directory::RunDirectory;
 use super::epoch::{self, Parts, Totals};
 use super::evaluate::{Evaluation, evaluate};
 use super::metrics::{self, Metrics};
+use super::pruning::{self, AfterTicket, Hold};
 use super::record::Recorder;
 use super::regenerate::Gammas;
 use super::state::{Best, State};
@@ -16,7 +17,7 @@ use super::tensorboard::TensorBoard;
 use super::{Event, Events};
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::regen::Caution;
+use crate::regen::{Caution, Mask};
 
 /// A run that is ready to go on.
 pub struct Trainer {
@@ -41,6 +42,8 @@ pub enum End {
     Stopped,
     /// The test accuracy has not risen for as many epochs as the settings' patience.
     OutOfPatience,
+    /// An Early-Bird ticket is found, and kept in `ticket/`.
+    Ticket,
 }
 
 impl Trainer {
@@ -110,12 +113,15 @@ impl Trainer {
     /// written. The last checkpoint is then that of the last finished epoch.
     pub fn run(&mut self, stop_after: Option<u64>, events: Events<'_>) -> Result<End> {
         loop {
-            let end = self.end();
-            if end == Some(End::Finished) || self.state.is_out_of_patience() {
-                return Ok(end.unwrap_or(End::OutOfPatience));
+            if let Some(end) = self.end() {
+                return Ok(end);
             }
             if stop_after.is_some_and(|epochs| self.state.epoch >= epochs) {
                 return Ok(End::Stopped);
+            }
+            self.look_for_ticket(events)?;
+            if self.state.has_ticket() {
+                return Ok(End::Ticket);
             }
             self.epoch(events)?;
         }
@@ -126,25 +132,56 @@ impl Trainer {
         if self.state.epoch >= self.state.settings.epochs {
             return Some(End::Finished);
         }
+        if self.state.has_ticket() {
+            return Some(End::Ticket);
+        }
         self.state
             .is_out_of_patience()
             .then_some(End::OutOfPatience)
     }
 
-    /// One epoch: train, test, metrics, best checkpoint, regeneration, last checkpoint.
+    /// Before an epoch: looks for an Early-Bird ticket, where the settings ask for one. A found one is
+    /// pruned and kept.
+    fn look_for_ticket(&mut self, events: Events<'_>) -> Result<()> {
+        let (settings, engine) = (&self.state.settings, &mut *self.engine);
+        let Some(mask) = pruning::find_ticket(settings, &mut self.state.pruning, engine)? else {
+            return Ok(());
+        };
+        pruning::prune_ticket(&mut self.state, &mask, engine);
+        self.run.save_ticket(&self.saved()?)?;
+        events(Event::Ticket {
+            epoch: self.state.epoch,
+            pruned: self.state.pruning.mask.count(),
+            channels: self.state.pruning.mask.channels(),
+        });
+        if self.state.settings.after_ticket == AfterTicket::Reinit {
+            pruning::draw_anew(&mut self.state, &mut *self.engine)?;
+        }
+        self.run.rewrite_last(&self.saved()?)
+    }
+
+    /// One epoch: train, prune softly, test, metrics, best checkpoint, regeneration, last checkpoint.
     fn epoch(&mut self, events: Events<'_>) -> Result<()> {
         let number = self.state.epoch + 1;
+        let sparsity = self.state.settings.sparsity;
+        let mut hold = Hold::new(sparsity, &self.state.pruning, &*self.engine);
         let totals = epoch::train(
             Parts {
                 engine: &mut *self.engine,
                 loader: &mut self.train,
                 recorder: self.recorder.as_mut(),
                 settings: &self.state.settings,
+                hold: &mut hold,
                 step: &mut self.state.step,
             },
             number,
             events,
         )?;
+        let State {
+            settings, pruning, ..
+        } = &mut self.state;
+        pruning::prune_softly(settings, pruning, &mut *self.engine)?;
+        let pruned = self.state.pruning.pruned();
         let tested = self.test(number, events)?;
         self.state.epoch = number;
         self.state.order.next_epoch = number + 1;
@@ -161,7 +198,7 @@ impl Trainer {
         let schedule = settings.regeneration();
         let due = schedule.is_some_and(|schedule| schedule.at(number).now);
         let mut plan = if due && self.end().is_none() {
-            Some(gammas.plan(self.engine.graph(), settings, number)?)
+            Some(gammas.plan(self.engine.graph(), settings, &pruned, number)?)
         } else {
             None
         };
@@ -184,7 +221,7 @@ impl Trainer {
             }
         }
         let regenerated = plan.as_ref().map_or(0, |plan| plan.regenerated());
-        let metrics = self.metrics(&totals, &tested, &gammas, regenerated);
+        let metrics = self.metrics(&totals, &tested, (&gammas, &pruned), regenerated);
         metrics::append(&self.run.metrics(), &metrics)?;
         if let Some(tensorboard) = &mut self.tensorboard {
             tensorboard.write(&metrics)?;
@@ -197,6 +234,7 @@ impl Trainer {
             self.run.save_best(&self.saved()?)?;
         }
         if let Some(plan) = &plan {
+            pruning::revive(&mut self.state.pruning, plan);
             gammas.write(plan, &self.state.settings, &mut *self.engine);
         }
         self.save_last()?;
@@ -243,7 +281,7 @@ impl Trainer {
         &self,
         totals: &Totals,
         tested: &Evaluation,
-        gammas: &Gammas,
+        (gammas, pruned): (&Gammas, &Mask),
         regenerated: usize,
     ) -> Metrics {
         Metrics {
@@ -255,8 +293,9 @@ impl Trainer {
             images_per_s: totals.images as f64 / totals.time.as_secs_f64(),
             lr: totals.lr,
             regenerated,
-            inhibited: gammas.inhibited(),
-            median_gamma: gammas.median(),
+            inhibited: gammas.inhibited(pruned),
+            median_gamma: gammas.median(pruned),
+            pruned: pruned.count(),
         }
     }
 

@@ -20,5 +20,6 @@ mod npz;
 mod outliers;
 mod overwrite;
 mod pipelines;
+mod prune;
 mod real_checkpoints;
 mod series;

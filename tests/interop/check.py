@@ -27,6 +27,7 @@ import live  # noqa: F401
 import hooks  # noqa: F401
 import python_docs  # noqa: F401
 import onnx_networks  # noqa: F401
+import pruning  # noqa: F401
 
 
 def main(words: list[str]) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import torchvision
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from support import ROOT, check, expect, regen, regenerate
 
@@ -104,6 +104,55 @@ def _(directory):
 @check("training: MobileNetV2 in f64, with a regeneration after the first step")
 def _(directory):
     compare(directory, "mobilenet_v2", 4, 3, "regen-every=1", "regen-until=1")
+
+
+def slimmed(model, share: float) -> dict[str, torch.Tensor]:
+    """Network slimming's mask by layer, of the channels that stay: |γ| above sorted[floor(N·share)]."""
+    norms = {name: m for name, m in model.named_modules() if isinstance(m, torch.nn.BatchNorm2d)}
+    strengths = torch.cat([m.weight.detach().abs() for m in norms.values()])
+    threshold = strengths.sort().values[int(len(strengths) * share)]
+    return {name: m.weight.detach().abs() > threshold for name, m in norms.items()}
+
+
+@check("training: three steps of a slimmed network in f64")
+def _(directory):
+    write_images(directory, 12)
+    torch.manual_seed(2)
+    model = torchvision.models.shufflenet_v2_x0_5(num_classes=10).double().train()
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, -0.2, 1.0)
+    weights = directory / "begin.safetensors"
+    save_file(model.state_dict(), weights)
+    share, sparsity = 0.3, 1e-3
+    lines = exact(
+        directory / "run", f"--resume={weights}", "model='shufflenet_v2_x0_5'", f"data={str(directory)!r}",
+        "epochs=1", "flip=false", "crop-padding=0", "schedule='constant'", "batch-size=20",
+        f"prune-ratio={share}", "min-channels=0", f"sparsity={sparsity}",
+    )
+    expect(len(lines) == 3, f"{lines}")
+    kept = slimmed(model, share)
+    norms = {name: model.get_submodule(name) for name in kept}
+    with torch.no_grad():
+        for name, norm in norms.items():
+            norm.weight *= kept[name]
+            norm.bias *= kept[name]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    data = images(directory)
+    for number, line in enumerate(lines):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(data[0][line["images"]]), data[1][line["images"]])
+        loss.backward()
+        for name, norm in norms.items():
+            norm.weight.grad += sparsity * norm.weight.detach().sign()
+            norm.weight.grad *= kept[name]
+            norm.bias.grad *= kept[name]
+        optimizer.step()
+        error = abs(loss.item() - line["loss"])
+        expect(error < 1e-8, f"step {number + 1}: {line['loss']}, expected {loss.item()}")
+    saved = load_file(directory / "run/last/model.safetensors")
+    for key, value in model.state_dict().items():
+        expect(torch.allclose(saved[key], value, rtol=1e-8, atol=1e-8), f"{key} differs in the end")
 
 
 @check("training: a run's checkpoint loads into torchvision's network")

@@ -9,6 +9,7 @@ mod data;
 mod model;
 mod norm;
 mod onnx;
+mod pruning;
 mod report;
 mod train;
 mod weights;

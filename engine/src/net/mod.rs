@@ -22,6 +22,7 @@
 
 mod build;
 mod cost;
+mod filters;
 mod graph;
 mod layer;
 mod norm;
@@ -35,6 +36,7 @@ pub mod zoo;
 
 pub use build::{BatchNorm, Convolution, Pool};
 pub use cost::Cost;
+pub use filters::{FilterKind, Filters};
 pub use graph::{Auxiliary, Graph, Node, Value};
 pub use layer::{Layer, layers};
 pub use norm::{Norm, NormKind};

@@ -50,7 +50,7 @@ impl Graph {
                     gamma,
                     beta,
                     channels: spec.len(),
-                    filters: self.filters(node),
+                    filters: self.filters_before(node),
                 });
             }
         }
@@ -58,7 +58,7 @@ impl Graph {
     }
 
     /// The weight of the layer before a normalisation.
-    fn filters(&self, node: &Node) -> Option<TensorId> {
+    fn filters_before(&self, node: &Node) -> Option<TensorId> {
         let before = &self.nodes()[node.inputs.first()?.index()];
         match before.op {
             Op::Convolution { weight, .. } | Op::Linear { weight, .. } => Some(weight),

@@ -38,6 +38,7 @@ fn networks(names: &[&str]) -> Vec<(String, Role, usize)> {
             frozen: false,
             fixed: None,
             statistics: [None; 2],
+            betas: Vec::new(),
         });
         tensors.push(tensor(format!("{name}.weight"), &[channels as u64]));
     }

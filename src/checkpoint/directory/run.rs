@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::file;
 
 /// Who laid such a directory out.
-pub(super) const LAYOUT: &str = "ckpt-regen";
+pub(crate) const LAYOUT: &str = "ckpt-regen";
 /// The state of the run.
 pub(crate) const STATE: &str = "state.json";
 /// What the optimizer keeps.

@@ -1,4 +1,4 @@
-//! Who else uses a γ. Exporters merge equal initializers, so that a γ may also be some β.
+//! Who else uses a γ, or a β. Exporters merge equal initializers, so that a γ may also be some β.
 
 use std::collections::HashSet;
 
@@ -9,11 +9,17 @@ use crate::error::Result;
 /// Uses that a message lists.
 const LISTED: usize = 8;
 
-/// Every use of a value that is not the γ of a BatchNormalization, followed through Identity nodes
-/// and calls of functions, in words; `None` when there is none.
+/// Input of a BatchNormalization: γ.
+pub(super) const GAMMA: usize = 1;
+/// Input of a BatchNormalization: β.
+pub(super) const BETA: usize = 2;
+
+/// Every use of a value that is not this input of a BatchNormalization, followed through Identity
+/// nodes and calls of functions, in words; `None` when there is none.
 pub(super) fn other_uses(
     values: &Values<'_>,
     value: usize,
+    own: usize,
     steps: &mut Steps,
 ) -> Result<Option<String>> {
     let mut uses = Vec::new();
@@ -23,8 +29,8 @@ pub(super) fn other_uses(
     while let Some(value) = pending.pop() {
         for used in &values.uses[value] {
             steps.take(values.path)?;
-            let followed = match follow(values, *used) {
-                Next::Gamma => continue,
+            let followed = match follow(values, *used, own) {
+                Next::Own => continue,
                 Next::Values(followed) => followed,
                 Next::Other(what) => {
                     count += 1;
@@ -50,15 +56,15 @@ pub(super) fn other_uses(
 
 /// Where a use leads.
 enum Next {
-    /// It ends as a γ.
-    Gamma,
+    /// It ends as that input.
+    Own,
     /// The same data under other names.
     Values(Vec<usize>),
     /// It ends as something else.
     Other(String),
 }
 
-fn follow(values: &Values<'_>, used: Use) -> Next {
+fn follow(values: &Values<'_>, used: Use, own: usize) -> Next {
     let (graph, index, input) = match used {
         Use::Annotation => return Next::Other("a quantization annotation".to_owned()),
         Use::Output { graph } => {
@@ -73,7 +79,7 @@ fn follow(values: &Values<'_>, used: Use) -> Next {
     };
     let node = values.node(graph, index);
     match values.kind(node) {
-        Kind::BatchNormalization if input == 1 => Next::Gamma,
+        Kind::BatchNormalization if input == own => Next::Own,
         Kind::Identity if input == 0 => {
             let outputs = node
                 .outputs
@@ -94,7 +100,8 @@ fn follow(values: &Values<'_>, used: Use) -> Next {
         kind => {
             let role = match (kind, input) {
                 (Kind::BatchNormalization, 0) => "input".to_owned(),
-                (Kind::BatchNormalization, 2) => "β".to_owned(),
+                (Kind::BatchNormalization, GAMMA) => "γ".to_owned(),
+                (Kind::BatchNormalization, BETA) => "β".to_owned(),
                 (Kind::BatchNormalization, 3) => "running mean".to_owned(),
                 (Kind::BatchNormalization, 4) => "running variance".to_owned(),
                 _ => format!("input {input}"),

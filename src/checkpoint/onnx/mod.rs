@@ -247,6 +247,10 @@ impl Opened {
         for norm in &mut self.declared.norms {
             let gamma = norm.gamma.and_then(|gamma| self.positions.get(&gamma));
             norm.gamma = gamma.copied();
+            for beta in &mut norm.betas {
+                let place = beta.tensor.and_then(|beta| self.positions.get(&beta));
+                beta.tensor = place.copied();
+            }
         }
         Ok(())
     }

@@ -22,6 +22,8 @@ pub(super) struct Gamma {
     pub(super) node: String,
     /// The tensor that holds it, or why there is none.
     pub(super) tensor: Result<usize, String>,
+    /// The β of the nodes that use it, each once: the values, and the tensors or why there are none.
+    pub(super) betas: Vec<(usize, Result<usize, String>)>,
 }
 
 /// Every γ of the main graph and what it calls, each once, in graph order.
@@ -32,7 +34,7 @@ pub(super) fn gammas(values: &Values<'_>) -> Result<Vec<Gamma>> {
         calls: Vec::new(),
         steps: Steps::new(),
         found: Vec::new(),
-        seen: HashSet::new(),
+        seen: HashMap::new(),
     };
     walk.graph(MAIN, 0)?;
     Ok(walk.found)
@@ -46,7 +48,8 @@ struct Walk<'a> {
     calls: Vec<Call>,
     steps: Steps,
     found: Vec<Gamma>,
-    seen: HashSet<usize>,
+    /// Where in `found` the γ of a value stands.
+    seen: HashMap<usize, usize>,
 }
 
 /// A call: the node, and the body of the function it calls.
@@ -100,17 +103,26 @@ impl Walk<'_> {
             let found = format!("{name:?}, which nothing defines");
             Error::malformed(values.path, node.label(), "a γ as its input 1", found)
         })?;
-        let tensor = self.tensor(value);
+        let tensor = self.tensor(value, "γ");
         if let Ok(tensor) = tensor {
             self.check_shapes(graph, node, tensor)?;
         }
-        if self.seen.insert(value) {
+        let beta = match node.inputs.get(2).filter(|name| !name.is_empty()) {
+            Some(name) => self.resolve(graph, name)?.ok(),
+            None => None,
+        };
+        let beta = beta.map(|beta| (beta, self.tensor(beta, "β")));
+        let at = *self.seen.entry(value).or_insert(self.found.len());
+        if at == self.found.len() {
             self.found.push(Gamma {
                 value,
                 node: node.label(),
                 tensor,
+                betas: Vec::new(),
             });
         }
+        let betas = &mut self.found[at].betas;
+        betas.extend(beta.filter(|(beta, _)| betas.iter().all(|(known, _)| known != beta)));
         Ok(())
     }
 
@@ -152,28 +164,33 @@ impl Walk<'_> {
         }
     }
 
-    /// The tensor behind a value, or why there is none.
-    fn tensor(&self, value: usize) -> Result<usize, String> {
+    /// The tensor behind a value that is called `what`, or why there is none.
+    fn tensor(&self, value: usize, what: &str) -> Result<usize, String> {
         let values = self.values;
         let definition = &values.definitions[value];
         let name = definition.name;
         let role = values.model.graphs[definition.graph].role;
         Err(match definition.origin {
             Origin::Initializer(tensor) => return Ok(tensor),
-            Origin::SparseInitializer => format!("its γ {name} is a sparse initializer"),
+            Origin::SparseInitializer => format!("its {what} {name} is a sparse initializer"),
             Origin::Input(_) => match role {
-                Role::Main => format!("its γ {name} is an input of the graph without initializer"),
-                Role::Function => {
-                    format!("its γ {name} is a function's argument that a call omits")
+                Role::Main => {
+                    format!("its {what} {name} is an input of the graph without initializer")
                 }
-                _ => format!("its γ {name} is an input of the body of a control-flow node"),
+                Role::Function => {
+                    format!("its {what} {name} is a function's argument that a call omits")
+                }
+                _ => format!("its {what} {name} is an input of the body of a control-flow node"),
             },
             Origin::Node(index) => {
                 let node = values.node(definition.graph, index);
                 let only_output = node.outputs.first().is_some_and(|output| output == name);
                 match (node.constant, values.kind(node)) {
                     (Some(tensor), Kind::Other) if only_output => return Ok(tensor),
-                    _ => format!("its γ {name} is computed by {}, not stored", node.label()),
+                    _ => format!(
+                        "its {what} {name} is computed by {}, not stored",
+                        node.label()
+                    ),
                 }
             }
         })
@@ -190,7 +207,7 @@ impl Walk<'_> {
             let Ok(value) = self.resolve(graph, name)? else {
                 continue;
             };
-            let Ok(tensor) = self.tensor(value) else {
+            let Ok(tensor) = self.tensor(value, what) else {
                 continue;
             };
             let other = &values.model.tensors[tensor];

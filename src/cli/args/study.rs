@@ -97,6 +97,13 @@ pub(crate) struct CompareArgs {
         default_value = "0,1,2"
     )]
     pub(crate) seeds: Vec<u64>,
+    /// Begin every run with these weights, in any format that is read; of a run, those in
+    /// RUN/best/model.safetensors
+    #[arg(long, value_name = "FILE")]
+    pub(crate) resume: Vec<PathBuf>,
+    /// These channels of --resume are pruned (a file of prune --mask-out), and stay at 0
+    #[arg(long, value_name = "FILE", requires = "resume")]
+    pub(crate) mask: Option<PathBuf>,
     /// Settings as TOML; keys are named like the flags
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,

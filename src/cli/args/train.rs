@@ -6,7 +6,8 @@ use clap::{Args, ValueEnum};
 
 use super::{NormArgs, RuleArgs};
 use crate::net::Resolution;
-use crate::train::{Device, EngineName, Machine, Precision};
+use crate::regen::Method;
+use crate::train::{Device, EngineName, Machine, Precision, Soft};
 
 /// Train a network, with regeneration every E epochs; or go on with a run or an edited checkpoint
 ///
@@ -44,6 +45,9 @@ pub(crate) struct TrainArgs {
     /// --resume with weights: the network, where the file holds several
     #[arg(long, value_name = "ROOT", requires = "resume")]
     pub(crate) root: Option<String>,
+    /// These channels of what --resume names are pruned (a file of prune --mask-out), and stay at 0
+    #[arg(long, value_name = "FILE", requires = "resume")]
+    pub(crate) mask: Option<PathBuf>,
     /// Settings as TOML; keys are named like the flags
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -332,4 +336,36 @@ pub(crate) struct SettingArgs {
     #[arg(long, value_name = "STATE", value_parser = ["keep", "reset"])]
     #[arg(help_heading = "What to regenerate")]
     pub(crate) regen_state: Option<String>,
+    /// Count and lift pruned channels too, as the public code of the paper does: they are pruned no more
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "true", help_heading = "What to regenerate")]
+    pub(crate) pruned_as_public: Option<bool>,
+    /// Penalty λ·Σ|γ|, which network slimming trains with, as in 1e-4
+    #[arg(long, value_name = "λ", help_heading = "Pruning")]
+    pub(crate) sparsity: Option<f64>,
+    /// Prune this share of the channels of the weights given by --resume before the first epoch
+    #[arg(long, value_name = "SHARE", help_heading = "Pruning")]
+    pub(crate) prune_ratio: Option<f64>,
+    /// By what --prune-ratio chooses: slimming (|γ| over the network) or fpgm (filters nearest the geometric
+    /// median of their convolution)
+    #[arg(long, value_name = "METHOD", help_heading = "Pruning")]
+    pub(crate) prune_method: Option<Method>,
+    /// fpgm: prune this share of a convolution's filters by their norm first
+    #[arg(long, value_name = "SHARE", help_heading = "Pruning")]
+    pub(crate) norm_ratio: Option<f64>,
+    /// Channels that each layer keeps whatever is pruned
+    #[arg(long, value_name = "N", help_heading = "Pruning")]
+    pub(crate) min_channels: Option<usize>,
+    /// Set this share of each convolution's filters to 0 after each epoch, chosen anew: fpgm:0.4, or none
+    #[arg(long, value_name = "fpgm:SHARE", help_heading = "Pruning")]
+    pub(crate) soft: Option<Soft>,
+    /// Look for an Early-Bird ticket that prunes this share of the channels, and keep it in ticket/ of the
+    /// run
+    #[arg(long, value_name = "SHARE", help_heading = "Pruning")]
+    pub(crate) early_bird: Option<f64>,
+    /// When the ticket is found: stop; or go on, pruned, with its weights (inherit) or weights drawn anew
+    /// (reinit)
+    #[arg(long = "continue", value_name = "HOW", value_parser = ["stop", "inherit", "reinit"])]
+    #[arg(help_heading = "Pruning")]
+    pub(crate) after_ticket: Option<String>,
 }

@@ -65,6 +65,17 @@ impl Run {
                 let head = format!("epoch {epoch}/{}", self.epochs);
                 self.draw((done, images), || (head, "testing".to_owned()));
             }
+            Event::Ticket {
+                epoch,
+                pruned,
+                channels,
+            } => {
+                let after = output::plural(epoch as usize, "epoch");
+                let text = format!(
+                    "an Early-Bird ticket is found after {after}: {pruned} of {channels} channels pruned"
+                );
+                self.over_bar(|| output::note(&text));
+            }
             Event::Epoch {
                 metrics,
                 of,

@@ -4,14 +4,14 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use super::super::finite;
+use super::super::{finite, masked};
 use super::{Edges, NetworkDiff, Regeneration, Sided, regeneration};
 use crate::batchnorm::{Layer, Network};
 use crate::checkpoint::{Checkpoint, Tensor};
 use crate::dtype::Dtype;
 use crate::error::Result;
 use crate::name::shared_beginning;
-use crate::regen::{Gamma, Options, is_inhibited};
+use crate::regen::{Gamma, Mask, Options, is_inhibited};
 
 /// One layer in both checkpoints.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -44,6 +44,8 @@ pub struct GammaDiff {
     pub fell: usize,
     /// The one that is farthest from where it was.
     pub largest: Option<Move>,
+    /// How many are pruned in the second and not in the first; they did not die.
+    pub pruned: usize,
     /// How many were not inhibited and are (see [`INHIBITED`](crate::inspect::INHIBITED)).
     pub died: usize,
     /// How many were inhibited and are not.
@@ -93,12 +95,27 @@ struct Stored {
     bytes: Vec<u8>,
     values: Vec<f64>,
     editable: bool,
+    /// The pruned channels, in ascending order.
+    pruned: Vec<usize>,
 }
 
-/// Compares a network; and says which tensors were compared, in either checkpoint.
+impl Stored {
+    /// The γ that are not pruned.
+    fn kept(&self) -> Vec<f64> {
+        masked::unpruned(&self.values, &self.pruned)
+    }
+
+    fn is_pruned(&self, channel: usize) -> bool {
+        self.pruned.binary_search(&channel).is_ok()
+    }
+}
+
+/// Compares a network; and says which tensors were compared, in either checkpoint. `masks` are the
+/// pruned channels of both.
 pub(super) fn compare<'c>(
     (a, of_a): (&'c Checkpoint, &'c Network),
     (b, of_b): (&'c Checkpoint, &'c Network),
+    masks: [&Mask; 2],
     recorded: &[Options],
 ) -> Result<(NetworkDiff, Vec<&'c Tensor>)> {
     let counterparts: HashMap<&str, &Layer> = of_b
@@ -116,7 +133,7 @@ pub(super) fn compare<'c>(
         let Some(other) = counterparts.get(&layer.name[..]) else {
             continue;
         };
-        let (in_a, in_b) = (read(a, layer)?, read(b, other)?);
+        let (in_a, in_b) = (read(a, layer, masks[0])?, read(b, other, masks[1])?);
         match comparable(layer, in_a, other, in_b) {
             Ok(stored) => {
                 compared.extend(layer.tensor(a));
@@ -131,13 +148,20 @@ pub(super) fn compare<'c>(
     }
     let all = |side: fn(&(Stored, Stored)) -> &Stored| -> Vec<f64> {
         both.iter()
-            .flat_map(|(_, stored)| side(stored).values.iter().copied())
+            .flat_map(|(_, stored)| side(stored).kept())
             .collect()
     };
+    let pruned = |side: fn(&(Stored, Stored)) -> &Stored| -> usize {
+        both.iter()
+            .map(|(_, stored)| side(stored).pruned.len())
+            .sum()
+    };
+    let (pruned_a, pruned_b) = (pruned(|(a, _)| a), pruned(|(_, b)| b));
     let (all_a, all_b) = (all(|(a, _)| a), all(|(_, b)| b));
     let mut both_sides = finite(all_a.iter().chain(&all_b));
     let edges = Edges::over(&mut both_sides);
-    let (side_a, side_b) = (Sided::of(&all_a, &edges), Sided::of(&all_b, &edges));
+    let side_a = Sided::of(&all_a, pruned_a, &edges);
+    let side_b = Sided::of(&all_b, pruned_b, &edges);
     let median = side_a.summary.median;
     let mut layers: Vec<LayerDiff> = both
         .iter()
@@ -157,7 +181,7 @@ pub(super) fn compare<'c>(
     let (only_in_a, only_in_b) = (only(of_a, &counterparts), only(of_b, &names));
     let whole = only_in_a.is_empty() && only_in_b.is_empty() && incompatible.is_empty();
     let regeneration = if whole {
-        explain(&both, &layers, recorded)
+        explain(&both, &layers, masks[1], recorded)
     } else {
         None
     };
@@ -191,13 +215,14 @@ pub(super) fn compare<'c>(
     Ok((network, compared))
 }
 
-fn read(checkpoint: &Checkpoint, layer: &Layer) -> Result<Option<Stored>> {
+fn read(checkpoint: &Checkpoint, layer: &Layer, mask: &Mask) -> Result<Option<Stored>> {
     let gamma = layer.gamma(checkpoint)?;
     Ok(gamma.map(|(dtype, bytes)| Stored {
         dtype,
         values: dtype.decode(&bytes),
         bytes,
         editable: layer.fixed.is_none(),
+        pruned: mask.pruned(&layer.name).to_vec(),
     }))
 }
 
@@ -239,6 +264,11 @@ fn layer_diff(
         let values = in_a.values.iter().zip(&in_b.values);
         values.map(|(a, b)| a.to_bits() != b.to_bits()).collect()
     };
+    let anew = in_b
+        .pruned
+        .iter()
+        .filter(|channel| !in_a.is_pruned(**channel));
+    gamma.pruned = anew.count();
     let mut farthest = 0.0;
     let values = in_a.values.iter().zip(&in_b.values).zip(moved).enumerate();
     for (channel, ((&from, &to), moved)) in values {
@@ -248,7 +278,8 @@ fn layer_diff(
         gamma.moved += 1;
         gamma.rose += usize::from(to > from);
         gamma.fell += usize::from(to < from);
-        gamma.died += usize::from(!is_inhibited(from) && is_inhibited(to));
+        let died = !is_inhibited(from) && is_inhibited(to);
+        gamma.died += usize::from(died && !in_b.is_pruned(channel));
         gamma.revived += usize::from(is_inhibited(from) && !is_inhibited(to));
         let lifted = |median: f64| to > from && from <= median && median <= to;
         gamma.regenerated += usize::from(median.is_some_and(lifted));
@@ -267,8 +298,8 @@ fn layer_diff(
         name: name.to_owned(),
         dtype_a: in_a.dtype.to_string(),
         dtype_b: in_b.dtype.to_string(),
-        a: Sided::of(&in_a.values, edges),
-        b: Sided::of(&in_b.values, edges),
+        a: Sided::of(&in_a.kept(), in_a.pruned.len(), edges),
+        b: Sided::of(&in_b.kept(), in_b.pruned.len(), edges),
         gamma,
     }
 }
@@ -276,6 +307,7 @@ fn layer_diff(
 fn explain(
     both: &[(&String, (Stored, Stored))],
     layers: &[LayerDiff],
+    mask: &Mask,
     recorded: &[Options],
 ) -> Option<Regeneration> {
     if both.iter().any(|(_, (a, b))| a.dtype != b.dtype) {
@@ -291,7 +323,7 @@ fn explain(
         .map(|(name, (a, b))| (gamma(name, a), gamma(name, b)))
         .unzip();
     let moved = layers.iter().map(|layer| layer.gamma.moved).sum();
-    regeneration::explain(&before, &after, moved, recorded)
+    regeneration::explain(&before, &after, moved, mask, recorded)
 }
 
 impl LayerDiff {
@@ -307,6 +339,7 @@ impl GammaDiff {
         self.moved += layer.moved;
         self.rose += layer.rose;
         self.fell += layer.fell;
+        self.pruned += layer.pruned;
         self.died += layer.died;
         self.revived += layer.revived;
         self.regenerated += layer.regenerated;

@@ -16,12 +16,13 @@ pub use regeneration::Regeneration;
 pub use sided::{Counts, DrawnCounts, DrawnEdges, Edges, Sided};
 pub use tensors::{Mismatch, TensorName, Tensors, Uncompared};
 
-use super::Summary;
+use super::{Summary, masked};
 use crate::batchnorm::{self, Network, Schema};
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
 use crate::name::without;
 use crate::record;
+use crate::regen::Mask;
 use crate::storage::Progress;
 
 /// Two checkpoints beside each other. Layers and tensors are matched by name, so that formats and
@@ -113,6 +114,8 @@ pub struct DiffOptions {
     pub gamma_only: bool,
     /// The record of the edit that made the second checkpoint, instead of the one beside it.
     pub record: Option<PathBuf>,
+    /// The channels that are pruned in both, instead of those that the records have.
+    pub mask: Option<Mask>,
 }
 
 /// Compares two checkpoints. Memory stays bounded whatever their size; `progress` hears of bytes
@@ -127,6 +130,7 @@ pub fn diff(a: &Path, b: &Path, options: &DiffOptions, progress: Progress<'_>) -
         if networks.is_empty() {
             return Err(batchnorm::nothing_found(&checkpoint));
         }
+        masked::check(&checkpoint, &networks, options.mask.as_ref())?;
         Ok((checkpoint, networks))
     };
     let ((a, in_a), (b, in_b)) = (open(a)?, open(b)?);
@@ -135,7 +139,11 @@ pub fn diff(a: &Path, b: &Path, options: &DiffOptions, progress: Progress<'_>) -
     let mut networks = Vec::with_capacity(paired.both.len());
     let mut gammas = tensors::Gammas::default();
     for (of_a, of_b) in paired.both {
-        let (network, compared) = gamma::compare((&a, of_a), (&b, of_b), &recorded)?;
+        let given = options.mask.as_ref();
+        let mask_a = masked::of_network(&a, of_a, given, None)?;
+        let mask_b = masked::of_network(&b, of_b, given, options.record.as_deref())?;
+        let masks = [&mask_a, &mask_b];
+        let (network, compared) = gamma::compare((&a, of_a), (&b, of_b), masks, &recorded)?;
         gammas.add(compared);
         networks.push(network);
     }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::regen::{self, Gamma, Options, Rule, Scope};
+use crate::regen::{self, Gamma, Mask, Options, Rule, Scope};
 
 /// What `apply` would have to be told to make the γ of the second checkpoint out of the first.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -27,6 +27,7 @@ pub(super) fn explain(
     before: &[Gamma],
     after: &[Gamma],
     moved: usize,
+    mask: &Mask,
     recorded: &[Options],
 ) -> Option<Regeneration> {
     if moved == 0 {
@@ -41,7 +42,7 @@ pub(super) fn explain(
         })
     });
     usual.chain(recorded.iter().copied()).find_map(|options| {
-        let plan = regen::plan(before, &options).ok()?;
+        let plan = regen::plan(before, &options, Some(mask)).ok()?;
         let mut after = after.iter();
         let as_found = plan.layers.iter().all(|layer| {
             // A layer of which nothing is counted has no plan.

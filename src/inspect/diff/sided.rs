@@ -67,7 +67,8 @@ impl Edges {
 }
 
 impl Sided {
-    pub(super) fn of(values: &[f64], edges: &Edges) -> Sided {
+    /// Of γ that are not pruned, and how many are.
+    pub(super) fn of(values: &[f64], pruned: usize, edges: &Edges) -> Sided {
         let finite = finite(values);
         let drawn = edges.drawn.as_ref().map(|drawn| {
             let binned = Binned::new(&drawn.fine_edges, &finite);
@@ -78,7 +79,7 @@ impl Sided {
             }
         });
         Sided {
-            summary: Summary::of(values),
+            summary: Summary::of(values, pruned),
             histogram: Counts {
                 fine_counts: Binned::new(&edges.fine_edges, &finite).counts,
                 drawn,

@@ -80,6 +80,14 @@ fn render_network(out: &mut String, network: &NetworkDiff, width: usize) {
         "{root}{} of {} γ moved; {} BatchNorm layers differ",
         total.moved, total.channels, network.layers_changed
     );
+    let (in_a, in_b) = (network.a.summary.pruned, network.b.summary.pruned);
+    if in_a + in_b > 0 {
+        let _ = writeln!(
+            out,
+            "pruned: {in_a} in A, {in_b} in B, {} of them anew; neither inhibited nor died",
+            total.pruned
+        );
+    }
     if let Some(regeneration) = &network.regeneration {
         let flag = |option: &str, value: &str, default: &str| {
             if value == default {

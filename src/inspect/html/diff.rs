@@ -190,7 +190,7 @@ fn ridge(network: &NetworkDiff, narrow: bool) -> Ridge<'_> {
 fn network_facts(network: &NetworkDiff) -> String {
     let (total, a, b) = (&network.total, &network.a.summary, &network.b.summary);
     let of = |count| count_and_share(count, total.channels);
-    facts(&[
+    let mut pairs = vec![
         ("channels", grouped(total.channels as u64)),
         ("γ moved", of(total.moved)),
         ("layers that differ", grouped(network.layers_changed as u64)),
@@ -205,7 +205,12 @@ fn network_facts(network: &NetworkDiff) -> String {
         ),
         ("died", grouped(total.died as u64)),
         ("came back", grouped(total.revived as u64)),
-    ])
+    ];
+    if a.pruned + b.pruned > 0 {
+        let before = grouped(a.pruned as u64);
+        pairs.push(("pruned", format!("{before} → {}", of(b.pruned))));
+    }
+    facts(&pairs)
 }
 
 /// Layers that cannot be laid beside each other.

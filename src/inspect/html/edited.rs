@@ -47,7 +47,7 @@ impl Render<Edited> for Html {
         let rows = layers.zip(&edited.regenerated);
         body += &table(
             "Layers",
-            &columns(),
+            &columns(edited),
             rows.map(|((b, a), n)| cells(after, (b, a), *n)),
         );
         body += "</section>\n";
@@ -81,9 +81,9 @@ fn edit_facts(edited: &Edited) -> String {
         grouped(after.layer_count as u64)
     );
     let of_all = |inhibited| count_and_share(inhibited, after.total.channels);
-    facts(&[
+    let mut pairs = vec![
         ("channels", grouped(after.total.channels as u64)),
-        ("regenerated", of_all(total)),
+        (verb(edited), of_all(total)),
         ("in layers", layers),
         (
             "median γ",
@@ -97,10 +97,28 @@ fn edit_facts(edited: &Edited) -> String {
                 grouped(after.total.inhibited as u64)
             ),
         ),
-    ])
+    ];
+    if after.total.pruned > 0 && verb(edited) == REGENERATED {
+        let before = grouped(before.total.pruned as u64);
+        let now = of_all(after.total.pruned);
+        pairs.push(("pruned", format!("{before} → {now}")));
+    }
+    facts(&pairs)
 }
 
-fn columns() -> Vec<Column> {
+const REGENERATED: &str = "regenerated";
+
+/// What became of the channels that changed.
+fn verb(edited: &Edited) -> &'static str {
+    let (before, after) = edited.networks();
+    if after.total.pruned > before.total.pruned {
+        "pruned"
+    } else {
+        REGENERATED
+    }
+}
+
+fn columns(edited: &Edited) -> Vec<Column> {
     let column = |heading, at: &str| Column {
         heading,
         at: at.to_owned(),
@@ -109,7 +127,7 @@ fn columns() -> Vec<Column> {
     vec![
         column("layer", "/after/networks/0/layers/*/name"),
         column("channels", "/after/networks/0/layers/*/channels"),
-        column("regenerated", "/regenerated/*"),
+        column(verb(edited), "/regenerated/*"),
         column("min before", "/before/networks/0/layers/*/min"),
         column("after", "/after/networks/0/layers/*/min"),
         column("median before", "/before/networks/0/layers/*/median"),

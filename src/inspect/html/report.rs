@@ -81,7 +81,7 @@ fn section(report: &Report, i: usize, network: &NetworkReport) -> String {
     out += "<h3>Numbers</h3>\n";
     out += &table(
         "Layers",
-        &columns(&at),
+        &columns(&at, network),
         network.layers.iter().map(|l| cells(network, l)),
     );
     out + "</section>\n"
@@ -111,6 +111,9 @@ fn network_facts(network: &NetworkReport) -> String {
         ),
         ("negative", count_and_share(total.negative, total.channels)),
     ];
+    if total.pruned > 0 {
+        pairs.push(("pruned", count_and_share(total.pruned, total.channels)));
+    }
     if total.non_finite > 0 {
         pairs.push(("NaN or infinite", grouped(total.non_finite as u64)));
     }
@@ -151,13 +154,13 @@ fn rule_table(network: &NetworkReport, rules: &[Preview; 3]) -> String {
            change.</p>\n"
 }
 
-fn columns(at: &str) -> Vec<Column> {
+fn columns(at: &str, network: &NetworkReport) -> Vec<Column> {
     let column = |heading, key: &str| Column {
         heading,
         at: format!("{at}/layers/*/{key}"),
         text: key == "name",
     };
-    vec![
+    let mut columns = vec![
         column("layer", "name"),
         column("channels", "channels"),
         column("min", "min"),
@@ -169,7 +172,11 @@ fn columns(at: &str) -> Vec<Column> {
         column("paper", "rules/paper/regenerated"),
         column("reference", "rules/reference/regenerated"),
         column("keep-sign", "rules/keep-sign/regenerated"),
-    ]
+    ];
+    if network.total.pruned > 0 {
+        columns.insert(2, column("pruned", "pruned"));
+    }
+    columns
 }
 
 /// The name of a layer, with what is wrong with it.
@@ -191,7 +198,7 @@ fn cells(network: &NetworkReport, layer: &LayerReport) -> Vec<String> {
         Some(effects) => count(effects[rule as usize].regenerated),
         None => "–".to_owned(),
     };
-    vec![
+    let mut cells = vec![
         layer_name(network, layer),
         count(s.channels),
         or_dash(s.range.map(|range| range.min)),
@@ -203,5 +210,9 @@ fn cells(network: &NetworkReport, layer: &LayerReport) -> Vec<String> {
         rule(Rule::Paper),
         rule(Rule::Reference),
         rule(Rule::KeepSign),
-    ]
+    ];
+    if network.total.pruned > 0 {
+        cells.insert(2, count(s.pruned));
+    }
+    cells
 }

@@ -28,6 +28,7 @@ struct Line<'s> {
     non_finite: usize,
     hamming: Option<f64>,
     regenerated: usize,
+    pruned: usize,
 }
 
 impl Render<Series> for Csv {
@@ -49,6 +50,7 @@ impl Render<Series> for Csv {
                     non_finite: layer.non_finite[index],
                     hamming: layer.hamming[index],
                     regenerated: layer.regenerated[index],
+                    pruned: layer.pruned[index],
                 })
             };
             let mut line = line;

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::mask;
 use super::survival::Lifted;
-use crate::inspect::Summary;
+use crate::inspect::{Summary, masked};
 
 /// A layer, or the whole network, over time: one entry a save in each list.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -25,6 +25,8 @@ pub struct LayerSeries {
     pub max: Vec<Option<f64>>,
     /// How many are NaN or infinite.
     pub non_finite: Vec<usize>,
+    /// How many are pruned; they are in no other count.
+    pub pruned: Vec<usize>,
     /// The share of channels that are at or below the network's median in this save and were not in
     /// the one before, or the other way round; `None` for the first.
     pub hamming: Vec<Option<f64>>,
@@ -39,6 +41,7 @@ pub struct LayerSeries {
 pub(super) fn over_time(
     layers: &[(String, usize)],
     gammas: &[&[f64]],
+    pruned: &[&[usize]],
     lifted: &[Lifted],
 ) -> (LayerSeries, Vec<LayerSeries>) {
     let all = 0..gammas[0].len();
@@ -51,9 +54,10 @@ pub(super) fn over_time(
     };
     let mut layers: Vec<LayerSeries> = layers.iter().map(layer).collect();
     let mut before: Option<Vec<bool>> = None;
-    for (save, gamma) in gammas.iter().enumerate() {
-        let median = Summary::of(gamma).median;
-        let mask = mask::below(gamma, median);
+    for (save, (gamma, pruned)) in gammas.iter().zip(pruned).enumerate() {
+        let median = Summary::of(&masked::unpruned(gamma, pruned), 0).median;
+        let mut mask = mask::below(gamma, median);
+        pruned.iter().for_each(|channel| mask[*channel] = false);
         let known = lifted.iter().find(|lifted| lifted.save == save);
         for series in layers.iter_mut().chain([&mut network]) {
             let own = series.range.clone();
@@ -61,7 +65,11 @@ pub(super) fn over_time(
                 .as_ref()
                 .map(|before| mask::distance(&before[own.clone()], &mask[own.clone()]));
             let regenerated = known.map_or(0, |lifted| lifted.count(&own));
-            series.add(&Summary::of(&gamma[own]), distance, regenerated);
+            let within = |end: usize| pruned.partition_point(|channel| *channel < end);
+            let pruned = &pruned[within(own.start)..within(own.end)];
+            let pruned: Vec<usize> = pruned.iter().map(|channel| channel - own.start).collect();
+            let kept = masked::unpruned(&gamma[own], &pruned);
+            series.add(&Summary::of(&kept, pruned.len()), distance, regenerated);
         }
         before = Some(mask);
     }
@@ -78,6 +86,7 @@ impl LayerSeries {
             median: Vec::with_capacity(saves),
             max: Vec::with_capacity(saves),
             non_finite: Vec::with_capacity(saves),
+            pruned: Vec::with_capacity(saves),
             hamming: Vec::with_capacity(saves),
             regenerated: Vec::with_capacity(saves),
             range,
@@ -90,6 +99,7 @@ impl LayerSeries {
         self.median.push(summary.median);
         self.max.push(summary.max);
         self.non_finite.push(summary.non_finite);
+        self.pruned.push(summary.pruned);
         self.hamming.push(distance);
         self.regenerated.push(regenerated);
     }

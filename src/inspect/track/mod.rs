@@ -22,6 +22,7 @@ pub use trajectory::{Channel, Chosen, Trajectory};
 use crate::batchnorm::Schema;
 use crate::error::Result;
 use crate::name::{shared_beginning, without};
+use crate::regen::Mask;
 
 /// Below this share of channels, the masks of two successive saves are taken as the same: the
 /// network has settled (You et al., *Drawing Early-Bird Tickets*, ICLR 2020, section 3).
@@ -83,6 +84,8 @@ pub struct TrackOptions {
     pub channels: Vec<Channel>,
     /// The record of an edit, instead of those beside the checkpoints.
     pub record: Option<PathBuf>,
+    /// The channels that are pruned in every save, instead of those that the records have.
+    pub mask: Option<Mask>,
 }
 
 /// Reads headers and γ of `paths` and follows the network through them. Keeps 8 bytes for a channel
@@ -106,7 +109,8 @@ pub fn track(paths: &[PathBuf], options: &TrackOptions) -> Result<Series> {
     warnings.extend(said);
     let gammas: Vec<&[f64]> = saves.iter().map(|save| &save.gamma[..]).collect();
     let lifted = survival::find(&saves);
-    let (network, layers) = layers::over_time(&layers, &gammas, &lifted);
+    let pruned: Vec<&[usize]> = saves.iter().map(|save| &save.pruned[..]).collect();
+    let (network, layers) = layers::over_time(&layers, &gammas, &pruned, &lifted);
     let trajectories = trajectory::follow(&options.channels, &layers, &gammas)?;
     let (regenerations, survival) = survival::follow(&lifted, &gammas);
     if let Some(at) = (0..saves.len()).find(|i| network.non_finite[*i] > 0) {

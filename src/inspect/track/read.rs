@@ -7,7 +7,9 @@ use super::{Save, TrackOptions};
 use crate::batchnorm::{self, Network};
 use crate::checkpoint::{Checkpoint, FormatName};
 use crate::error::{Error, Result};
+use crate::inspect::masked;
 use crate::record;
+use crate::regen::Mask;
 
 /// The checkpoints of a run, all of one network.
 pub(super) struct Run {
@@ -29,6 +31,8 @@ pub(super) struct Read {
     pub(super) gamma: Vec<f64>,
     /// The γ before an edit that a record tells of.
     pub(super) before: Option<Vec<f64>>,
+    /// Which of them are pruned, in ascending order.
+    pub(super) pruned: Vec<usize>,
 }
 
 impl Read {
@@ -55,12 +59,15 @@ pub(super) fn read(paths: &[PathBuf], options: &TrackOptions) -> Result<Run> {
         if networks.is_empty() {
             return Err(batchnorm::nothing_found(&checkpoint));
         }
+        masked::check(&checkpoint, &networks, options.mask.as_ref())?;
         let network = batchnorm::select(&checkpoint, &networks, options.root.as_deref())?;
-        let layers = read_layers(&checkpoint, &network, options.record.as_deref())?;
+        let (given, record) = (options.mask.as_ref(), options.record.as_deref());
+        let mask = masked::of_network(&checkpoint, &network, given, record)?;
+        let layers = read_layers(&checkpoint, &network, record)?;
         if run.saves.is_empty() {
             run.begin(&network, &layers);
         }
-        let save = run.add(&checkpoint, path, layers)?;
+        let save = run.add(&checkpoint, path, layers, &mask)?;
         run.saves.push(save);
     }
     if run.layers.is_empty() {
@@ -131,7 +138,13 @@ impl Run {
     }
 
     /// The γ of a checkpoint in the order of the series.
-    fn add(&self, checkpoint: &Checkpoint, path: &Path, layers: Vec<LayerGamma>) -> Result<Read> {
+    fn add(
+        &self,
+        checkpoint: &Checkpoint,
+        path: &Path,
+        layers: Vec<LayerGamma>,
+        mask: &Mask,
+    ) -> Result<Read> {
         let first = self.saves.first().map_or(path, |save| &save.path);
         let as_in = |what: String| format!("{what}, as in {}", first.display());
         let mut by_name: HashMap<String, _> = layers
@@ -139,6 +152,7 @@ impl Run {
             .map(|layer| (layer.name, layer.values))
             .collect();
         let (mut gamma, mut before, mut edited) = (Vec::new(), Vec::new(), false);
+        let mut pruned = Vec::new();
         for (name, channels) in &self.layers {
             let found = |found: String| {
                 let expected = as_in(format!("a BatchNorm layer of {channels} channels"));
@@ -153,6 +167,8 @@ impl Run {
                 Some(Some(values)) => values,
             };
             edited |= old.is_some();
+            let start = gamma.len();
+            pruned.extend(mask.pruned(name).iter().map(|channel| start + channel));
             before.extend(old.as_ref().unwrap_or(&now));
             gamma.extend(now);
         }
@@ -172,6 +188,7 @@ impl Run {
             epoch: checkpoint.training().epoch(),
             at: 0,
             gamma,
+            pruned,
             before: edited.then_some(before),
         })
     }

@@ -11,6 +11,7 @@ use std::ops::Range;
 use serde::Serialize;
 
 use super::read::Read;
+use crate::inspect::masked;
 use crate::regen::is_inhibited;
 
 /// How it is known that channels were regenerated.
@@ -72,8 +73,8 @@ pub(super) fn find(saves: &[Read]) -> Vec<Lifted> {
             .checked_sub(1)
             .map(|previous| &saves[previous].gamma[..]);
         let (source, channels) = match &save.before {
-            Some(before) => (Source::Record, changed(before, &save.gamma)),
-            None => (Source::Mark, marked(&save.gamma, previous)),
+            Some(before) => (Source::Record, changed(before, save)),
+            None => (Source::Mark, marked(&save.gamma, previous, &save.pruned)),
         };
         if !channels.is_empty() {
             found.push(Lifted {
@@ -86,35 +87,40 @@ pub(super) fn find(saves: &[Read]) -> Vec<Lifted> {
     found
 }
 
-fn changed(before: &[f64], now: &[f64]) -> Vec<usize> {
-    let pairs = before.iter().zip(now).enumerate();
+/// Those that an edit changed, and did not prune.
+fn changed(before: &[f64], now: &Read) -> Vec<usize> {
+    let pairs = before.iter().zip(&now.gamma).enumerate();
     pairs
-        .filter(|(_, (a, b))| a.to_bits() != b.to_bits())
+        .filter(|(channel, (a, b))| {
+            a.to_bits() != b.to_bits() && now.pruned.binary_search(channel).is_err()
+        })
         .map(|(channel, _)| channel)
         .collect()
 }
 
-fn marked(gamma: &[f64], previous: Option<&[f64]>) -> Vec<usize> {
-    if gamma.iter().any(|value| !value.is_finite()) {
+fn marked(gamma: &[f64], previous: Option<&[f64]>, pruned: &[usize]) -> Vec<usize> {
+    let kept = masked::unpruned(gamma, pruned);
+    if kept.iter().any(|value| !value.is_finite()) {
         return Vec::new();
     }
-    let smallest = gamma
+    let smallest = kept
         .iter()
         .map(|value| value.abs())
         .fold(f64::INFINITY, f64::min);
     let bears = |value: f64| value.abs() == smallest;
-    let mut rest = gamma.iter().filter(|value| !bears(**value));
+    let mut rest = kept.iter().filter(|value| !bears(**value));
     let one_value = match rest.next() {
         // As it was initialised: all γ are one value, or one of two.
         None => true,
         Some(first) => rest.all(|value| value == first),
     };
-    let count = gamma.iter().filter(|value| bears(**value)).count();
-    if smallest == 0.0 || one_value || count < 2 || 2 * count < gamma.len() {
+    let count = kept.iter().filter(|value| bears(**value)).count();
+    if smallest == 0.0 || one_value || count < 2 || 2 * count < kept.len() {
         return Vec::new();
     }
     let anew = |channel: &usize| previous.is_none_or(|gamma| !bears(gamma[*channel]));
     (0..gamma.len())
+        .filter(|channel| pruned.binary_search(channel).is_err())
         .filter(|channel| bears(gamma[*channel]))
         .filter(anew)
         .collect()
@@ -165,23 +171,33 @@ mod tests {
 
     #[test]
     fn half_of_the_channels_at_the_smallest_magnitude_are_a_mark() {
-        assert_eq!(marked(&[0.3, 0.3, 0.5, 0.3, 0.9], None), [0, 1, 3]);
-        assert_eq!(marked(&[0.3, -0.3, 0.5, 0.9], None), [0, 1]);
+        assert_eq!(marked(&[0.3, 0.3, 0.5, 0.3, 0.9], None, &[]), [0, 1, 3]);
+        assert_eq!(marked(&[0.3, -0.3, 0.5, 0.9], None, &[]), [0, 1]);
+    }
+
+    #[test]
+    fn pruned_channels_bear_no_mark_and_hide_none() {
+        let gamma = [0.0, 0.3, 0.3, 0.5, 0.9, 0.0];
+        assert_eq!(marked(&gamma, None, &[0, 5]), [1, 2]);
+        assert!(marked(&gamma, None, &[]).is_empty());
     }
 
     #[test]
     fn an_untrained_network_bears_no_mark() {
-        assert!(marked(&[1.0; 8], None).is_empty());
-        assert!(marked(&[0.0, 0.0, 0.0, 1.0], None).is_empty());
-        assert!(marked(&[0.5, 0.5, 1.0, 1.0], None).is_empty());
-        assert!(marked(&[0.1, 0.2, 0.3], None).is_empty());
-        assert!(marked(&[f64::NAN, 0.3, 0.3, 0.3, 0.5], None).is_empty());
+        assert!(marked(&[1.0; 8], None, &[]).is_empty());
+        assert!(marked(&[0.0, 0.0, 0.0, 1.0], None, &[]).is_empty());
+        assert!(marked(&[0.5, 0.5, 1.0, 1.0], None, &[]).is_empty());
+        assert!(marked(&[0.1, 0.2, 0.3], None, &[]).is_empty());
+        assert!(marked(&[f64::NAN, 0.3, 0.3, 0.3, 0.5], None, &[]).is_empty());
     }
 
     #[test]
     fn a_mark_that_was_there_before_is_no_second_regeneration() {
         let gamma = [0.3, 0.3, 0.3, 0.5, 0.7];
-        assert!(marked(&gamma, Some(&gamma)).is_empty());
-        assert_eq!(marked(&gamma, Some(&[0.3, 0.1, 0.2, 0.5, 0.7])), [1, 2]);
+        assert!(marked(&gamma, Some(&gamma), &[]).is_empty());
+        assert_eq!(
+            marked(&gamma, Some(&[0.3, 0.1, 0.2, 0.5, 0.7]), &[]),
+            [1, 2]
+        );
     }
 }

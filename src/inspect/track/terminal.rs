@@ -126,6 +126,13 @@ fn table(out: &mut String, series: &Series, width: usize) {
     }
     let _ = write!(out, "{BOLD}{:<name$}{BOLD:#} ", "network");
     line(out, &series.network, &columns, &tops);
+    if let Some(pruned) = series.network.pruned.last().filter(|pruned| **pruned > 0) {
+        let channels = series.network.channels;
+        let _ = writeln!(
+            out,
+            "{pruned} of {channels} channels are pruned in the last, and in no count and median"
+        );
+    }
     if tops.inhibited > 0.0 {
         let share = 100.0 * tops.inhibited;
         let median = if medians {

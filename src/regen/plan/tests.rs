@@ -1,4 +1,5 @@
 use super::*;
+use crate::regen::LayerMask;
 
 fn layer(name: &str, values: &[f64]) -> Gamma {
     Gamma {
@@ -31,7 +32,7 @@ fn values(gammas: &[Gamma]) -> Vec<f64> {
 
 fn run(list: &[f64], options: Options) -> (Plan, Vec<f64>) {
     let gammas = [layer("a", list)];
-    let plan = plan(&gammas, &options).unwrap();
+    let plan = plan(&gammas, &options, None).unwrap();
     let after = values(&after(&gammas, &plan));
     (plan, after)
 }
@@ -145,6 +146,7 @@ fn each_layer_by_itself_has_its_own_threshold() {
             scope: Scope::Layer,
             ..Options::default()
         },
+        None,
     )
     .unwrap();
     assert_eq!((plan.threshold, plan.target), (None, None));
@@ -159,7 +161,7 @@ fn kept_zeros_leave_the_list_before_the_median() {
         keep_zeros: true,
         ..Options::default()
     };
-    let plan = plan(&gammas, &options).unwrap();
+    let plan = plan(&gammas, &options, None).unwrap();
     assert_eq!((plan.counted, plan.threshold), (3, Some(2.0)));
     assert_eq!(
         values(&after(&gammas, &plan)),
@@ -174,14 +176,17 @@ fn a_list_without_any_gamma_is_an_error() {
         keep_zeros: true,
         ..Options::default()
     };
-    assert_eq!(plan(&zeros, &options), Err(PlanError::Empty(1)));
-    assert_eq!(plan(&[], &Options::default()), Err(PlanError::Empty(0)));
+    assert_eq!(plan(&zeros, &options, None), Err(PlanError::Empty(1)));
+    assert_eq!(
+        plan(&[], &Options::default(), None),
+        Err(PlanError::Empty(0))
+    );
 }
 
 #[test]
 fn nan_and_infinity_are_refused_by_layer_and_channel() {
     for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
-        let err = plan(&[layer("x.bn", &[0.5, bad])], &Options::default()).unwrap_err();
+        let err = plan(&[layer("x.bn", &[0.5, bad])], &Options::default(), None).unwrap_err();
         assert!(
             err.to_string().starts_with("layer x.bn: expected finite γ"),
             "{err}"
@@ -203,6 +208,7 @@ fn a_target_that_overflows_its_type_is_refused() {
             to: To::Value(1e6),
             ..Options::default()
         },
+        None,
     )
     .unwrap_err();
     assert_eq!(
@@ -225,6 +231,7 @@ fn a_mean_is_rounded_to_nearest_in_the_type_of_gamma() {
             to: To::Mean,
             ..Options::default()
         },
+        None,
     )
     .unwrap();
     let mean = values.iter().sum::<f64>() / 3.0;
@@ -245,7 +252,7 @@ fn strong_negatives_zero_layers_and_whole_layers_are_pointed_out() {
         layer("zero", &[0.0, 0.0]),
         layer("low", &[0.1, 0.2]),
     ];
-    let plan = plan(&gammas, &Options::default()).unwrap();
+    let plan = plan(&gammas, &Options::default(), None).unwrap();
     assert_eq!(
         plan.cautions,
         [
@@ -310,8 +317,8 @@ fn cases() -> impl Iterator<Item = (Vec<Gamma>, Options)> {
 #[test]
 fn a_second_plan_with_the_default_target_changes_nothing() {
     for (gammas, options) in cases() {
-        let first = plan(&gammas, &options).unwrap();
-        let second = plan(&after(&gammas, &first), &options).unwrap();
+        let first = plan(&gammas, &options, None).unwrap();
+        let second = plan(&after(&gammas, &first), &options, None).unwrap();
         assert_eq!(second.regenerated(), 0, "{gammas:?} {options:?}");
     }
 }
@@ -319,7 +326,7 @@ fn a_second_plan_with_the_default_target_changes_nothing() {
 #[test]
 fn a_plan_changes_only_selected_channels_and_to_values_of_their_type() {
     for (gammas, options) in cases() {
-        let plan = plan(&gammas, &options).unwrap();
+        let plan = plan(&gammas, &options, None).unwrap();
         for (gamma, layer) in gammas.iter().zip(&plan.layers) {
             for change in &layer.changes {
                 assert_eq!(gamma.values[change.channel].to_bits(), change.old.to_bits());
@@ -332,4 +339,45 @@ fn a_plan_changes_only_selected_channels_and_to_values_of_their_type() {
             }
         }
     }
+}
+
+#[test]
+fn pruned_channels_are_in_no_list_and_do_not_change() {
+    let gammas = [
+        layer("a", &[0.0, 0.0, 0.2, 0.6]),
+        layer("b", &[0.0, 0.4, 0.8]),
+        layer("gone", &[0.0, 0.0]),
+    ];
+    let masked = |name: &str, channels, pruned| LayerMask {
+        name: name.to_owned(),
+        channels,
+        pruned,
+    };
+    let mask = Mask::new([
+        masked("a", 4, vec![0, 1]),
+        masked("b", 3, vec![0]),
+        masked("gone", 2, vec![0, 1]),
+    ])
+    .unwrap();
+    let network = plan(&gammas, &Options::default(), Some(&mask)).unwrap();
+    // 0.2 0.4 0.6 0.8
+    assert_eq!((network.threshold, network.counted), (Some(0.4), 4));
+    assert_eq!(
+        values(&after(&gammas, &network)),
+        [0.0, 0.0, 0.4, 0.6, 0.0, 0.4, 0.8, 0.0, 0.0]
+    );
+    assert!(
+        network.cautions.is_empty(),
+        "{:?} of channels that are pruned",
+        network.cautions
+    );
+    let each = Options {
+        scope: Scope::Layer,
+        ..Options::default()
+    };
+    let each = plan(&gammas, &each, Some(&mask)).unwrap();
+    assert_eq!(each.layers.len(), 2, "nothing of the third is counted");
+    assert_eq!(each.layers[0].threshold, 0.2);
+    let none = plan(&gammas[2..], &Options::default(), Some(&mask));
+    assert_eq!(none, Err(PlanError::Empty(2)));
 }

@@ -42,7 +42,7 @@ pub struct Planned {
 ///
 /// # Errors
 /// An arm or seed that is named twice; settings that make no sense; a run that was begun with other
-/// settings.
+/// settings; weights to begin with that are a run to go on with.
 pub fn plan(out: &Path, arms: &[Arm], seeds: &[u64], recipe: &Request) -> Result<Vec<Planned>> {
     let twice = |what: &'static str, names: Vec<String>| {
         let mut seen = std::collections::BTreeSet::new();
@@ -51,6 +51,12 @@ pub fn plan(out: &Path, arms: &[Arm], seeds: &[u64], recipe: &Request) -> Result
             None => Ok(()),
         }
     };
+    let is_run = |path: &&PathBuf| train::is_run(path) || train::is_checkpoint(path);
+    if let Some(path) = recipe.resume.iter().find(is_run) {
+        let reason =
+            "expected weights that every run begins with: of a run, its best/model.safetensors";
+        return Err(Error::argument("resume", path.display(), reason));
+    }
     twice("arms", arms.iter().map(Arm::to_string).collect())?;
     twice("seeds", seeds.iter().map(u64::to_string).collect())?;
     let mut planned = Vec::new();
@@ -131,6 +137,7 @@ impl Planned {
             None => self.request.clone(),
             Some(_) => Request {
                 resume: vec![self.path.clone()],
+                mask: None,
                 recipe: None,
                 changes: Vec::new(),
                 ..self.request.clone()

@@ -44,6 +44,27 @@ fn identity_nodes_are_followed_both_ways_and_a_gamma_of_two_nodes_is_one_layer()
 }
 
 #[test]
+fn a_layer_has_the_beta_of_each_of_its_nodes_and_knows_who_else_uses_it() {
+    let betas = |opened: &super::Opened, layer: usize| -> Vec<(String, Option<String>)> {
+        let betas = opened.declared.norms[layer].betas.iter();
+        betas
+            .map(|beta| {
+                let name = &opened.tensors[beta.tensor.unwrap()].name;
+                (name.clone(), beta.editable.clone().err())
+            })
+            .collect()
+    };
+    let identity = load("identity");
+    let names = ["bn3.bias", "bn4.bias"].map(|name| (name.to_owned(), None));
+    assert_eq!(betas(&identity, 2), names);
+    let merged = load("merged");
+    assert_eq!(betas(&merged, 0), [("bn1.bias".to_owned(), None)]);
+    let shared = "its β bn3.weight is also γ of BatchNormalization /bn3/bn";
+    let shared = ("bn3.weight".to_owned(), Some(shared.to_owned()));
+    assert_eq!(betas(&merged, 2), [shared]);
+}
+
+#[test]
 fn constants_are_layers_under_their_nodes_names() {
     let layers = [
         ("/bn1/Constant", "", false),

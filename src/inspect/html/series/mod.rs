@@ -89,6 +89,11 @@ fn run_facts(series: &Series) -> String {
             ),
         ),
     ];
+    if all.pruned.iter().any(|pruned| *pruned > 0) {
+        let (first, last) = (all.pruned[0], all.pruned[last]);
+        let now = count_and_share(last, all.channels);
+        pairs.push(("pruned", format!("{} → {now}", grouped(first as u64))));
+    }
     if let Some(distance) = all.hamming[last] {
         pairs.push(("changed sides last", share_of(distance)));
         let settled = series.settled.map(|save| series.saves[save].at);
