@@ -1,4 +1,4 @@
-//! What can be typed. Parsing touches no file.
+//! The command-line arguments. Parsing touches no file.
 
 #[cfg(feature = "train")]
 mod model;
@@ -92,7 +92,7 @@ pub(super) enum Command {
     },
 }
 
-/// What becomes of the optimizer's state.
+/// What happens to the optimizer state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum OptimizerState {
     Keep,
@@ -115,7 +115,7 @@ pub(super) struct InspectArgs {
     /// Print one JSON object a path instead
     #[arg(long)]
     pub(super) json: bool,
-    /// Say of every one-dimensional tensor why it is, or is not, a γ
+    /// Explain for every one-dimensional tensor why it is, or is not, a γ
     #[arg(long, conflicts_with_all = ["json", "html", "svg", "png"])]
     pub(super) explain: bool,
     /// Show only layers whose name matches this regular expression
@@ -124,8 +124,8 @@ pub(super) struct InspectArgs {
     /// Find γ as this file says (see `ckpt-regen schema`)
     #[arg(long, value_name = "FILE")]
     pub(super) schema: Option<PathBuf>,
-    /// These channels are pruned (a file of prune --mask-out), and shown apart from inhibited ones
-    /// [default: what the record of an earlier prune says]
+    /// Mask of pruned channels (from prune --mask-out), which are shown apart from inhibited ones
+    /// [default: the mask in the record of an earlier prune]
     #[arg(long, value_name = "FILE")]
     pub(super) mask: Option<PathBuf>,
     /// Say how files were read (mapped, or by positioned reads), and how much of them
@@ -139,14 +139,14 @@ pub(super) struct InspectArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Pictures of one PATH, instead of the table")]
 pub(super) struct PictureArgs {
-    /// Write a page: histograms, what each rule would change, a table to sort and to filter. It
-    /// loads nothing, and holds what --json prints
+    /// Write a self-contained page: histograms, what each rule would change, a table to sort and to
+    /// filter, and what --json prints
     #[arg(long, value_name = "FILE")]
     pub(super) html: Option<PathBuf>,
     /// Write a picture for a paper: the network's histogram above those of its layers
     #[arg(long, value_name = "FILE")]
     pub(super) svg: Option<PathBuf>,
-    /// Write that picture in pixels, twice the size of the SVG
+    /// Write that picture as PNG, at twice the size of the SVG
     #[arg(long, value_name = "FILE")]
     pub(super) png: Option<PathBuf>,
 }
@@ -154,10 +154,10 @@ pub(super) struct PictureArgs {
 /// Regenerate channels in a checkpoint file, and nothing else
 ///
 /// With no options: Algorithm 1 of the paper. Every γ at or below the network's median is set to
-/// the median. The file is replaced as a whole by its edited copy, and a record is kept beside it, in
-/// .ckpt-regen/NAME.json, with which `ckpt-regen undo` gives it back bit for bit.
+/// the median. The file is replaced as a whole by its edited copy. A record beside it,
+/// .ckpt-regen/NAME.json, lets `ckpt-regen undo` restore it bit for bit.
 ///
-/// Killed at any moment, it leaves the old file, the new file, or a journal that the next apply or
+/// Killed at any moment, apply leaves the old file, the new file, or a journal that the next apply or
 /// undo completes.
 #[derive(Debug, Args)]
 pub(super) struct ApplyArgs {
@@ -170,7 +170,7 @@ pub(super) struct ApplyArgs {
 
     #[command(flatten)]
     pub(super) edit: EditArgs,
-    /// Apply this saved plan instead of a rule; refused on any other γ than it was made for
+    /// Apply this saved plan instead of a rule; refused if γ are not those it was made for
     #[arg(long, value_name = "FILE", help_heading = "What to regenerate")]
     #[arg(conflicts_with_all = ["rule", "below", "to", "scope", "each", "keep_zeros", "iternorm", "include", "exclude", "plan_out"])]
     pub(super) plan: Option<PathBuf>,
@@ -211,8 +211,8 @@ pub(super) struct DestinationArgs {
     /// Save the plan: layer, channel, old and new γ
     #[arg(long, value_name = "FILE")]
     pub(super) plan_out: Option<PathBuf>,
-    /// Write a page with the γ before and after, layer by layer, as inspect --html has it; with
-    /// --dry-run, with what they would be. Written after the edit, also when nothing is due
+    /// Write a page like that of inspect --html, with γ before and after, layer by layer; also with
+    /// --dry-run, and when nothing is due
     #[arg(long, value_name = "FILE")]
     pub(super) report: Option<PathBuf>,
 }
@@ -230,30 +230,27 @@ pub(super) struct EditArgs {
     /// Find γ as this file says (see `ckpt-regen schema`)
     #[arg(long, value_name = "FILE")]
     pub(super) schema: Option<PathBuf>,
-    /// These channels are pruned (a file of prune --mask-out): they are left out of the count, and as
-    /// they are [default: what the record of an earlier prune says]
+    /// Mask of pruned channels (from prune --mask-out): they do not count in the median and are not
+    /// changed [default: the mask in the record of an earlier prune]
     #[arg(long, value_name = "FILE")]
     pub(super) mask: Option<PathBuf>,
-    /// Count and lift pruned channels as the others, as the public code of the paper does
+    /// Count and regenerate pruned channels like all others, as the paper's public code does
     #[arg(long)]
     pub(super) pruned_as_public: bool,
-    /// Edit also where more channels would fall below |γ| = 0.01 than rise above it, which is refused
-    /// otherwise
+    /// Edit even if more channels would fall below |γ| = 0.01 than rise above it [default: refuse]
     #[arg(long)]
     pub(super) allow_dying: bool,
-    /// Leave layers alone whose γ cannot be edited (shared with another tensor, say), instead of
-    /// refusing
+    /// Skip layers whose γ cannot be edited (shared with another tensor, say) [default: refuse]
     #[arg(long)]
     pub(super) skip_shared: bool,
-    /// What the optimizer keeps for the regenerated γ: keep it, as in the paper, or reset it
+    /// Optimizer state of the regenerated γ: keep it, as in the paper, or reset it
     ///
-    /// Reset sets momentum and running means of gradients to 0. Running means of squared gradients
-    /// (Adam, RMSprop) become the lower median of the layer's other channels, so that the next
-    /// update is of a usual size.
+    /// Reset sets momentum and first moments to 0. Second moments (Adam, RMSprop) become the lower
+    /// median of the layer's other channels, so that the next update has a usual size.
     #[arg(long, value_enum, default_value = "keep", value_name = "STATE")]
     pub(super) optimizer: OptimizerState,
-    /// Names of the optimizer's parameters in its order, one a line, for --optimizer reset where
-    /// only positions are saved
+    /// Names of the optimizer's parameters in its order, one a line: for --optimizer reset, where the
+    /// optimizer state has no names
     #[arg(long, value_name = "FILE")]
     pub(super) param_order: Option<PathBuf>,
 }
@@ -269,8 +266,8 @@ pub(super) struct ScheduleArgs {
     /// How many epochs are finished; the first is 1 [default: what the checkpoint says]
     #[arg(long, value_name = "N", requires = "every")]
     pub(super) epoch: Option<u64>,
-    /// Read the number of finished epochs under this key of the checkpoint, as meta.epoch; KEY+1
-    /// where the index of the last epoch stands there, which counts from 0
+    /// Read the number of finished epochs from this key of the checkpoint, as in meta.epoch; KEY+1 if it
+    /// holds the index of the last epoch, counted from 0
     #[arg(long, value_name = "KEY", requires = "every", conflicts_with = "epoch")]
     pub(super) epoch_key: Option<String>,
     /// The first epoch to regenerate at [default: E; the author's code starts at 1]
@@ -299,18 +296,18 @@ pub(super) struct RuleArgs {
     /// With the default, a second edit changes nothing; with another, it may.
     #[arg(long, value_name = "GAMMA", allow_negative_numbers = true)]
     pub(super) to: Option<To>,
-    /// One threshold for the whole network, or each layer by itself: network, layer [default:
+    /// Scope of the threshold: one for the whole network, or one a layer: network, layer [default:
     /// network]
     #[arg(long, value_name = "SCOPE")]
     pub(super) scope: Option<Scope>,
-    /// Each module by itself, where one state dict holds several networks: a module is the first
-    /// component of a layer's name, behind wrappers such as module.
+    /// One threshold a module, where one state dict holds several networks: a module is the first
+    /// component of a layer's name, after wrappers such as module.
     #[arg(long, conflicts_with = "scope")]
     pub(super) each: bool,
-    /// Leave γ that are exactly 0 alone (channels masked by pruning), and out of the median
+    /// Leave γ that are exactly 0 unchanged (channels masked by pruning) and out of the median
     #[arg(long)]
     pub(super) keep_zeros: bool,
-    /// Count and edit γ of IterNorm too: they scale decorrelated channels, and are left alone otherwise
+    /// Count and edit γ of IterNorm too; without it they are left alone, since they scale whitened channels
     #[arg(long)]
     pub(super) iternorm: bool,
     /// Count and edit only layers whose name matches; may be repeated
@@ -321,10 +318,10 @@ pub(super) struct RuleArgs {
     pub(super) exclude: Vec<Regex>,
 }
 
-/// Take the last apply back: the file is bit for bit what it was
+/// Take the last apply or prune back, bit for bit
 ///
-/// Uses the record beside the file (.ckpt-regen/NAME.json), and refuses when γ are not the ones that
-/// it left, as when training went on.
+/// Uses the record beside the file (.ckpt-regen/NAME.json). Refuses when γ are no longer those that the
+/// edit left, as after more training.
 #[derive(Debug, Args)]
 pub(super) struct UndoArgs {
     /// The checkpoint: a file, a shard index (*.index.json) or a directory
@@ -349,8 +346,8 @@ pub(super) struct UndoArgs {
 
 /// Print a schema for a checkpoint, to start from
 ///
-/// A schema is a TOML or JSON file that says how γ and its siblings are named, which layers to leave
-/// out, and which prefixes are networks of their own; --schema takes it. The one printed here finds
+/// A schema is a TOML or JSON file for --schema. It says how γ, β and the running statistics are named,
+/// which layers to leave out, and which prefixes are networks of their own. The one printed here finds
 /// what is found without it. Format: docs/schema.md.
 #[derive(Debug, Args)]
 pub(super) struct SchemaArgs {
@@ -362,13 +359,14 @@ pub(super) struct SchemaArgs {
 /// Show what changed between two checkpoints: γ by layer, and whether anything else did
 ///
 /// Layers and tensors are matched by name, so that the same weights in two formats are equal. One
-/// line a layer that differs: how many γ moved, rose and fell; the farthest move; how many died
-/// (became inhibited, |γ| < 0.01) and came back; and how many were regenerated. Where the γ of B are
-/// bit for bit those of A after an apply with the default threshold, or with the options in the record
-/// of B, that is said, and the regenerated γ are those that it changed; otherwise they are those that rose from at or below A's
-/// median to it or above it.
+/// line a layer that differs: how many γ moved, rose and fell; the largest change; how many died
+/// (became inhibited, |γ| < 0.01) and came back; and how many were regenerated.
 ///
-/// What is no tensor (names, arguments, the epoch) is not compared.
+/// If the γ of B are bit for bit those of A after an apply (with the default threshold, or the options
+/// in the record of B), the output says so, and the regenerated γ are those that it changed. Otherwise
+/// they are those that rose from at or below A's median to it or above.
+///
+/// Only tensors are compared, not names, arguments or the epoch.
 #[derive(Debug, Args)]
 pub(super) struct DiffArgs {
     /// The first checkpoint: a file, a shard index (*.index.json) or a directory
@@ -393,11 +391,11 @@ pub(super) struct DiffArgs {
     /// Find γ as this file says (see `ckpt-regen schema`)
     #[arg(long, value_name = "FILE")]
     pub(super) schema: Option<PathBuf>,
-    /// These channels are pruned (a file of prune --mask-out), and shown apart from inhibited ones
-    /// [default: what the record of an earlier prune says]
+    /// Mask of pruned channels (from prune --mask-out), which are shown apart from inhibited ones
+    /// [default: the mask in the record of an earlier prune]
     #[arg(long, value_name = "FILE")]
     pub(super) mask: Option<PathBuf>,
-    /// Write a page to look at: γ of both over each other, exact numbers
+    /// Write a page: γ of both over each other, exact numbers
     #[arg(long, value_name = "FILE")]
     pub(super) html: Option<PathBuf>,
     /// Print a JSON object instead
@@ -412,16 +410,16 @@ pub(super) struct DiffArgs {
 ///
 /// One line a BatchNorm layer and one for the network: the share of inhibited channels (|γ| < 0.01)
 /// over time, as bars and in the last checkpoint; the median γ in the first and the last; and the
-/// share of channels that changed sides of the network's median between the last two (the distance
-/// of their masks: below 10 %, a network has settled; You et al., Early-Bird tickets, ICLR 2020).
-/// Then how the channels fared that are known to be regenerated: those of the record beside a
-/// checkpoint (.ckpt-regen/NAME.json), or those that bear a regeneration's mark, half of all γ on the
-/// smallest magnitude bit for bit; once training went on, neither is left in a file. Last, γ of
-/// single channels (the paper's Figure 4).
+/// share of channels that changed sides of the network's median between the last two (the mask
+/// distance: below 10 %, a network has settled; You et al., Early-Bird tickets, ICLR 2020). Then what
+/// became of regenerated channels, and γ of single channels (the paper's Figure 4).
 ///
-/// The checkpoints are ordered by the finished epochs where all of them say it, else by the first
-/// number in which their names differ. They must be of one network. Only headers, γ and records are
-/// read, whatever the size of the files.
+/// Regenerated channels are known from the record beside a checkpoint (.ckpt-regen/NAME.json), or from
+/// half of all γ being equal to the smallest magnitude, bit for bit. More training removes that pattern.
+///
+/// Checkpoints are ordered by finished epochs if all of them hold that number, else by the first number
+/// in which their names differ. They must be of one network. Only headers, γ and records are read,
+/// whatever the size of the files.
 #[derive(Debug, Args)]
 pub(super) struct TrackArgs {
     /// Checkpoints: files, shard indexes, directories, or quoted patterns such as 'ckpt-*.pth'
@@ -444,11 +442,11 @@ pub(super) struct TrackArgs {
     /// Find γ as this file says (see `ckpt-regen schema`)
     #[arg(long, value_name = "FILE")]
     pub(super) schema: Option<PathBuf>,
-    /// These channels are pruned (a file of prune --mask-out), and shown apart from inhibited ones
-    /// [default: what the record of an earlier prune says]
+    /// Mask of pruned channels (from prune --mask-out), which are shown apart from inhibited ones
+    /// [default: the mask in the record of an earlier prune]
     #[arg(long, value_name = "FILE")]
     pub(super) mask: Option<PathBuf>,
-    /// Write a page to look at: charts over time, a heat map of the layers, exact numbers
+    /// Write a page: charts over time, a heat map of the layers, exact numbers
     #[arg(long, value_name = "FILE")]
     pub(super) html: Option<PathBuf>,
     /// Print a JSON object instead
@@ -460,7 +458,7 @@ pub(super) struct TrackArgs {
 }
 
 impl RuleArgs {
-    /// Over which γ a threshold is found, if that was said.
+    /// The scope of the threshold, if one was given.
     pub(super) fn scope(&self) -> Option<Scope> {
         if self.each {
             return Some(Scope::Each);

@@ -25,7 +25,7 @@ pub struct Metrics {
     pub test_top1: f64,
     /// Training images a second.
     pub images_per_s: f64,
-    /// The step size of the last update.
+    /// The learning rate of the last update.
     pub lr: f64,
     /// How many γ are regenerated after it.
     pub regenerated: usize,

@@ -1,4 +1,4 @@
-//! The step size over a run: PyTorch's `StepLR`, `MultiStepLR`, `CosineAnnealingLR`, `OneCycleLR` and
+//! Learning-rate schedules: PyTorch's `StepLR`, `MultiStepLR`, `CosineAnnealingLR`, `OneCycleLR` and
 //! `LinearLR`.
 
 use std::f64::consts::PI;
@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::settings::Settings;
 
-/// The course of the step size.
+/// A learning-rate schedule.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Shape {
-    /// Always the same.
+    /// Constant.
     Constant,
     /// Falls every so many epochs.
     Step,
@@ -25,7 +25,7 @@ pub enum Shape {
     OneCycle,
 }
 
-/// A linear rise at the beginning, from a hundredth, with every update.
+/// Linear warm-up, from a hundredth, with every update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct WarmUp {
     pub(super) epochs: u64,
@@ -38,7 +38,7 @@ const RISE: f64 = 0.3;
 const RISE_FROM: f64 = 25.0;
 const FALL_TO: f64 = 1e4;
 
-/// The step size of update number `update` of epoch number `epoch`, both counted from 0, where an
+/// The learning rate of update number `update` of epoch number `epoch`, both counted from 0, where an
 /// epoch has `updates`.
 ///
 /// `step` and `multi-step` change between epochs, counted from the beginning of the run; `cosine`

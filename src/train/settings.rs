@@ -1,5 +1,4 @@
-//! What decides a training run: the settings of a recipe, each of which a file or a flag can
-//! override.
+//! Settings of a training run: those of a recipe, each of which a file or a flag can override.
 
 use regex_lite::Regex;
 use serde::{Deserialize, Serialize};
@@ -17,8 +16,8 @@ use crate::error::{Error, Result};
 use crate::net::Resolution;
 use crate::regen::{Below, Method, Options, Schedule, Scope, To};
 
-/// All that decides a run's result. As text it is TOML (`settings.toml`) or JSON (in `state.json`),
-/// one key a setting, named like the flag.
+/// All settings of a training run. As text: TOML (`settings.toml`) or JSON (in `state.json`), one key a
+/// setting, named like the flag.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Settings {
@@ -26,11 +25,11 @@ pub struct Settings {
     pub recipe: Recipe,
     /// The network, by its name in [`zoo`](crate::net::zoo).
     pub model: String,
-    /// How images enter it: `native` or `cifar`.
+    /// Stem: `native` or `cifar`.
     pub stem: Stem,
-    /// Factor of its channel counts.
+    /// Width multiplier of its channel counts.
     pub width: f64,
-    /// How it normalises: `batch`, `itn` or `ce`.
+    /// Normalisation: `batch`, `itn` or `ce`.
     pub norm: NormName,
     /// `itn`, `ce`: channels of a group, halved until they divide those of a layer; none: 64 and 16.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -41,77 +40,76 @@ pub struct Settings {
     /// `ce`: factor by which the instance branch reduces the channels; none: 4.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ce_reduction: Option<usize>,
-    /// Height and width of the images that it sees; none: those of the data set.
+    /// Input height and width; none: those of the data set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resolution: Option<Resolution>,
     /// The data set (see [`data::open`](super::data::open)).
     pub data: String,
-    /// Decides everything that is drawn: weights, order, augmentation, dropout.
+    /// Random seed of initial weights, order of the images, augmentation and dropout.
     pub seed: u64,
 
-    /// How many epochs there are.
+    /// Number of epochs.
     pub epochs: u64,
-    /// Images in a batch.
+    /// Batch size.
     pub batch_size: usize,
-    /// Batches whose gradients are gathered for one update.
+    /// Gradient accumulation: batches in one optimizer step.
     pub accumulate: usize,
-    /// The rule of the update.
+    /// The optimizer.
     pub optimizer: OptimizerName,
-    /// Step size, at its highest.
+    /// Peak learning rate.
     pub lr: f64,
-    /// SGD: share of the last direction that is kept.
+    /// SGD: momentum, 0 ≤ m < 1.
     pub momentum: f64,
-    /// SGD: whether the direction looks ahead.
+    /// SGD: Nesterov momentum.
     pub nesterov: bool,
-    /// Pull of the weights towards 0.
+    /// Weight decay.
     pub weight_decay: f64,
-    /// Whether it pulls γ, β and biases too, as in the paper.
+    /// Whether weight decay applies to γ, β and biases too, as in the paper.
     pub decay_vectors: bool,
-    /// Largest norm of the gradient; 0: any.
+    /// Gradient clipping: largest norm of the whole gradient; 0: no clipping.
     pub clip_norm: f64,
-    /// How the step size changes over the run.
+    /// Learning-rate schedule.
     pub schedule: Shape,
-    /// `multi-step`: the finished epochs at which it falls.
+    /// `multi-step`: numbers of finished epochs at which the learning rate falls.
     pub milestones: Vec<u64>,
-    /// `step`: it falls each time so many epochs are finished.
+    /// `step`: epochs between two falls of the learning rate.
     pub step_epochs: u64,
-    /// `step`, `multi-step`: by this factor.
+    /// `step`, `multi-step`: factor that multiplies the learning rate at each fall.
     pub lr_factor: f64,
-    /// Epochs in which it rises linearly to where the schedule has it.
+    /// Epochs of linear learning-rate warm-up.
     pub warmup_epochs: u64,
-    /// Share of each label that is spread over all classes.
+    /// Label smoothing, from 0 to 1.
     pub label_smoothing: f64,
     /// Momentum of every BatchNorm: the weight of a new batch in the running statistics; none: the
     /// network's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bn_momentum: Option<f64>,
-    /// Decay of the average of the weights, each update; 0: none is kept.
+    /// Decay of the exponential moving average (EMA) of the weights; 0: none is kept.
     pub ema: f64,
-    /// Epochs without a better test accuracy after which the run ends; 0: it goes on.
+    /// Early stopping: epochs without a better test accuracy after which the run ends; 0: never.
     pub patience: u64,
-    /// Training batches from which BatchNorm's statistics are estimated again before accuracy is
-    /// measured; 0: they are those of training.
+    /// Training batches over which BatchNorm's running statistics are recomputed before each test;
+    /// 0: they are those of training.
     pub recalibrate: usize,
-    /// How many of the last checkpoints are kept.
+    /// Number of latest checkpoints to keep.
     pub keep: u64,
-    /// What is recorded after each epoch: nothing; or γ of every channel, and the gradients of the
-    /// layers named, where none is of all.
+    /// What is recorded after each epoch: nothing if none; else γ of every channel, and gradients in the
+    /// layers named, or in all layers if the list is empty.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub record: Option<Vec<String>>,
 
-    /// Black pixels on every side before a random crop; 0: no crop.
+    /// Random crop: black pixels of padding on every side; 0: no crop.
     pub crop_padding: usize,
-    /// Whether half of the images are mirrored.
+    /// Random horizontal flip.
     pub flip: bool,
-    /// Images are turned by up to this many degrees.
+    /// Random rotation, by up to this many degrees.
     pub rotation: f64,
-    /// Whether crops of random size and shape are cut and resized.
+    /// Random resized crop.
     pub random_resized_crop: bool,
-    /// Mean of red, green and blue, where white is 1, or one number for all of them; none: those of the
-    /// recipe.
+    /// Mean of red, green and blue in 0..1, or one number for all; none: the recipe's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mean: Option<Vec<f64>>,
-    /// Their standard deviation.
+    /// Standard deviation of red, green and blue, or one number for all; none: the recipe's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub std: Option<Vec<f64>>,
 
@@ -123,7 +121,7 @@ pub struct Settings {
     /// The last epoch to regenerate at.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub regen_until: Option<u64>,
-    /// Which channels.
+    /// Which channels are regenerated.
     #[serde(with = "text")]
     pub rule: RunRule,
     /// The threshold.
@@ -143,33 +141,33 @@ pub struct Settings {
     pub include: Vec<String>,
     /// No layer whose name matches one of these.
     pub exclude: Vec<String>,
-    /// What becomes of the optimizer's state of regenerated γ.
+    /// What happens to the optimizer state of regenerated γ.
     pub regen_state: RegenState,
     /// Whether pruned channels are counted and regenerated too, as in the authors' public code.
     pub pruned_as_public: bool,
 
-    /// λ of a penalty λ·Σ|γ|, as network slimming trains with; 0: none.
+    /// λ of the sparsity penalty λ·Σ|γ| of network slimming; 0: none.
     pub sparsity: f64,
-    /// How channels are chosen that are pruned before the first epoch.
+    /// Criterion by which channels are pruned before the first epoch.
     #[serde(with = "text")]
     pub prune_method: Method,
-    /// Their share; 0: none.
+    /// Share of the channels pruned before the first epoch; 0: none.
     pub prune_ratio: f64,
-    /// FPGM: the share of the filters that is pruned by norm first.
+    /// FPGM: share of each convolution's filters that is pruned first, by the smallest L2 norm.
     pub norm_ratio: f64,
-    /// The channels that each layer keeps.
+    /// Fewest channels that pruning leaves in a layer.
     pub min_channels: usize,
-    /// Pruning of filters after each epoch.
+    /// Soft pruning of filters after each epoch.
     #[serde(with = "text")]
     pub soft: Soft,
-    /// The share of the channels that an Early-Bird ticket prunes; 0: none is looked for.
+    /// Share of the channels that an Early-Bird ticket prunes; 0: no search.
     pub early_bird: f64,
-    /// What follows when it is found.
+    /// What to do when the ticket is found.
     #[serde(rename = "continue")]
     pub after_ticket: AfterTicket,
 }
 
-/// How a network takes images in.
+/// The stem of a network.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stem {
@@ -191,7 +189,7 @@ pub enum OptimizerName {
     AdamW,
 }
 
-/// What becomes of what the optimizer keeps for a regenerated γ.
+/// What happens to the optimizer state of a regenerated γ.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RegenState {
@@ -209,7 +207,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// `base` with the keys of each table in place of its own, the last table first of all.
+    /// `base` overridden by the keys of each table; later tables win.
     ///
     /// # Errors
     /// A key that is no setting, a value that is none of its kind, settings that make no sense.
@@ -227,7 +225,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Whether the numbers make sense.
+    /// Checks ranges and combinations.
     fn check(&self) -> Result<()> {
         let finite = |value: f64| value.is_finite() && value >= 0.0;
         let share = |value: f64| (0.0..1.0).contains(&value);
@@ -328,7 +326,7 @@ impl Settings {
         }
     }
 
-    /// How the network normalises.
+    /// The normalisation and its settings.
     pub fn norm(&self) -> NormChoice {
         NormChoice {
             name: self.norm,
@@ -338,7 +336,7 @@ impl Settings {
         }
     }
 
-    /// One update at this step size, after `updates` others.
+    /// One optimizer step at this learning rate, after `updates` others.
     pub fn update(&self, learning_rate: f64, updates: u64) -> Update {
         Update {
             optimizer: match self.optimizer {
@@ -359,7 +357,7 @@ impl Settings {
         }
     }
 
-    /// When γ is regenerated, if ever.
+    /// The epochs at which γ are regenerated, if any.
     pub fn regeneration(&self) -> Option<Schedule> {
         (self.regen_every > 0).then(|| Schedule {
             every: self.regen_every,
@@ -368,7 +366,7 @@ impl Settings {
         })
     }
 
-    /// And how.
+    /// The rule of a regeneration.
     pub fn rule_options(&self) -> Options {
         Options {
             rule: self.rule.rule(),
@@ -379,7 +377,7 @@ impl Settings {
         }
     }
 
-    /// And in which layers.
+    /// The layers that are regenerated.
     ///
     /// # Errors
     /// A name that is no regular expression.
@@ -409,8 +407,8 @@ impl Settings {
     }
 }
 
-/// The keys of a settings file. They are checked by themselves first, so that an error can say where
-/// in the text it is.
+/// Reads a settings file. Its keys are checked before they are merged, so that an error names the
+/// place in the text.
 ///
 /// # Errors
 /// The file cannot be read; what stands there is no TOML or no setting.

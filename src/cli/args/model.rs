@@ -19,12 +19,12 @@ use crate::net::zoo::Stem;
 /// changes.
 ///
 /// Networks, names and initialisation are torchvision's; resnet20 to resnet110 are those of He et
-/// al. 2016 for CIFAR; those with `dilated` in their names are segmentation networks for ADE20K, with
-/// an auxiliary head, which counts with them. Without NAME: a list of all, with the BatchNorm layers and their channels,
-/// and the options that each takes.
+/// al. 2016 for CIFAR; those with `dilated` in their names are segmentation networks for ADE20K, counted
+/// with their auxiliary head. Without NAME: a list of all, with BatchNorm layers, channels and the
+/// options that each takes.
 ///
-/// NAME may be an ONNX file, with its BatchNorm intact: what of it cannot be run here is listed, all
-/// of it at once (docs/onnx.md).
+/// NAME may be an ONNX file with its BatchNorm intact; everything in it that is not supported is listed
+/// at once (docs/onnx.md).
 #[derive(Debug, Args)]
 pub(crate) struct ModelArgs {
     /// The network, as in mobilenet_v2, or an ONNX file
@@ -38,11 +38,10 @@ pub(crate) struct ModelArgs {
     /// those of an ONNX file]
     #[arg(long, value_name = "N", requires = "name")]
     pub(crate) classes: Option<usize>,
-    /// How images enter: native, or cifar (without the strides and the pooling that would throw an
-    /// image of 32 × 32 away)
+    /// Stem: native, or cifar (for images of 32 × 32: fewer strides and no pooling at the start)
     #[arg(long, value_enum, value_name = "STEM", requires = "name")]
     pub(crate) stem: Option<StemName>,
-    /// Width multiplier: factor of the channel counts, which stay multiples of 8
+    /// Width multiplier: factor of the channel counts, which are rounded to multiples of 8
     #[arg(long, value_name = "W", requires = "name")]
     #[arg(allow_negative_numbers = true)]
     pub(crate) width: Option<f64>,
@@ -70,8 +69,8 @@ pub(crate) struct ModelArgs {
     #[arg(long, requires = "name", conflicts_with = "json")]
     pub(crate) dot: bool,
 
-    /// Show instead how the engine computes a batch: one line a step, with what it does in one go,
-    /// what it computes, how that lies in memory and the memory it takes; runs nothing
+    /// Show instead how the engine computes a batch: one line a step, with the fused operations, the
+    /// output, its memory layout and its memory; runs nothing
     #[arg(long, requires = "name", conflicts_with_all = ["weights", "dot"])]
     #[arg(group = "engine", help_heading = "On the engine")]
     pub(crate) plan: bool,
@@ -80,7 +79,7 @@ pub(crate) struct ModelArgs {
     #[arg(long, requires = "name", conflicts_with_all = ["weights", "dot"])]
     #[arg(group = "engine", help_heading = "On the engine")]
     pub(crate) profile: bool,
-    /// Images in a batch [default: 128]
+    /// Batch size [default: 128]
     #[arg(
         long,
         value_name = "N",
@@ -89,10 +88,10 @@ pub(crate) struct ModelArgs {
     )]
     #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub(crate) batch: Option<usize>,
-    /// Forward only, as a trained network is used
+    /// Forward only (inference)
     #[arg(long, requires = "engine", help_heading = "On the engine")]
     pub(crate) evaluate: bool,
-    /// How many batches are timed, after two that are not [default: 10]
+    /// Number of timed batches, after two of warm-up [default: 10]
     #[arg(
         long,
         value_name = "N",
@@ -102,7 +101,7 @@ pub(crate) struct ModelArgs {
     )]
     #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
     pub(crate) steps: Option<usize>,
-    /// How many threads [default: one for each processor]
+    /// Threads [default: one for each processor]
     #[arg(
         long,
         value_name = "N",
@@ -111,7 +110,7 @@ pub(crate) struct ModelArgs {
     )]
     #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..=1024))]
     pub(crate) threads: Option<usize>,
-    /// Which vector instructions [default: the fastest that the processor has]
+    /// Vector instructions [default: the fastest that the processor has]
     #[arg(
         long,
         value_enum,
@@ -141,7 +140,7 @@ impl From<IsaName> for Isa {
     }
 }
 
-/// How a network takes images in.
+/// The stem of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum StemName {
     Native,

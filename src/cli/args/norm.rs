@@ -1,4 +1,4 @@
-//! How a network normalises, as it is typed.
+//! The options for a network's normalisation.
 
 use clap::Args;
 
@@ -8,17 +8,17 @@ use crate::train::{NormChoice, NormName};
 /// A normalisation and its settings.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct NormArgs {
-    /// How it normalises: batch (BatchNorm), itn (IterNorm in place of every BatchNorm), ce (BatchNorm, and Channel
-    /// Equilibrium at the end of each block) [default: batch]
+    /// Normalisation: batch (BatchNorm), itn (IterNorm in place of every BatchNorm), ce (BatchNorm, and
+    /// Channel Equilibrium at the end of each block) [default: batch]
     #[arg(long, value_name = "NORM", value_parser = ["batch", "itn", "ce"])]
     pub(crate) norm: Option<String>,
-    /// itn, ce: channels of a group, halved until they divide those of a layer [default: 64; 16 for ce]
+    /// itn, ce: channels in a group, halved until they divide those of a layer [default: 64; 16 for ce]
     #[arg(long, value_name = "N")]
     pub(crate) norm_group: Option<usize>,
     /// itn, ce: Newton iterations [default: 5; 3 for ce]
     #[arg(long, value_name = "T")]
     pub(crate) norm_iterations: Option<usize>,
-    /// ce: factor by which its instance branch reduces the channels [default: 4]
+    /// ce: channel reduction of its instance branch [default: 4]
     #[arg(long, value_name = "R")]
     pub(crate) ce_reduction: Option<usize>,
 }

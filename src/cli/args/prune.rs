@@ -10,30 +10,29 @@ use crate::regen::Method;
 
 /// Prune channels in a checkpoint file: γ and β of the weakest become 0
 ///
-/// By network slimming (Liu et al., ICCV 2017): over the whole network, the RATIO of the channels with
-/// the smallest |γ|, and one more. Or by FPGM (He et al., CVPR 2019): of each convolution, the RATIO of
-/// the filters that lie nearest the geometric median of all; filters, γ and β become 0.
+/// Network slimming (Liu et al., ICCV 2017) prunes the RATIO of the network's channels with the smallest
+/// |γ|, and one more. FPGM (He et al., CVPR 2019) prunes the RATIO of each convolution's filters nearest
+/// their geometric median; filters, γ and β become 0.
 ///
-/// The file is edited as apply does it, and undo takes it back. Which channels are pruned stands in
-/// the record of the edit (.ckpt-regen/NAME.json), where apply finds it: pruned channels are no part of
-/// a median, and are not regenerated. The network keeps its size.
+/// The file is edited as by apply, and undo takes it back. The mask is kept in the record of the edit
+/// (.ckpt-regen/NAME.json), where apply finds it: pruned channels do not count in the median and are not
+/// regenerated. The network keeps its size.
 #[derive(Debug, Args)]
 pub(crate) struct PruneArgs {
     /// The checkpoint: a file, a shard index (*.index.json) or a directory
     #[arg(value_name = "PATH")]
     pub(crate) path: PathBuf,
 
-    /// How channels are found: slimming (by |γ|, over the network), fpgm (by filters, in each
-    /// convolution)
+    /// Criterion: slimming (smallest |γ| of the network), fpgm (filters nearest the geometric median of
+    /// their convolution)
     #[arg(long, value_name = "METHOD", default_value_t = Method::Slimming)]
     #[arg(help_heading = "What to prune")]
     pub(crate) method: Method,
-    /// The share that is pruned afterwards, from 0 up to but not 1; channels that were pruned before
-    /// count in it
+    /// Share of the channels that is pruned afterwards, 0 ≤ RATIO < 1; channels pruned before count in it
     #[arg(long, value_name = "RATIO", help_heading = "What to prune")]
     pub(crate) ratio: f64,
-    /// Of fpgm: prune this share of the filters by their L2 norm first, the smallest (1 - rate_norm of
-    /// the authors' code)
+    /// fpgm: first prune this share of the filters, those of the smallest L2 norm (1 - rate_norm of the
+    /// authors' code)
     #[arg(
         long,
         value_name = "RATIO",
@@ -41,8 +40,8 @@ pub(crate) struct PruneArgs {
         help_heading = "What to prune"
     )]
     pub(crate) norm_ratio: f64,
-    /// A layer keeps at least its N strongest channels; 0 takes the threshold to the letter, as the
-    /// public code does, and layers may end empty
+    /// Keep at least the N strongest channels of a layer; with 0, layers may end empty, as in the public
+    /// code
     #[arg(
         long,
         value_name = "N",
@@ -50,16 +49,16 @@ pub(crate) struct PruneArgs {
         help_heading = "What to prune"
     )]
     pub(crate) min_channels: usize,
-    /// Of fpgm: set filters to 0 and leave γ and β as they are, as the public code does
+    /// fpgm: set filters to 0 and leave γ and β as they are, as the authors' code does
     #[arg(long, help_heading = "What to prune")]
     pub(crate) filters_only: bool,
-    /// Of fpgm: default leaves 1x1 shortcuts and depthwise convolutions alone, as its authors do; all
-    /// does not
+    /// fpgm: default leaves 1x1 shortcuts and depthwise convolutions alone, as its authors do; all prunes
+    /// them too
     #[arg(long, value_enum, value_name = "LAYERS", default_value = "default")]
     #[arg(help_heading = "What to prune")]
     pub(crate) layers: Layers,
-    /// Of fpgm: the network, by a name of `ckpt-regen model` or its ONNX file, which says which
-    /// convolution is behind which BatchNorm [default: PATH, where that is an ONNX file]
+    /// fpgm: the network (a name of `ckpt-regen model`, or its ONNX file), which tells the convolution of
+    /// each BatchNorm [default: PATH, if that is an ONNX file]
     #[arg(long, value_name = "NETWORK", help_heading = "What to prune")]
     pub(crate) model: Option<String>,
     /// Count and prune only layers whose name matches; may be repeated

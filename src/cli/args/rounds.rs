@@ -10,8 +10,8 @@ use super::EditArgs;
 /// Run a training command in pieces, and regenerate between them
 ///
 /// Each round runs COMMAND until the next epoch at which regeneration is due, then edits the newest
-/// checkpoint as `apply` does; the last round ends at the last epoch, and its checkpoint is not
-/// edited. In the words of COMMAND these are replaced:
+/// checkpoint as `apply` does; the checkpoint of the last round is not edited. In COMMAND these are
+/// replaced:
 ///
 ///   {epochs}      finished epochs at which this round stops (5, 10, …)
 ///   {total}       the --epochs of this command
@@ -24,16 +24,16 @@ use super::EditArgs;
 ///   ckpt-regen loop --every 5 --epochs 30 --checkpoint out -- \
 ///       python train.py --epochs {total} --stop-epoch {epochs} [--resume {checkpoint}]
 ///
-/// All that the loop knows is what the newest checkpoint says, so that a killed one goes on when it is
-/// run again. A round that finishes no epoch ends it (exit code 1), and so does a command that fails,
-/// with its own exit code. An edit that is refused is a warning, and training goes on.
+/// The loop keeps no state of its own: it reads the newest checkpoint, so a killed loop continues when it
+/// is run again. It ends when a round finishes no epoch (exit code 1), or when COMMAND fails, with that
+/// exit code. A refused edit is a warning, and training goes on.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct LoopArgs {
     /// Regenerate every E epochs
     #[arg(long, value_name = "E", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) every: u64,
-    /// How many epochs there are in all
+    /// Number of epochs in all
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) epochs: u64,
     /// Where the command keeps its checkpoints: a directory, of which the newest is taken, or a file
@@ -45,8 +45,8 @@ pub(crate) struct LoopArgs {
     /// The last epoch to regenerate at
     #[arg(long, value_name = "U")]
     pub(crate) until: Option<u64>,
-    /// Read the number of finished epochs under this key of the checkpoint, as meta.epoch; KEY+1
-    /// where the index of the last epoch stands there, which counts from 0
+    /// Read the number of finished epochs from this key of the checkpoint, as in meta.epoch; KEY+1 if it
+    /// holds the index of the last epoch, counted from 0
     #[arg(long, value_name = "KEY")]
     pub(crate) epoch_key: Option<String>,
     #[command(flatten)]

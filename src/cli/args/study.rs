@@ -10,9 +10,9 @@ use crate::study::compare::Arm;
 
 /// Show training runs side by side, as a page: accuracy, loss, γ and gradients over time
 ///
-/// Writes report.html, or what --html says, and prints one line a run. The page loads nothing: curves of
-/// accuracy and loss with the regenerations marked; and of runs of `train --record`, how many channels
-/// had which γ in each epoch, γ and mean |gradient| of single channels, and the gradients of all
+/// Writes report.html, or what --html says, and prints one line a run. The page is self-contained. It has
+/// curves of accuracy and loss with the regenerations marked. For runs of `train --record` it also has a
+/// histogram of γ for each epoch, γ and mean |gradient| of single channels, and the gradients of all
 /// channels of a layer (the paper's Figures 1, 3, 4 and 7).
 #[derive(Debug, Args)]
 pub(crate) struct ReportArgs {
@@ -36,12 +36,12 @@ pub(crate) struct ReportArgs {
 
 /// Measure accuracy without the strongest channels of a layer, of one checkpoint or several
 ///
-/// Weight and bias of the layer's BatchNorm are set to 0 in the channels of the largest γ, in more and
-/// more of them, and accuracy on the test images is measured each time (the paper's Figure 6): where it
-/// falls early, a network relies on few channels. No file is changed.
+/// Sets γ and β of the channels with the largest γ to 0, in more and more of them, and measures test
+/// accuracy each time (the paper's Figure 6). If it falls early, the network relies on few channels. No
+/// file is changed.
 ///
-/// Of a run's checkpoint, network and data are known; of a run, that is the best one. Any other
-/// checkpoint needs --model, --data and --recipe, as with `eval`.
+/// A checkpoint of a run knows its network and data; of the directory of a run, the best checkpoint is
+/// taken. Any other checkpoint needs --model, --data and --recipe, as with `eval`.
 #[derive(Debug, Args)]
 pub(crate) struct AblateArgs {
     /// Directories of runs; or checkpoints: files, shard indexes (*.index.json) or directories
@@ -53,7 +53,7 @@ pub(crate) struct AblateArgs {
     /// Numbers of channels to ablate [default: from none to all in 16 steps]
     #[arg(long, value_name = "N,…", value_delimiter = ',', num_args = 1)]
     pub(crate) points: Vec<usize>,
-    /// Write a page to look at: accuracy over the number of channels, exact numbers
+    /// Write a page: accuracy over the number of channels, exact numbers
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
     /// Print a JSON object instead
@@ -66,25 +66,25 @@ pub(crate) struct AblateArgs {
 /// Train the same recipe with and without regeneration over several seeds, and compare
 ///
 /// `compare --model mobilenet_v2 --data DIR --recipe cifar --out runs` trains without regeneration and
-/// with that of the paper every 5 epochs, each with the seeds 0, 1 and 2, and prints mean and standard
-/// deviation of the test accuracy after the last epoch, and the differences to the first arm, seed by
-/// seed, with their mean and its 95 % confidence interval (Student's t with n − 1 degrees of freedom for
-/// n seeds; one seed has none).
+/// with the paper's every 5 epochs, each with the seeds 0, 1 and 2. It prints mean and standard deviation
+/// of the test accuracy after the last epoch, and the differences to the first arm, seed by seed, with
+/// their mean and its 95 % confidence interval (Student's t with n − 1 degrees of freedom for n seeds;
+/// one seed has none).
 ///
-/// Each run is one of `train`, in OUT/ARM/SEED. Interrupted at any moment, the same command goes on:
-/// finished runs are not repeated, others go on from their last finished epoch. More seeds or arms can be
+/// Each run is one of `train`, in OUT/ARM/SEED. Interrupted at any moment, the same command continues:
+/// finished runs are not repeated, others resume after their last finished epoch. Seeds and arms can be
 /// added later.
 #[derive(Debug, Args)]
 pub(crate) struct CompareArgs {
     /// The directory of the runs
     #[arg(long, value_name = "OUT")]
     pub(crate) out: PathBuf,
-    /// What is compared, each with the first: without; or a rule (see `train --rule`) and the epochs
-    /// between two regenerations, as in keep-sign-10; random-10 lifts as many channels, drawn at random
+    /// Arms, each compared with the first: without; or a rule (see `train --rule`) and the epochs between
+    /// two regenerations, as in keep-sign-10; random-10 regenerates as many channels, drawn at random
     #[arg(long, value_name = "ARM,…", value_delimiter = ',', num_args = 1)]
     #[arg(default_value = "without,paper-5")]
     pub(crate) arms: Vec<Arm>,
-    /// One arm more, by a name and its settings: 'spared: decay-vectors=false, lr=0.2'; keys are those of a
+    /// Add an arm by its name and settings: 'spared: decay-vectors=false, lr=0.2'; keys are those of a
     /// --config file. Without regen-every it does not regenerate
     #[arg(long = "arm", value_name = "NAME: KEY=VALUE, …", value_parser = Arm::named)]
     pub(crate) more: Vec<Arm>,
@@ -101,13 +101,13 @@ pub(crate) struct CompareArgs {
     /// RUN/best/model.safetensors
     #[arg(long, value_name = "FILE")]
     pub(crate) resume: Vec<PathBuf>,
-    /// These channels of --resume are pruned (a file of prune --mask-out), and stay at 0
+    /// Mask of pruned channels in the --resume weights (from prune --mask-out); they stay at 0
     #[arg(long, value_name = "FILE", requires = "resume")]
     pub(crate) mask: Option<PathBuf>,
     /// Settings as TOML; keys are named like the flags
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Write a page to look at: accuracies and differences with their intervals, curves
+    /// Write a page: accuracies and differences with their intervals, curves
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
     /// Print a JSON object instead of the table

@@ -42,7 +42,7 @@ pub struct Run {
     pub test_loss: Vec<Option<f64>>,
     /// Label smoothing included.
     pub train_loss: Vec<Option<f64>>,
-    /// Step size of the last update.
+    /// Learning rate of the last update.
     pub lr: Vec<Option<f64>>,
     /// Channels with |γ| < 0.01.
     pub inhibited: Vec<Option<usize>>,
