@@ -111,7 +111,7 @@ def test_errors_name_the_place_and_the_near_names(model: Path) -> None:
         ({"below": "medium"}, "expected median, quantile:Q or a number"),
         ({"optimizer": "kept"}, "did you mean keep"),
         ({"include": "feature.1.conv"}, "did you mean features.1.conv"),
-        ({"exclude": "("}, "unclosed group"),
+        ({"exclude": "("}, "open group without closing"),
         ({"every": 5}, "does not say how many epochs are finished"),
         ({"every": 0, "epoch": 1}, "expected 1 or more"),
         ({"root": "emma"}, "nothing in"),

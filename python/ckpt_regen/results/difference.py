@@ -62,6 +62,7 @@ class Sided:
     median: float | None
     max: float | None
     inhibited: int
+    pruned: int
     non_finite: int
     histogram: Counts
 
@@ -109,6 +110,8 @@ class LayerDiff:
     """How many were not inhibited and are."""
     revived: int
     """How many were inhibited and are not."""
+    pruned: int
+    """How many are pruned in the second and not in the first."""
     regenerated: int
 
 
@@ -147,6 +150,7 @@ class NetworkDiff:
     largest: Move | None
     died: int
     revived: int
+    pruned: int
     regenerated: int
     layer_count: int
     layers_changed: int

@@ -39,6 +39,8 @@ class Applied:
     target: float | None
     counted: int
     """How many γ were counted."""
+    pruned: int
+    """How many channels are pruned, and so neither counted nor changed."""
     regenerated: int
     """How many γ changed."""
     layers_touched: int

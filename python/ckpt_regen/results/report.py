@@ -74,6 +74,8 @@ class Layer:
     """The γ of a BatchNorm layer."""
 
     name: str
+    norm: str
+    """"BatchNorm" or "IterNorm"."""
     dtype: str | None
     """The type of γ, as safetensors spells it."""
     channels: int
@@ -84,6 +86,8 @@ class Layer:
     max: float | None
     inhibited: int
     """How many have |γ| < 0.01."""
+    pruned: int
+    """How many are pruned; they are counted nowhere else."""
     at_or_below_median: int
     """How many are at or below the network's median."""
     negative: int
@@ -109,6 +113,7 @@ class Network:
     median: float | None
     max: float | None
     inhibited: int
+    pruned: int
     at_or_below_median: int
     negative: int
     non_finite: int

@@ -21,6 +21,7 @@ class LayerSeries:
     name: str
     channels: int
     inhibited: list[int]
+    pruned: list[int]
     min: list[float | None]
     median: list[float | None]
     max: list[float | None]
