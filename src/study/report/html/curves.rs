@@ -83,7 +83,7 @@ pub(super) fn section(report: &Report) -> String {
             format!("Mean over the epoch, as the images came.{told}"),
             "cross-entropy",
             lines("train_loss", &|run| run.train_loss.clone()),
-            more("step size", "lr"),
+            more("learning rate", "lr"),
         ),
         (
             "Test loss",
