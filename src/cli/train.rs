@@ -6,12 +6,12 @@ use serde::Serialize;
 use toml::{Table, Value};
 
 use super::args::{MachineArgs, NetworkArgs, RuleArgs, SettingArgs, TrainArgs};
+use super::inspect::read_mask;
 use super::output;
 use super::progress::Run;
 use crate::checkpoint::Checkpoint;
 use crate::edit::pruned_channels;
 use crate::error::Result;
-use crate::record::MaskFile;
 use crate::regen::Mask;
 use crate::train::{self, End, Machine, Recipe, Request, Trainer, open_engine, read_file};
 use crate::weights::LoadOptions;
@@ -53,8 +53,8 @@ pub(super) fn mask(
     resume: &[PathBuf],
     root: Option<&str>,
 ) -> Result<Option<Mask>> {
-    if let Some(file) = file {
-        return MaskFile::read(file).map(Some);
+    if let Some(mask) = read_mask(file)? {
+        return Ok(Some(mask));
     }
     let [path] = resume else { return Ok(None) };
     let path = if train::is_run(path) {
@@ -66,7 +66,10 @@ pub(super) fn mask(
         // Training says what is wrong with it.
         return Ok(None);
     };
-    pruned_channels(&checkpoint, root)
+    let mut notes = Vec::new();
+    let mask = pruned_channels(&checkpoint, root, &mut notes)?;
+    notes.iter().for_each(|note| output::note(note));
+    Ok(mask)
 }
 
 /// As many threads prepare batches as compute: they wait most of the time.

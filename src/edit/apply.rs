@@ -13,7 +13,7 @@ use crate::batchnorm::{self, Filter};
 use crate::checkpoint::{Checkpoint, TrainerState};
 use crate::error::Result;
 use crate::file::directory;
-use crate::record::{By, Edit, Held, Known, Made};
+use crate::record::{By, Edit, Held, Made};
 use crate::regen::Mask;
 use crate::storage::{Purpose, Syncs};
 
@@ -177,10 +177,8 @@ fn carried(
         return Ok(None);
     };
     let gammas = GammaBytes::of_network(checkpoint, &network)?;
-    Ok(match masked::known(checkpoint, None, &gammas)? {
-        Known::Mask(mask) => Some(made(&network.root, &gammas, &mask)),
-        _ => None,
-    })
+    let known = masked::known(checkpoint, None, &gammas, &mut Vec::new())?;
+    Ok(known.map(|mask| made(&network.root, &gammas, &mask)))
 }
 
 /// That transformers would make this checkpoint the final model in the end.

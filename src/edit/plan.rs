@@ -5,7 +5,6 @@ use super::{Change, PlanFile, Request, masked};
 use crate::batchnorm::{self, Layer, Network, Role};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Refusal, Result};
-use crate::record::Known;
 use crate::regen::{self, Caution, Gamma, Mask, Options, Plan, PlanError};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -176,14 +175,7 @@ fn known_mask(
         masked::check(checkpoint.path(), networks, network, mask)?;
         return Ok(Some(mask.clone()));
     }
-    Ok(match masked::known(checkpoint, record, gammas)? {
-        Known::Nothing => None,
-        Known::Mask(mask) => Some(mask),
-        Known::Stale { pruned, alive } => {
-            notes.push(masked::stale(pruned, alive));
-            None
-        }
-    })
+    masked::known(checkpoint, record, gammas, notes)
 }
 
 /// What is still pruned after a plan.

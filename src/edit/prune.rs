@@ -14,7 +14,7 @@ use super::{Destination, Events, masked};
 use crate::batchnorm::{self, Filter, Layer, Network, Schema};
 use crate::checkpoint::{Checkpoint, Tensor};
 use crate::error::{Error, Refusal, Result};
-use crate::record::{By, Edit, Held, Known, Made, MaskFile, Pruning};
+use crate::record::{By, Edit, Held, Made, MaskFile, Pruning};
 use crate::regen::{
     self, FilterShares, Gamma, LayerMask, LayerPlan, Mask, Method, Plan, PruneError,
 };
@@ -137,14 +137,8 @@ pub fn prune(
     let gammas = GammaBytes::of_network(&checkpoint, &network)?;
     let mut notes = left_alone(&networks, &network);
     notes.extend(checkpoint.notes().iter().cloned());
-    let known = match masked::known(&checkpoint, target.own_record(), &gammas)? {
-        Known::Nothing => Mask::default(),
-        Known::Mask(mask) => mask,
-        Known::Stale { pruned, alive } => {
-            notes.push(masked::stale(pruned, alive));
-            Mask::default()
-        }
-    };
+    let known = masked::known(&checkpoint, target.own_record(), &gammas, &mut notes)?;
+    let known = known.unwrap_or_default();
     let is_own = |layer: &str| network.layers.iter().any(|own| own.name == layer);
     let elsewhere = known.of_layers(|layer| !is_own(layer));
     let known = known.of_layers(is_own);

@@ -315,10 +315,7 @@ fn what_cannot_be_pruned_is_refused_before_training() {
             "0.3",
         ],
     );
-    assert!(
-        late.contains("a run prunes before its first epoch"),
-        "{late}"
-    );
+    assert!(late.contains("a run prunes as it begins"), "{late}");
 }
 
 #[test]
@@ -352,4 +349,51 @@ fn a_run_and_its_edited_checkpoint_know_of_each_others_pruned_channels() {
     ok(&["train", "--resume", text(&other)]);
     let left = pruned(&other.join("last"), "mask");
     assert!(left.values().all(Vec::is_empty), "{left:?}");
+
+    // Where another program has trained pruned channels, the mask is not used, and that is said.
+    fs::copy(other.join("last/model.safetensors"), &weights).unwrap();
+    let stale = dir.path().join("stale");
+    let more = [
+        "train",
+        "--out",
+        text(&stale),
+        "--resume",
+        &weights,
+        "--epochs",
+        "1",
+    ];
+    let shown = stderr(&run(&[&more[..], &NETWORK].concat()));
+    assert!(
+        shown.contains("of them is not 0 any more: its mask is not used"),
+        "{shown}"
+    );
+    assert!(pruned(&stale.join("last"), "mask").is_empty());
+}
+
+#[test]
+fn a_state_with_a_mask_of_another_network_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    train(&run, &["--epochs", "2", "--stop-after", "1"]);
+    let file = run.join("last/state.json");
+    let begun: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    for (pruning, said) in [
+        (
+            r#"{"mask": [{"name": "features.0.1", "channels": 900, "pruned": [899]}]}"#,
+            "the mask is for 900 channels, and there are 8",
+        ),
+        (
+            r#"{"filters": [{"name": "features.0.2", "channels": 8, "pruned": [0]}]}"#,
+            "the mask names the layer features.0.2, which is not there",
+        ),
+    ] {
+        let mut state = begun.clone();
+        state["pruning"] = serde_json::from_str(pruning).unwrap();
+        fs::write(&file, state.to_string()).unwrap();
+        let message = fails(
+            1,
+            &["train", "--resume", text(&run.join("last")), "--out", "x"],
+        );
+        assert!(message.contains(said), "{message}");
+    }
 }

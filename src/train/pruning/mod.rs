@@ -59,7 +59,7 @@ impl Pruning {
 /// Whether what the settings prune before the first epoch can be chosen.
 ///
 /// # Errors
-/// γ that were just drawn are all the same; a run that goes on is past its beginning.
+/// γ that were just drawn are all the same; a run that goes on has begun already.
 pub(super) fn check_start(settings: &Settings, before: Option<&State>, drawn: bool) -> Result<()> {
     let ratio = settings.prune_ratio;
     if ratio == 0.0 {
@@ -67,9 +67,9 @@ pub(super) fn check_start(settings: &Settings, before: Option<&State>, drawn: bo
     }
     let wrong = |reason: &str| Err(Error::argument("prune-ratio", ratio, reason));
     match before {
-        Some(before) if before.epoch > 0 && before.settings.prune_ratio != ratio => wrong(
-            "a run prunes before its first epoch, and this one is past it: prune its checkpoint",
-        ),
+        Some(before) if before.settings.prune_ratio != ratio => {
+            wrong("a run prunes as it begins, and this one has begun: prune its checkpoint")
+        }
         None if drawn && settings.prune_method == Method::Slimming => {
             wrong("all γ of a network that begins are equal: begin with trained weights")
         }
@@ -81,10 +81,14 @@ pub(super) fn check_start(settings: &Settings, before: Option<&State>, drawn: bo
 /// has brought back; a ticket that it stopped at is drawn anew if that is asked for now.
 ///
 /// # Errors
-/// As of drawing weights.
+/// A state with masks of another network; as of drawing weights.
 pub(super) fn go_on(before: &State, state: &mut State, engine: &mut dyn Engine) -> Result<()> {
+    let gammas = Gammas::read(engine);
+    for mask in [&before.pruning.mask, &before.pruning.filters] {
+        check_mask(mask, &gammas, engine.graph())?;
+    }
     state.pruning = before.pruning.clone();
-    for Gamma { layer, values, .. } in Gammas::read(engine).all() {
+    for Gamma { layer, values, .. } in gammas.all() {
         for (channel, _) in values
             .iter()
             .enumerate()
@@ -99,6 +103,16 @@ pub(super) fn go_on(before: &State, state: &mut State, engine: &mut dyn Engine) 
     Ok(())
 }
 
+/// # Errors
+/// A mask of another network.
+fn check_mask(mask: &Mask, gammas: &Gammas, graph: &Graph) -> Result<()> {
+    let layers = gammas.all().iter();
+    let layers = layers.map(|gamma| (&gamma.layer[..], gamma.values.len()));
+    let wrong = |err| graph.error("mask", format!("does not fit: {err}"));
+    mask.check(layers).map_err(wrong)?;
+    Ok(())
+}
+
 /// Prunes the channels of a mask, besides those that are pruned already.
 ///
 /// A channel whose filter is 0 and whose γ is not was pruned by its filter alone, and stays so.
@@ -107,10 +121,7 @@ pub(super) fn go_on(before: &State, state: &mut State, engine: &mut dyn Engine) 
 /// A mask of another network.
 pub(super) fn add(pruning: &mut Pruning, mask: &Mask, engine: &mut dyn Engine) -> Result<()> {
     let gammas = Gammas::read(engine);
-    let layers = gammas.all().iter();
-    let layers = layers.map(|gamma| (&gamma.layer[..], gamma.values.len()));
-    let wrong = |err| engine.graph().error("mask", format!("does not fit: {err}"));
-    mask.check(layers).map_err(wrong)?;
+    check_mask(mask, &gammas, engine.graph())?;
     let (scales, filters) = by_scale_or_filter(mask, &gammas, engine);
     merge(&mut pruning.mask, &scales);
     merge(&mut pruning.filters, &filters);
