@@ -126,7 +126,7 @@ pub fn open(request: &Request, engine: NewEngine<'_>) -> Result<Trainer> {
     let loaders = (load(train, Split::Train)?, load(test, Split::Test)?);
     let begun = run.is_some();
     let drawn = matches!(start, Start::New) && origin.is_none();
-    pruning::check_start(&state.settings, before, drawn)?;
+    pruning::check_start(&state.settings, before, drawn, engine.graph())?;
     match &start {
         Start::New => match &origin {
             Some(origin) => network::write_weights(origin, &mut *engine)?,

@@ -24,7 +24,8 @@ fn train(more: &[&str]) -> std::process::Output {
 #[test]
 fn a_run_keeps_its_normalisation_and_goes_on_with_the_same_bits() {
     let dir = tempfile::tempdir().unwrap();
-    for norm in ["itn", "ce"] {
+    // A guess has 10 %.
+    for (norm, least) in [("itn", 15.0), ("ce", 30.0)] {
         let (whole, parts) = (
             dir.path().join(norm),
             dir.path().join(format!("{norm}-parts")),
@@ -53,8 +54,7 @@ fn a_run_keeps_its_normalisation_and_goes_on_with_the_same_bits() {
         let accuracy = ok_json(&["eval", text(&whole), "--json"])["top1"]
             .as_f64()
             .unwrap();
-        // A guess has 10 %.
-        assert!(accuracy > 15.0, "{norm}: {accuracy} %");
+        assert!(accuracy > least, "{norm}: {accuracy} %");
     }
 }
 

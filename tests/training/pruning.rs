@@ -302,6 +302,15 @@ fn what_cannot_be_pruned_is_refused_before_training() {
         assert!(message.contains(said), "{more:?}: {message}");
         assert!(!out.exists(), "{more:?}");
     }
+    for more in [
+        &["--norm", "itn", "--soft", "fpgm:0.4"][..],
+        &["--norm", "itn", "--early-bird", "0.3"],
+    ] {
+        let args = [&["train", "--out", text(&out)][..], &NETWORK, more].concat();
+        let message = stderr(&run(&args));
+        assert!(message.contains("to prune"), "{more:?}: {message}");
+        assert!(!out.exists(), "{more:?}");
+    }
     let begun = dir.path().join("base");
     let late = fails(
         2,

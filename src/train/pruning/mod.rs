@@ -56,12 +56,30 @@ impl Pruning {
     }
 }
 
-/// Whether what the settings prune before the first epoch can be chosen.
+/// Whether there is what the settings prune, and whether what they prune before the first epoch can be
+/// chosen.
 ///
 /// # Errors
-/// γ that were just drawn are all the same; a run that goes on has begun already.
-pub(super) fn check_start(settings: &Settings, before: Option<&State>, drawn: bool) -> Result<()> {
+/// No layer to prune, or one whose filters are not known; γ that were just drawn, which are all the same; a
+/// run that goes on has begun already.
+pub(super) fn check_start(
+    settings: &Settings,
+    before: Option<&State>,
+    drawn: bool,
+    graph: &Graph,
+) -> Result<()> {
     let ratio = settings.prune_ratio;
+    let begins_with = |method| ratio > 0.0 && settings.prune_method == method;
+    if settings.soft != Soft::None || begins_with(Method::Fpgm) {
+        prunable(settings, graph)?;
+    }
+    if settings.early_bird > 0.0 || begins_with(Method::Slimming) {
+        let filter = batch_norms(settings)?;
+        let passes = |norm: &Norm<'_>| filter.passes(regenerate::kind(norm.kind), norm.layer);
+        if !graph.norms().iter().any(passes) {
+            return Err(graph.error("γ", "there is no BatchNorm to prune").into());
+        }
+    }
     if ratio == 0.0 {
         return Ok(());
     }
@@ -75,6 +93,28 @@ pub(super) fn check_start(settings: &Settings, before: Option<&State>, drawn: bo
         }
         _ => Ok(()),
     }
+}
+
+/// The layers whose filters FPGM prunes, with the weights of their convolutions: all but those of depthwise
+/// ones and of shortcuts, as in the authors' code.
+///
+/// # Errors
+/// There is none, or one that does not follow a convolution of its own.
+fn prunable<'g>(settings: &Settings, graph: &'g Graph) -> Result<Vec<(Norm<'g>, TensorId)>> {
+    let filter = batch_norms(settings)?;
+    let mut layers = Vec::new();
+    for (norm, filters) in graph.filters() {
+        if filter.passes(regenerate::kind(norm.kind), norm.layer) {
+            let filters = filters.map_err(|err| graph.error(norm.layer, err))?;
+            if filters.kind == FilterKind::Plain {
+                layers.push((norm, filters.weight));
+            }
+        }
+    }
+    if layers.is_empty() {
+        return Err(graph.error("filters", "there are none to prune").into());
+    }
+    Ok(layers)
 }
 
 /// What a checkpoint's run has pruned goes on to be, but for channels whose γ an edit of the checkpoint
@@ -217,28 +257,17 @@ fn slim(
     Ok(slimmed.map_err(wrong)?.mask)
 }
 
-/// The filters that are pruned by their distances to the others, `known` ones among them: of every
-/// convolution but depthwise ones and those of shortcuts, as in the authors' code.
+/// The filters that are pruned by their distances to the others, `known` ones among them.
 fn nearest_filters(
     settings: &Settings,
     shares: FilterShares,
     known: &Mask,
     engine: &dyn Engine,
 ) -> Result<Mask> {
-    let filter = batch_norms(settings)?;
     let mut layers = Vec::new();
     let mut values = Vec::new();
-    for (norm, filters) in engine.graph().filters() {
-        let kind = regenerate::kind(norm.kind);
-        if !filter.passes(kind, norm.layer) {
-            continue;
-        }
-        let wrong = |err| engine.graph().error(norm.layer, err);
-        let filters = filters.map_err(wrong)?;
-        if filters.kind != FilterKind::Plain {
-            continue;
-        }
-        engine.read(filters.weight, Part::Value, &mut values);
+    for (norm, weight) in prunable(settings, engine.graph())? {
+        engine.read(weight, Part::Value, &mut values);
         let (channels, least) = (norm.channels, settings.min_channels);
         let pruned = fpgm(
             norm.layer,
