@@ -3,7 +3,8 @@
 
 Usage: python benches/compare_torch.py [--threads 2] [--steps 12] [--evaluate] [--no-compile] [--isa ISA] [--install] [NETWORK…]
 
-NETWORK is name:stem:resolution:batch, as mobilenet_v2:native:32:128; without any, a table of twelve. Build first:
+NETWORK is name:stem:resolution:batch, as mobilenet_v2:native:32:128 or resnet18dilated-ppm_deepsup:native:320:4 (segmentation);
+without any, a table of twelve. Build first:
 cargo build --release --bench train_step. Both programs take the weights and images of the rule in fixtures/golden, 100 classes,
 SGD with Nesterov, f32.
 
@@ -18,7 +19,7 @@ and of the fastest mode. Every run is a process of its own.
 Needs torch and torchvision; with --install they are put into a virtual environment for this run where they cannot be imported.
 """
 
-import argparse, importlib.util, json, os, re, statistics, subprocess, sys, tempfile, time, venv
+import argparse, importlib.util, json, math, os, re, statistics, subprocess, sys, tempfile, time, venv
 from pathlib import Path
 
 HOME = Path(__file__).resolve().parent.parent
@@ -74,31 +75,46 @@ def torch_steps(name, stem, resolution, batch, threads, channels_last, compiled,
     import generate
 
     torch.set_num_threads(threads)
-    model = getattr(torchvision.models, name)(weights=None, num_classes=100)
+    dense = "dilated" in name
+    if dense:
+        import generate_more
+
+        model = next(model for known, model in generate_more.segmenters(100) if known == name)
+    else:
+        model = getattr(torchvision.models, name)(weights=None, num_classes=100)
     if stem == "cifar":
         model = generate.cifar_stem(model, re.sub("_x.*", "", name))
     model = model.double()
     generate.fill(model)
     model = model.float().train(not evaluate)
     x = generate.f32((2 * generate.uniform("input", (batch, 3, resolution, resolution)) - 1) * 3**0.5).float()
-    y = torch.from_numpy((generate.draws("labels", batch) % generate.np.uint64(100)).astype("int64"))
+    shape = (batch, -(-resolution // 8), -(-resolution // 8)) if dense else (batch,)
+    count = math.prod(shape)
+    y = torch.from_numpy((generate.draws("labels", count) % generate.np.uint64(100)).astype("int64")).reshape(shape)
     if channels_last:
         model, x = model.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-5, momentum=0.9, nesterov=True, weight_decay=5e-4)
     run = torch.compile(model) if compiled else model
 
+    def forward():
+        """The loss, with 0.4 times that of an auxiliary output, and the output."""
+        output = run(x)
+        if not dense:
+            return F.cross_entropy(output, y), output
+        output, auxiliary = output
+        return F.cross_entropy(output, y) + 0.4 * F.cross_entropy(auxiliary, y), output
+
     def train():
         optimizer.zero_grad()
-        output = run(x)
-        loss = F.cross_entropy(output, y)
+        loss, output = forward()
         loss.backward()
         optimizer.step()
         return loss.item(), output
 
     @torch.inference_mode()
     def use():
-        output = run(x)
-        return F.cross_entropy(output, y).item(), output
+        loss, output = forward()
+        return loss.item(), output
 
     losses, seconds, outputs = [], [], None
     for _ in range(steps + WARM_UP):
@@ -107,7 +123,7 @@ def torch_steps(name, stem, resolution, batch, threads, channels_last, compiled,
         seconds.append(time.perf_counter() - begin)
         losses.append(loss)
         if outputs is None:
-            outputs = output.detach()[:OUTPUTS].tolist()
+            outputs = output.detach().flatten()[: 100 * OUTPUTS].reshape(OUTPUTS, 100).tolist()
     return {
         "images_per_s": batch / statistics.median(seconds[WARM_UP:]),
         "losses": losses[:3],
@@ -238,7 +254,7 @@ def main():
         print(json.dumps(limits(args.limits)))
         return
     for network in args.networks:
-        if not re.fullmatch(r"\w+:(native|cifar):[1-9]\d*:[1-9]\d*", network):
+        if not re.fullmatch(r"[\w-]+:(native|cifar):[1-9]\d*:[1-9]\d*", network):
             parser.error(f"{network} is not name:stem:resolution:batch")
     if args.threads < 1 or args.steps < 1:
         parser.error("--threads and --steps are at least 1")

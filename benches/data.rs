@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ckpt_regen::train::data::{
-    Dataset, Image, Loader, Normalisation, Split, Step, Target, Transform, open, shuffled,
+    Classified, Dataset, Image, Loader, Normalisation, Split, Step, Transform, batches, open,
+    shuffled,
 };
 
 /// As many images as CIFAR has.
@@ -24,10 +25,6 @@ impl Dataset for Cifar {
 
     fn classes(&self) -> &[String] {
         &[]
-    }
-
-    fn target(&self, _index: usize) -> Target {
-        Target::Class(0)
     }
 
     fn name(&self, index: usize) -> PathBuf {
@@ -44,6 +41,12 @@ impl Dataset for Cifar {
     }
 }
 
+impl Classified for Cifar {
+    fn class(&self, _index: usize) -> u32 {
+        0
+    }
+}
+
 fn main() {
     let args: Vec<String> = std::env::args().collect();
     let option = |name: &str| {
@@ -55,7 +58,7 @@ fn main() {
         size: 32.into(),
         padding: 4,
     };
-    let (set, steps): (Arc<dyn Dataset>, _) = match option("--data") {
+    let (set, steps): (Arc<dyn Classified>, _) = match option("--data") {
         Some(dir) => {
             let steps = number("--side").map(|side: usize| Step::RandomResizedCrop(side.into()));
             let set = open(dir, Split::Train).expect("a data set");
@@ -79,7 +82,7 @@ fn main() {
     let mut rates: Vec<f64> = (0..3)
         .map(|epoch| {
             let begin = Instant::now();
-            let mut batches = loader.epoch(&order, 0, epoch);
+            let mut batches = loader.epoch(batches(&order, 128, epoch), 0);
             let mut seen = 0;
             while let Some(batch) = batches.next() {
                 seen += batch.expect("a batch").labels.len();

@@ -13,7 +13,7 @@
 use std::time::Instant;
 
 use ckpt_regen::engine::cpu::{Cpu, Isa};
-use ckpt_regen::engine::{Batch, Engine, Optimizer, Part, Training, Update};
+use ckpt_regen::engine::{Batch, Engine, Optimizer, Part, Task, Training, Update};
 use ckpt_regen::net::{Kind, Op, zoo};
 
 fn main() {
@@ -62,13 +62,20 @@ fn main() {
     // Backward there are two products for each one forward.
     let passes = if evaluate { 1 } else { 3 };
     let flops = 2 * cost.multiply_adds * passes * images as u64;
-    let mut engine = Cpu::new(graph, isa, number("--threads", 2)).expect("an engine");
+    // A segmentation network has a label for each pixel of its output.
+    let pixels = graph.output_shape().pixels();
+    let task = match pixels {
+        1 => Task::Classification,
+        _ => Task::DenseLabels { ignored: u32::MAX },
+    };
+    let threads = number("--threads", 2);
+    let mut engine = Cpu::with_task(graph, task, isa, threads).expect("an engine");
     fill(&mut engine);
     let len = images * engine.graph().input_shape().len();
     let input = draws("input", len).map(|u| ((2.0 * u - 1.0) * 3_f64.sqrt()) as f32);
     let input: Vec<f32> = input.collect();
     let labels = integers("labels")
-        .take(images)
+        .take(images * pixels)
         .map(|draw| (draw % options.classes as u64) as u32);
     let labels: Vec<u32> = labels.collect();
     let batch = Batch {
@@ -82,6 +89,7 @@ fn main() {
         },
         learning_rate: 1e-5,
         weight_decay: 5e-4,
+        decoder_factor: 1.0,
         spare_vectors: false,
         clip_norm: None,
     };
@@ -122,7 +130,7 @@ fn main() {
     println!("{result}");
 }
 
-/// Images whose outputs are printed.
+/// Rows of the outputs, of as many numbers as there are classes, that are printed.
 const OUTPUTS: usize = 4;
 
 /// Weights by the fill rule.

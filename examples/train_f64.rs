@@ -1,8 +1,8 @@
 //! The trainer's loop on the plain engine in f64, as a program: what it computes can be compared
 //! with any other program's float64 to the last digits.
 //!
-//! `train_f64 OUT [--resume=WEIGHTS] KEY=VALUE…` trains a run of these settings, without dropout, and
-//! prints the loss and the numbers of the images of each batch as JSON.
+//! `train_f64 OUT [--resume=WEIGHTS] KEY=VALUE…` trains a run of these settings (the rest is recipe cifar's,
+//! where no other is named), without dropout, and prints the loss and the numbers of the images of each batch as JSON.
 #![allow(clippy::print_stdout, reason = "it is a program")]
 
 use ckpt_regen::Result;
@@ -17,11 +17,13 @@ fn main() -> Result<()> {
     let resume = weights
         .first()
         .and_then(|arg| arg.strip_prefix("--resume="));
+    let changes: toml::Table = settings.parse().expect("settings are KEY=VALUE");
+    let recipe = (!changes.contains_key("recipe")).then_some(train::Recipe::Cifar);
     let request = Request {
         out: Some(out.into()),
         resume: resume.map(Into::into).into_iter().collect(),
-        changes: vec![settings.parse().expect("settings are KEY=VALUE")],
-        recipe: Some(train::Recipe::Cifar),
+        changes: vec![changes],
+        recipe,
         ..Request::default()
     };
     let engine = |graph: ckpt_regen::net::Graph, task| -> Result<_> {

@@ -92,6 +92,7 @@ impl Sgd {
             },
             learning_rate,
             weight_decay: self.weight_decay,
+            decoder_factor: 1.0,
             spare_vectors: false,
             clip_norm: None,
         }

@@ -2,7 +2,8 @@
 //!
 //! An [`Engine`] holds one network's tensors, gradients and optimizer state where it computes, in
 //! whatever layout suits it. It plans the graph once for each batch size, in training or evaluation,
-//! and from the second step of a kind on allocates nothing. Batches enter from host memory; losses,
+//! and from the second step of a kind on allocates nothing; another image size
+//! ([`Engine::reshape`]) is planned anew. Batches enter from host memory; losses,
 //! logits and tensors are read as plain numbers. A [`Task`] says what is learned.
 //!
 //! [`plain`] is the specification: every operation a few lines of loops, in f32 or f64. What is
@@ -34,7 +35,7 @@ pub use real::Real;
 pub use task::Task;
 pub use update::{Optimizer, Update};
 
-use net::{Graph, TensorId};
+use net::{Graph, Resolution, TensorId};
 
 /// A batch: images `[N, C, H, W]`, normalised, and their labels.
 #[derive(Debug, Clone, Copy)]
@@ -114,6 +115,12 @@ pub trait Engine: Send {
 
     /// What it learns.
     fn task(&self) -> Task;
+
+    /// Goes on with images of another size, as [`Graph::at`] has the network; no tensor changes.
+    ///
+    /// # Errors
+    /// As of [`Graph::at`].
+    fn reshape(&mut self, resolution: Resolution) -> Result<()>;
 
     /// The type of its numbers: what it reads out is exact in it.
     fn precision(&self) -> Precision;

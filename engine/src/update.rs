@@ -9,6 +9,8 @@ pub struct Update {
     pub optimizer: Optimizer,
     /// Learning rate.
     pub learning_rate: f64,
+    /// Factor of the learning rate of tensors for which [`TensorSpec::is_of_decoder`] holds; 1: all learn alike.
+    pub decoder_factor: f64,
     /// Weight decay: SGD adds w · decay to the gradient, AdamW multiplies w by 1 − learning rate · decay.
     pub weight_decay: f64,
     /// Whether γ, β and biases are exempt from weight decay (timm's default; the paper decays all).
@@ -23,6 +25,15 @@ impl Update {
         match self.clip_norm {
             Some(limit) => (limit / (norm + 1e-6)).min(1.0),
             None => 1.0,
+        }
+    }
+
+    /// The learning rate of a tensor.
+    pub fn rate(&self, tensor: &TensorSpec) -> f64 {
+        if tensor.is_of_decoder() {
+            self.learning_rate * self.decoder_factor
+        } else {
+            self.learning_rate
         }
     }
 

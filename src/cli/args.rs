@@ -7,6 +7,8 @@ mod norm;
 mod prune;
 mod rounds;
 #[cfg(feature = "train")]
+mod scenes;
+#[cfg(feature = "train")]
 mod study;
 #[cfg(feature = "train")]
 mod train;
@@ -25,6 +27,8 @@ pub(super) use model::ModelArgs;
 use norm::NormArgs;
 pub(super) use prune::{Layers, PruneArgs};
 pub(super) use rounds::LoopArgs;
+#[cfg(feature = "train")]
+use scenes::SceneArgs;
 #[cfg(feature = "train")]
 pub(super) use study::{AblateArgs, CompareArgs, ReportArgs};
 #[cfg(feature = "train")]

@@ -1,7 +1,8 @@
 //! `ckpt-regen eval`.
 
+use std::collections::HashSet;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -10,10 +11,13 @@ use super::progress::Images;
 use super::train::{network_flags, put, recipe, workers};
 use super::{BOLD, output};
 use crate::checkpoint::directory::run::AVERAGE;
+use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::storage::replace_file;
+use crate::study::scenes;
 use crate::text::printable;
-use crate::train::{self, Evaluation, Examination, Machine, Request, open_engine};
+use crate::train::data::{Dataset, Loader};
+use crate::train::{self, Evaluation, Examination, Machine, Request, TaskName, open_engine};
 use crate::weights::LoadOptions;
 
 /// What opens a checkpoint to measure it.
@@ -40,15 +44,26 @@ pub(super) fn run(args: &EvalArgs) -> Result<()> {
         mut engine,
         mut test,
         weights,
+        settings,
         notes,
-        ..
     } = train::examine(&args.path, &request, &new)?;
     notes.iter().for_each(|note| output::note(note));
     if weights != args.path && weights.ends_with(AVERAGE) {
         output::note(&format!("{}: averaged weights", weights.display()));
     }
     let mut progress = Images::new("testing", test.dataset().len());
-    let found = train::evaluate(&mut *engine, &mut test, &mut |done| progress.update(done))?;
+    let mut on = |done| progress.update(done);
+    let found = match (&args.save_predictions, settings.task) {
+        (None, _) => train::evaluate(&mut *engine, &mut test, &mut on)?,
+        (Some(folder), TaskName::Segmentation) => {
+            save_predictions(&mut *engine, &mut test, folder, &mut on)?
+        }
+        (Some(_), TaskName::Classification) => {
+            let message =
+                "--save-predictions: a classifier has one class for an image and no map of them";
+            return Err(Error::Usage(message.to_owned()));
+        }
+    };
     drop(progress);
     let classes = test.dataset().classes();
     if let Some(file) = &args.confusion {
@@ -64,6 +79,44 @@ pub(super) fn run(args: &EvalArgs) -> Result<()> {
     }
 }
 
+/// Measures, and writes a picture of each prediction, and the legend.
+fn save_predictions(
+    engine: &mut dyn Engine,
+    test: &mut Loader,
+    folder: &Path,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Evaluation> {
+    std::fs::create_dir_all(folder).map_err(Error::io("create the directory", folder))?;
+    let (name, legend) =
+        scenes::legend_file(test.dataset().classes()).map_err(Error::io("draw", folder))?;
+    replace_file(&folder.join(name), &legend)?;
+    let files = prediction_files(test.dataset(), folder);
+    train::evaluate_scenes(engine, test, progress, &mut |found| {
+        let file = &files[found.index];
+        let picture = scenes::colored(found.width, found.height, found.classes);
+        replace_file(file, &picture.map_err(Error::io("draw", file))?)
+    })
+}
+
+/// A file for each image, named as the image; with its number, where two have one name.
+fn prediction_files(images: &dyn Dataset, folder: &Path) -> Vec<PathBuf> {
+    let mut taken = HashSet::new();
+    let file = |index: usize| {
+        let name = images.name(index);
+        let stem = name
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let name = match taken.insert(stem.clone()) {
+            true => format!("{stem}.png"),
+            false => format!("{stem}-{index}.png"),
+        };
+        folder.join(name)
+    };
+    (0..images.len()).map(file).collect()
+}
+
 fn table(
     out: &mut dyn Write,
     weights: &Path,
@@ -71,11 +124,18 @@ fn table(
     classes: Option<&[String]>,
 ) -> io::Result<()> {
     let name = printable(&weights.display().to_string());
+    let top1 = found.percent(found.top1);
+    let accuracy = match found.top5 {
+        Some(top5) => format!("top-1 {top1:.2} %, top-5 {:.2} %", found.percent(top5)),
+        None => format!(
+            "pixel accuracy {top1:.2} %, mean IoU {:.2} %, score {:.2} %",
+            found.mean_iou(),
+            found.score()
+        ),
+    };
     writeln!(
         out,
-        "{BOLD}{name}{BOLD:#}: top-1 {:.2} %, top-5 {:.2} %, loss {:.4}, {}",
-        found.percent(found.top1),
-        found.percent(found.top5),
+        "{BOLD}{name}{BOLD:#}: {accuracy}, loss {:.4}, {}",
         found.loss,
         output::plural(found.images, "image")
     )?;
@@ -86,7 +146,17 @@ fn table(
         .iter()
         .map(|class| unicode_width::UnicodeWidthStr::width(&class[..]));
     let width = width.max().unwrap_or(0).clamp(5, 40);
-    writeln!(out, "{:width$} images  top-1  mostly taken for", "class")?;
+    let of_scenes = found.is_of_scenes();
+    let (count, shares) = match of_scenes {
+        true => ("   pixels", "top-1     IoU"),
+        false => ("images", "top-1"),
+    };
+    writeln!(
+        out,
+        "{:width$} {count}  {shares}  mostly taken for",
+        "class"
+    )?;
+    let iou = found.iou();
     for (class, (images, right)) in found.per_class().enumerate() {
         let others = found.confusion[class].iter().enumerate();
         let taken = others.filter(|(other, _)| *other != class);
@@ -103,25 +173,47 @@ fn table(
             _ => format!("{:.1} %", 100.0 * right as f64 / images as f64),
         };
         let name = printable(&classes[class]);
-        let line = format!("{name:width$} {images:6} {share:>7} {taken}");
+        let line = match of_scenes {
+            true => format!(
+                "{name:width$} {images:9} {share:>7} {:>5.1} % {taken}",
+                iou[class]
+            ),
+            false => format!("{name:width$} {images:6} {share:>7} {taken}"),
+        };
         writeln!(out, "{}", line.trim_end())?;
     }
     Ok(())
 }
 
 fn to_json(found: &Evaluation, classes: &[String]) -> Value {
-    let class = |(name, (images, right)): (&String, (usize, usize))| {
-        let top1 = (images > 0).then(|| 100.0 * right as f64 / images as f64);
-        json!({ "name": name, "images": images, "top1": top1 })
+    let (count, iou) = match found.is_of_scenes() {
+        true => ("pixels", Some(found.iou())),
+        false => ("images", None),
     };
-    json!({
+    let named = classes.iter().zip(found.per_class());
+    let classes = named.enumerate().map(|(class, (name, (images, right)))| {
+        let top1 = (images > 0).then(|| 100.0 * right as f64 / images as f64);
+        let mut entry = json!({ "name": name, count: images, "top1": top1 });
+        if let Some(iou) = &iou {
+            entry["iou"] = iou[class].into();
+        }
+        entry
+    });
+    let mut all = json!({
         "top1": found.percent(found.top1),
-        "top5": found.percent(found.top5),
         "loss": found.loss,
         "images": found.images,
-        "classes": classes.iter().zip(found.per_class()).map(class).collect::<Vec<_>>(),
+        "classes": classes.collect::<Vec<_>>(),
         "confusion": found.confusion,
-    })
+    });
+    match found.top5 {
+        Some(top5) => all["top5"] = found.percent(top5).into(),
+        None => {
+            all["miou"] = found.mean_iou().into();
+            all["score"] = found.score().into();
+        }
+    }
+    all
 }
 
 fn to_csv(found: &Evaluation, classes: &[String]) -> io::Result<Vec<u8>> {

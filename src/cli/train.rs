@@ -99,7 +99,8 @@ macro_rules! put_all {
 
 pub(super) fn network_flags(args: &NetworkArgs) -> Table {
     let mut table = Table::new();
-    put_all!(&mut table, args, model stem width resolution data mean std);
+    put_all!(&mut table, args, model stem width resolution data task mean std);
+    put_all!(&mut table, args.scenes, label_values ignored_values test_sides long_side label_pad);
     put_all!(&mut table, args.norm, norm norm_group norm_iterations ce_reduction);
     table
 }
@@ -117,10 +118,10 @@ pub(super) fn changes(
 }
 
 fn setting_flags(args: &SettingArgs, table: &mut Table) {
-    put_all!(table, args, seed epochs batch_size accumulate optimizer lr momentum nesterov
+    put_all!(table, args, seed epochs epoch_updates batch_size accumulate optimizer lr decoder_lr momentum nesterov
         weight_decay decay_vectors clip_norm schedule milestones step_epochs lr_factor
         warmup_epochs label_smoothing bn_momentum ema patience recalibrate keep record crop_padding flip rotation
-        random_resized_crop regen_every regen_start regen_until regen_state sparsity prune_ratio norm_ratio
+        random_resized_crop short_sides regen_every regen_start regen_until regen_state sparsity prune_ratio norm_ratio
         min_channels early_bird pruned_as_public);
     put(table, "continue", &args.after_ticket);
     let method = args.prune_method.map(|method| method.to_string());
@@ -176,9 +177,17 @@ fn summary(trainer: &Trainer, end: End) -> String {
     let (state, run) = (trainer.state(), trainer.directory());
     let finished = format!("{} of {} epochs", state.epoch, state.settings.epochs);
     let best = state.best.map_or(String::new(), |best| {
-        let (top1, epoch) = (best.test_top1, best.epoch);
+        let (merit, epoch) = (best.merit(), best.epoch);
+        let what = if best.test_score.is_some() {
+            "score "
+        } else {
+            ""
+        };
         let place = run.join("best");
-        format!("; best {top1:.2} % at epoch {epoch}, {}", place.display())
+        format!(
+            "; best {what}{merit:.2} % at epoch {epoch}, {}",
+            place.display()
+        )
     });
     let why = match end {
         End::Finished => String::new(),
@@ -193,7 +202,12 @@ fn summary(trainer: &Trainer, end: End) -> String {
             )
         }
         End::OutOfPatience => format!(
-            "; no better test accuracy for {}",
+            "; no better test {} for {}",
+            if state.best.is_some_and(|best| best.test_score.is_some()) {
+                "score"
+            } else {
+                "accuracy"
+            },
             output::plural(state.settings.patience as usize, "epoch")
         ),
     };

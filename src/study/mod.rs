@@ -5,3 +5,4 @@ pub mod ablate;
 pub mod compare;
 mod names;
 pub mod report;
+pub mod scenes;

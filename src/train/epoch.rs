@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use super::data::{self, Loader};
+use super::course::Course;
+use super::data::Loader;
 use super::diagnose;
 use super::evaluate::percent;
 use super::pruning::Hold;
@@ -29,47 +30,6 @@ pub(super) struct Totals {
     pub(super) time: Duration,
 }
 
-/// The images of one epoch, in batches and groups of batches that make up one update.
-#[derive(Debug)]
-pub(super) struct Course {
-    pub(super) order: Vec<usize>,
-    batch: usize,
-    group: usize,
-}
-
-impl Course {
-    /// A last batch of one image is left out: BatchNorm has nothing to normalise a single value by.
-    pub(super) fn new(settings: &Settings, images: usize, epoch: u64) -> Course {
-        let mut order = data::shuffled(images, settings.seed, epoch);
-        let batch = settings.batch_size;
-        if images > 1 && batch > 1 && images % batch == 1 {
-            order.pop();
-        }
-        Course {
-            order,
-            batch,
-            group: settings.accumulate,
-        }
-    }
-
-    /// Updates in the epoch.
-    pub(super) fn updates(&self) -> u64 {
-        self.order.len().div_ceil(self.batch * self.group) as u64
-    }
-
-    /// Images of the group of batches that batch number `batch` belongs to.
-    fn group_images(&self, batch: usize) -> usize {
-        let whole = self.batch * self.group;
-        let start = batch / self.group * whole;
-        (self.order.len() - start).min(whole)
-    }
-
-    /// Whether an update follows batch number `batch`.
-    fn ends_group(&self, batch: usize) -> bool {
-        (batch + 1).is_multiple_of(self.group) || (batch + 1) * self.batch >= self.order.len()
-    }
-}
-
 /// What an epoch is run on.
 pub(super) struct Parts<'a> {
     pub(super) engine: &'a mut dyn Engine,
@@ -84,18 +44,19 @@ pub(super) struct Parts<'a> {
 /// Trains through all images once; `epoch` is counted from 1.
 pub(super) fn train(mut parts: Parts<'_>, epoch: u64, events: Events<'_>) -> Result<Totals> {
     let settings = parts.settings;
-    let course = Course::new(settings, parts.loader.dataset().len(), epoch);
-    let updates = course.updates();
+    let course = Course::new(settings, parts.loader, epoch);
+    let (updates, images) = (course.updates(), course.images());
     if let Some(recorder) = &mut parts.recorder {
         recorder.begin();
     }
     let begin = Instant::now();
     let mut totals = Totals::default();
     let (mut labels, mut top1, mut update) = (0, 0, 0);
-    let mut batches = parts.loader.epoch(&course.order, settings.seed, epoch);
+    let mut batches = parts.loader.epoch(course.batches.clone(), settings.seed);
     let mut number = 0;
     while let Some(prepared) = batches.next() {
         let prepared = prepared?;
+        parts.engine.reshape(prepared.resolution)?;
         let batch = Batch {
             images: prepared.images,
             labels: prepared.labels,
@@ -146,7 +107,7 @@ pub(super) fn train(mut parts: Parts<'_>, epoch: u64, events: Events<'_>) -> Res
         events(Event::Training(Progress {
             epoch,
             done: totals.images,
-            images: course.order.len(),
+            images,
             loss: totals.loss / labels as f64,
             top1: percent(top1, labels),
             batch_loss: outcome.loss,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::data::{Loader, Split};
 use super::directory::{RunDirectory, is_checkpoint, is_run};
-use super::open::{Request, TASK, base, same_classes};
+use super::open::{Request, base, same_classes};
 use super::settings::Settings;
 use super::state::State;
 use super::{NewEngine, checkpoint, network, norm, pipeline};
@@ -53,16 +53,22 @@ pub fn examine(path: &Path, request: &Request, engine: NewEngine<'_>) -> Result<
     if let Some(state) = &state {
         let expected = format!("the {} classes of the run", state.classes.len());
         let data = Path::new(&settings.data);
-        same_classes(data, ("classes", expected), &state.classes, test.classes())?;
+        same_classes(
+            data,
+            ("classes", expected),
+            &state.classes,
+            test.images().classes(),
+        )?;
     }
-    pipeline::complete_resolution(&mut settings, &*test)?;
-    let Network { graph, origin } = network::open(&settings, test.classes().len())?;
-    let input = graph.input_shape();
-    pipeline::complete_normalisation(&mut settings, test.classes().len(), input.channels);
+    pipeline::complete_resolution(&mut settings, test.images())?;
+    let classes = test.images().classes().len();
+    let Network { graph, origin } = network::open(&settings, classes)?;
+    let channels = graph.input_shape().channels;
+    pipeline::complete_normalisation(&mut settings, classes, channels);
     let mut notes = origin
         .as_ref()
         .map_or(Vec::new(), |origin| origin.notes().to_vec());
-    let mut engine = engine(graph, TASK)?;
+    let mut engine = engine(graph, settings.task.task())?;
     let weights = averaged(path);
     match origin.filter(|origin| same_file(origin.path(), &weights)) {
         Some(origin) => network::write_weights(&origin, &mut *engine)?,
@@ -74,7 +80,7 @@ pub fn examine(path: &Path, request: &Request, engine: NewEngine<'_>) -> Result<
     }
     notes.extend(norm::untrained(&*engine));
     let workers = request.workers.max(1);
-    let test = pipeline::loader(&settings, input, test, Split::Test, workers)?;
+    let test = pipeline::loader(&settings, engine.graph(), test, Split::Test, workers)?;
     Ok(Examination {
         engine,
         test,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::directory::{RunDirectory, is_checkpoint, is_run};
 use super::metrics::{self, Metrics};
 use super::record::{self, Record};
+use super::samples::{self, Sample};
 use super::settings::{Settings, read_file};
 use super::state::State;
 use crate::error::{Error, Result};
@@ -52,6 +53,14 @@ impl History {
             state,
             metrics,
         })
+    }
+
+    /// Some test scenes with what the network of the best epoch says of them; none of a classifier.
+    ///
+    /// # Errors
+    /// A file cannot be read, or is none of a sample.
+    pub fn samples(&self) -> Result<Vec<Sample>> {
+        samples::read(&self.path)
     }
 
     /// What was recorded of its finished epochs, ascending; nothing without `--record`.
@@ -135,18 +144,15 @@ impl Finished {
     /// Whether no epoch follows, as [`State::is_over`].
     fn is_over(&self) -> bool {
         let (epochs, patience) = (self.metrics.len() as u64, self.settings.patience);
-        let best = self
-            .metrics
-            .iter()
-            .find(|m| Some(m.test_top1) == self.best());
+        let best = self.metrics.iter().find(|m| Some(m.merit()) == self.best());
         epochs >= self.settings.epochs
             || (patience > 0 && best.is_some_and(|best| epochs - best.epoch >= patience))
     }
 
-    /// Test accuracy of the best epoch, percent.
+    /// Test accuracy of the best epoch, percent; of scenes its score.
     pub fn best(&self) -> Option<f64> {
-        let top1 = self.metrics.iter().map(|metrics| metrics.test_top1);
-        top1.reduce(f64::max)
+        let merits = self.metrics.iter().map(Metrics::merit);
+        merits.reduce(f64::max)
     }
 }
 
@@ -172,6 +178,9 @@ mod tests {
                     train_top1: 50.0,
                     test_loss: 1.0,
                     test_top1: *test_top1,
+                    test_miou: None,
+                    test_score: None,
+                    test_iou: None,
                     images_per_s: 100.0,
                     lr: 0.1,
                     regenerated: 0,

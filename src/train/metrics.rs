@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::storage::replace_file;
 
-/// One line of `metrics.jsonl`. Accuracies are percent.
+/// One line of `metrics.jsonl`. Accuracies are percent; of scenes, of the pixels that count.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
     /// How many epochs are finished with it; the first is 1.
@@ -23,6 +23,15 @@ pub struct Metrics {
     pub test_loss: f64,
     /// Test images whose class was put first.
     pub test_top1: f64,
+    /// Of scenes: mean over the classes of [`Evaluation::iou`](super::Evaluation::iou), percent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_miou: Option<f64>,
+    /// Of scenes: mean of `test_top1` and `test_miou`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_score: Option<f64>,
+    /// Of scenes: IoU of each class, percent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_iou: Option<Vec<f64>>,
     /// Training images a second.
     pub images_per_s: f64,
     /// The learning rate of the last update.
@@ -36,6 +45,13 @@ pub struct Metrics {
     /// How many channels are pruned.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub pruned: usize,
+}
+
+impl Metrics {
+    /// By what the best epoch is chosen: the score of scenes, else test accuracy.
+    pub fn merit(&self) -> f64 {
+        self.test_score.unwrap_or(self.test_top1)
+    }
 }
 
 fn is_zero(count: &usize) -> bool {

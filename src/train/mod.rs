@@ -29,6 +29,7 @@
 //! ```
 
 mod checkpoint;
+mod course;
 pub mod data;
 mod diagnose;
 mod directory;
@@ -48,6 +49,7 @@ mod recipe;
 mod record;
 mod regenerate;
 mod rule;
+mod samples;
 mod schedule;
 mod settings;
 mod state;
@@ -59,7 +61,7 @@ mod trainer;
 
 pub use crate::engine::Precision;
 pub use directory::{is_checkpoint, is_run};
-pub use evaluate::{Evaluation, evaluate};
+pub use evaluate::{Evaluation, OnPrediction, Predicted, evaluate, evaluate_scenes};
 pub use examine::{Examination, examine};
 pub use export::{Trained, trained};
 pub use history::{Finished, History};
@@ -71,8 +73,9 @@ pub use pruning::{AfterTicket, Pruning, Soft};
 pub use recipe::Recipe;
 pub use record::{Record, RecordedLayer, SAMPLE_EVERY, records};
 pub use rule::RunRule;
+pub use samples::Sample;
 pub use schedule::{Shape, learning_rate};
-pub use settings::{OptimizerName, RegenState, Settings, Stem, read_file};
+pub use settings::{OptimizerName, RegenState, Settings, Stem, TaskName, read_file};
 pub use state::{Best, Order, State};
 pub use trainer::{End, Trainer};
 

@@ -1,12 +1,11 @@
 //! From what was asked for to a run that is ready to go on.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use toml::Table;
 
 use super::checkpoint;
-use super::data::{Dataset, Split};
+use super::data::Split;
 use super::directory::{RunDirectory, is_checkpoint, is_run, run_of};
 use super::recipe::Recipe;
 use super::settings::Settings;
@@ -55,9 +54,6 @@ impl Request {
 /// Makes the engine that runs a network and learns a task.
 pub type NewEngine<'a> = &'a dyn Fn(Graph, Task) -> Result<Box<dyn Engine>>;
 
-/// What is learned from data sets that have a class for each image.
-pub(super) const TASK: Task = Task::Classification;
-
 /// Where a run begins.
 enum Start {
     New,
@@ -95,34 +91,30 @@ pub fn open(request: &Request, engine: NewEngine<'_>) -> Result<Trainer> {
     network::fix_resolution(&mut settings)?;
     let train = pipeline::dataset(&settings, Split::Train)?;
     let test = pipeline::dataset(&settings, Split::Test)?;
-    let expected = format!(
-        "the {} classes of the training images",
-        train.classes().len()
-    );
+    let classes = train.images().classes().to_vec();
+    let expected = format!("the {} classes of the training images", classes.len());
     let data = Path::new(&settings.data);
     let place = ("test images", expected);
-    same_classes(data, place, train.classes(), test.classes())?;
-    pipeline::complete_resolution(&mut settings, &*train)?;
-    let opened = network::open(&settings, train.classes().len())?;
-    let input = opened.graph.input_shape();
-    pipeline::complete_normalisation(&mut settings, train.classes().len(), input.channels);
+    same_classes(data, place, &classes, test.images().classes())?;
+    pipeline::complete_resolution(&mut settings, train.images())?;
+    let opened = network::open(&settings, classes.len())?;
+    let channels = opened.graph.input_shape().channels;
+    pipeline::complete_normalisation(&mut settings, classes.len(), channels);
     regenerate::check(&opened, &settings)?;
     let mut notes = network::notes(&opened, &settings)?;
     let Network { graph, origin } = opened;
     let named = settings.record.as_deref();
     let recorder = named.map(|named| record::Recorder::new(&graph, named));
     let recorder = recorder.transpose()?;
-    let (classes, images) = (train.classes().to_vec(), train.len());
-    let mut engine = engine(graph, TASK)?;
+    let images = train.images().len();
+    let mut engine = engine(graph, settings.task.task())?;
     let mut state = State::new(settings, classes, images, engine.precision());
     state.network_sha256 = network_sha256;
     if let Start::Checkpoint(path, before) = &start {
         same_data(path, before, &state)?;
     }
     let workers = request.workers.max(1);
-    let load = |set: Arc<dyn Dataset>, split| {
-        pipeline::loader(&state.settings, input, set, split, workers)
-    };
+    let load = |set, split| pipeline::loader(&state.settings, engine.graph(), set, split, workers);
     let loaders = (load(train, Split::Train)?, load(test, Split::Test)?);
     let begun = run.is_some();
     let drawn = matches!(start, Start::New) && origin.is_none();

@@ -2,18 +2,43 @@
 
 use std::sync::Arc;
 
-use super::data::{self, Dataset, Loader, Normalisation, Split, Step, Transform};
-use super::settings::Settings;
+use super::data::scenes::{self, Sizes};
+use super::data::{
+    self, Classified, Dataset, Loader, Normalisation, SceneTransform, Scenes, Split, Step,
+    Transform,
+};
+use super::settings::{Settings, TaskName};
 use crate::error::{Error, Result};
-use crate::net::{Resolution, Shape};
+use crate::net::{Graph, Resolution};
+
+/// A data set of one of the tasks.
+#[derive(Clone)]
+pub(super) enum Opened {
+    Classified(Arc<dyn Classified>),
+    Scenes(Arc<dyn Scenes>),
+}
+
+impl Opened {
+    pub(super) fn images(&self) -> &dyn Dataset {
+        match self {
+            Opened::Classified(set) => &**set,
+            Opened::Scenes(set) => &**set,
+        }
+    }
+}
 
 /// Opens one split of the settings' data set.
-pub(super) fn dataset(settings: &Settings, split: Split) -> Result<Arc<dyn Dataset>> {
+pub(super) fn dataset(settings: &Settings, split: Split) -> Result<Opened> {
     if settings.data.is_empty() {
         let reason = "expected a data set: a directory, or digits, which is built in";
         return Err(Error::argument("data", "", reason));
     }
-    Ok(data::open(&settings.data, split)?.into())
+    Ok(match settings.task {
+        TaskName::Classification => Opened::Classified(data::open(&settings.data, split)?.into()),
+        TaskName::Segmentation => {
+            Opened::Scenes(scenes::open(&settings.data, split, &settings.labels())?)
+        }
+    })
 }
 
 /// Fills in the resolution, where the images of the data set decide it.
@@ -21,7 +46,7 @@ pub(super) fn dataset(settings: &Settings, split: Split) -> Result<Arc<dyn Datas
 /// # Errors
 /// They are of different sizes.
 pub(super) fn complete_resolution(settings: &mut Settings, train: &dyn Dataset) -> Result<()> {
-    if settings.resolution.is_none() {
+    if settings.resolution.is_none() && settings.task == TaskName::Classification {
         let Some(size) = common_size(train) else {
             let reason = "the images of the data set are not of one size, so that it must be said \
                           what the network shall see";
@@ -50,15 +75,35 @@ fn grey(numbers: [f32; 3]) -> f32 {
     shares.map(|(share, number)| share * number).sum()
 }
 
-/// Batches of `dataset` for training or for tests, prepared by `workers` threads, as a network with
-/// this input takes them.
+/// Batches of `dataset` for training or for tests, prepared by `workers` threads, as this network takes
+/// them.
 pub(super) fn loader(
     settings: &Settings,
-    input: Shape,
-    dataset: Arc<dyn Dataset>,
+    graph: &Graph,
+    dataset: Opened,
     split: Split,
     workers: usize,
 ) -> Result<Loader> {
+    let colours = |numbers: &Option<Vec<f64>>| match numbers.as_deref() {
+        Some(&[red, green, blue]) => Some([red, green, blue].map(|number| number as f32)),
+        Some(&[one]) => Some([one as f32; 3]),
+        _ => None,
+    };
+    let usual = settings
+        .recipe
+        .normalisation(dataset.images().classes().len());
+    let normalisation = Normalisation {
+        mean: colours(&settings.mean).unwrap_or(usual.mean),
+        deviation: colours(&settings.std).unwrap_or(usual.deviation),
+    };
+    let input = graph.input_shape();
+    let dataset = match dataset {
+        Opened::Classified(dataset) => dataset,
+        Opened::Scenes(scenes) => {
+            let transform = scene_transform(settings, graph, split, normalisation)?;
+            return Loader::scenes(scenes, transform, settings.batch_size, workers);
+        }
+    };
     let size = Resolution {
         height: input.height,
         width: input.width,
@@ -71,20 +116,48 @@ pub(super) fn loader(
     if input.channels == 1 {
         steps.insert(0, Step::Grayscale);
     }
-    let colours = |numbers: &Option<Vec<f64>>| match numbers.as_deref() {
-        Some(&[red, green, blue]) => Some([red, green, blue].map(|number| number as f32)),
-        Some(&[one]) => Some([one as f32; 3]),
-        _ => None,
-    };
-    let usual = settings.recipe.normalisation(dataset.classes().len());
     let transform = Transform {
         steps,
-        normalisation: Normalisation {
-            mean: colours(&settings.mean).unwrap_or(usual.mean),
-            deviation: colours(&settings.std).unwrap_or(usual.deviation),
-        },
+        normalisation,
     };
     Loader::new(dataset, transform, settings.batch_size, workers)
+}
+
+/// # Errors
+/// The network has no class for each pixel, or none of images in colour.
+fn scene_transform(
+    settings: &Settings,
+    graph: &Graph,
+    split: Split,
+    normalisation: Normalisation,
+) -> Result<SceneTransform> {
+    let (input, output) = (graph.input_shape(), graph.output_shape());
+    let stride = input.height / output.height.max(1);
+    let fits = |side: usize, of: usize| side * stride == of;
+    let maps =
+        output.pixels() > 1 && fits(output.height, input.height) && fits(output.width, input.width);
+    if !maps || input.channels != 3 {
+        let reason = format!(
+            "makes {output} of {input}: segmentation needs a map of classes, of every pixel or every \
+             eighth, of images in colour"
+        );
+        return Err(graph.error(&graph.output_node().name, reason).into());
+    }
+    let sides = match split {
+        Split::Train => &settings.short_sides,
+        Split::Test => &settings.test_sides,
+    };
+    Ok(SceneTransform {
+        split,
+        sizes: Sizes {
+            short_sides: sides.clone().unwrap_or_default(),
+            long_side: settings.long_side,
+        },
+        flip: settings.flip,
+        stride,
+        pad: settings.label_pad,
+        normalisation,
+    })
 }
 
 /// Crops and scales come first: the other steps are cheaper on fewer pixels.

@@ -5,11 +5,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::data::Normalisation;
+use super::data::scenes::LabelPad;
 use super::norm::NormName;
 use super::pruning::{AfterTicket, Soft};
 use super::rule::RunRule;
 use super::schedule::Shape;
-use super::settings::{OptimizerName, RegenState, Settings, Stem};
+use super::settings::{OptimizerName, RegenState, Settings, Stem, TaskName};
 use crate::regen::{Below, Method, Rule, Scope, To};
 
 /// A recipe by name.
@@ -26,17 +27,20 @@ pub enum Recipe {
     TinyImagenet,
     /// ImageNet: 150 epochs.
     Imagenet,
+    /// Semantic segmentation of ADE20K, as the code of Zhou et al. 2018 has it: 20 epochs of 5,000 updates.
+    Ade20k,
     /// The built-in digits: 10 epochs (not of the paper).
     Digits,
 }
 
 impl Recipe {
     /// All of them.
-    pub const ALL: [Recipe; 5] = [
+    pub const ALL: [Recipe; 6] = [
         Recipe::Cifar,
         Recipe::CifarPublic,
         Recipe::TinyImagenet,
         Recipe::Imagenet,
+        Recipe::Ade20k,
         Recipe::Digits,
     ];
 
@@ -47,6 +51,7 @@ impl Recipe {
             Recipe::CifarPublic => "cifar-public",
             Recipe::TinyImagenet => "tiny-imagenet",
             Recipe::Imagenet => "imagenet",
+            Recipe::Ade20k => "ade20k",
             Recipe::Digits => "digits",
         }
     }
@@ -64,12 +69,17 @@ impl Recipe {
             ce_reduction: None,
             resolution: None,
             data: String::new(),
+            task: TaskName::Classification,
+            label_values: None,
+            ignored_values: None,
             seed: 0,
             epochs: 200,
+            epoch_updates: None,
             batch_size: 128,
             accumulate: 1,
             optimizer: OptimizerName::Sgd,
             lr: 0.1,
+            decoder_lr: None,
             momentum: 0.9,
             nesterov: true,
             weight_decay: 5e-4,
@@ -91,6 +101,10 @@ impl Recipe {
             flip: true,
             rotation: 0.0,
             random_resized_crop: false,
+            short_sides: None,
+            test_sides: None,
+            long_side: None,
+            label_pad: LabelPad::Ignore,
             mean: None,
             std: None,
             regen_every: 0,
@@ -149,6 +163,28 @@ impl Recipe {
                 random_resized_crop: true,
                 ..cifar
             },
+            Recipe::Ade20k => Settings {
+                task: TaskName::Segmentation,
+                // 0 is everything else.
+                label_values: "1-150".parse().ok(),
+                ignored_values: "0".parse().ok(),
+                epochs: 20,
+                epoch_updates: Some(5000),
+                // Of one GPU of eight.
+                batch_size: 3,
+                lr: 0.02,
+                nesterov: false,
+                weight_decay: 1e-4,
+                decay_vectors: false,
+                schedule: Shape::Poly,
+                milestones: Vec::new(),
+                bn_momentum: Some(0.001),
+                crop_padding: 0,
+                short_sides: Some(vec![300, 375, 450, 525, 600]),
+                test_sides: Some(vec![450]),
+                long_side: Some(1000),
+                ..cifar
+            },
             Recipe::Digits => Settings {
                 epochs: 10,
                 batch_size: 64,
@@ -167,7 +203,7 @@ impl Recipe {
         match self {
             Recipe::Cifar | Recipe::CifarPublic if classes == 10 => Normalisation::CIFAR10,
             Recipe::Cifar | Recipe::CifarPublic => Normalisation::CIFAR100,
-            Recipe::TinyImagenet | Recipe::Imagenet => Normalisation::IMAGENET,
+            Recipe::TinyImagenet | Recipe::Imagenet | Recipe::Ade20k => Normalisation::IMAGENET,
             Recipe::Digits => Normalisation::DIGITS,
         }
     }

@@ -23,6 +23,9 @@ pub enum Shape {
     /// Rises from a 25th for 30 % of the run, then falls to a 250,000th, along half a cosine each,
     /// with every update (Smith and Topin 2018; the momentum stays).
     OneCycle,
+    /// Falls to 0 as the power 0.9 of the share of updates that are left, with every update (Chen et al.
+    /// 2017).
+    Poly,
 }
 
 /// Linear warm-up, from a hundredth, with every update.
@@ -33,6 +36,7 @@ pub(super) struct WarmUp {
 
 /// Where the warm-up begins (torchvision's references).
 const WARM_UP_START: f64 = 0.01;
+const POLY_POWER: f64 = 0.9;
 /// `OneCycleLR`: pct_start, div_factor, final_div_factor.
 const RISE: f64 = 0.3;
 const RISE_FROM: f64 = 25.0;
@@ -41,8 +45,8 @@ const FALL_TO: f64 = 1e4;
 /// The learning rate of update number `update` of epoch number `epoch`, both counted from 0, where an
 /// epoch has `updates`.
 ///
-/// `step` and `multi-step` change between epochs, counted from the beginning of the run; `cosine`
-/// begins after the warm-up and spans the rest.
+/// `step` and `multi-step` change between epochs, counted from the beginning of the run; `cosine` and
+/// `poly` begin after the warm-up and span the rest.
 pub fn learning_rate(settings: &Settings, epoch: u64, update: u64, updates: u64) -> f64 {
     let lr = settings.lr;
     let now = epoch.saturating_mul(updates).saturating_add(update);
@@ -62,6 +66,10 @@ pub fn learning_rate(settings: &Settings, epoch: u64, update: u64, updates: u64)
         Shape::Cosine => {
             let all = settings.epochs.saturating_mul(updates) - warm_up;
             half_cosine(lr, 0.0, (now - warm_up) as f64 / all as f64)
+        }
+        Shape::Poly => {
+            let all = settings.epochs.saturating_mul(updates) - warm_up;
+            lr * (1.0 - (now - warm_up) as f64 / all as f64).powf(POLY_POWER)
         }
         Shape::OneCycle => {
             let last = settings.epochs.saturating_mul(updates) as f64;
@@ -143,6 +151,15 @@ mod tests {
             4e-7,
         ];
         expect(&found, &wanted);
+    }
+
+    #[test]
+    fn the_polynomial_falls_to_nothing_with_every_update() {
+        let found = rates(|s| s.schedule = Shape::Poly, &[0, 20, 39]);
+        expect(
+            &found,
+            &[0.1, 0.1 * 0.5_f64.powf(0.9), 0.1 * 0.025_f64.powf(0.9)],
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@ use regex_lite::Regex;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
+use super::data::scenes::{IGNORED, LabelPad, LabelValues, ValueList};
 use super::norm::{NormChoice, NormName};
 use super::pruning::{self, AfterTicket, Soft};
 use super::recipe::Recipe;
@@ -11,9 +12,9 @@ use super::rule::RunRule;
 use super::schedule::{Shape, WarmUp};
 use super::text;
 use crate::batchnorm::Filter;
-use crate::engine::{Optimizer, Update};
+use crate::engine::{Optimizer, Task, Update};
 use crate::error::{Error, Result};
-use crate::net::Resolution;
+use crate::net::{Resolution, is_file};
 use crate::regen::{Below, Method, Options, Schedule, Scope, To};
 
 /// All settings of a training run. As text: TOML (`settings.toml`) or JSON (in `state.json`), one key a
@@ -43,13 +44,26 @@ pub struct Settings {
     /// Input height and width; none: those of the data set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resolution: Option<Resolution>,
-    /// The data set (see [`data::open`](super::data::open)).
+    /// The data set (see [`data::open`](super::data::open) and [`scenes::open`](super::data::scenes::open)).
     pub data: String,
+    /// What is learned.
+    #[serde(skip_serializing_if = "is_default")]
+    pub task: TaskName,
+    /// `segmentation`: values of the classes in label maps, in their order; none: 0, 1, …, one for each name in
+    /// `classes.txt`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label_values: Option<ValueList>,
+    /// `segmentation`: values of pixels that do not count; none: 255.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ignored_values: Option<ValueList>,
     /// Random seed of initial weights, order of the images, augmentation and dropout.
     pub seed: u64,
 
     /// Number of epochs.
     pub epochs: u64,
+    /// Updates in an epoch; none: as many as go through all images once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epoch_updates: Option<u64>,
     /// Batch size.
     pub batch_size: usize,
     /// Gradient accumulation: batches in one optimizer step.
@@ -58,6 +72,11 @@ pub struct Settings {
     pub optimizer: OptimizerName,
     /// Peak learning rate.
     pub lr: f64,
+    /// Peak learning rate of the decoder ([`TensorSpec::is_of_decoder`]); none: as of all.
+    ///
+    /// [`TensorSpec::is_of_decoder`]: crate::net::TensorSpec::is_of_decoder
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decoder_lr: Option<f64>,
     /// SGD: momentum, 0 ≤ m < 1.
     pub momentum: f64,
     /// SGD: Nesterov momentum.
@@ -106,6 +125,20 @@ pub struct Settings {
     pub rotation: f64,
     /// Random resized crop.
     pub random_resized_crop: bool,
+    /// `segmentation`: lengths of the images' shorter side in training, one of which is drawn for each batch; none:
+    /// the images' own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub short_sides: Option<Vec<usize>>,
+    /// `segmentation`: lengths of the images' shorter side in tests, whose predictions are averaged; none: the
+    /// images' own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_sides: Option<Vec<usize>>,
+    /// `segmentation`: greatest length of the longer side of a scaled image; none: any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub long_side: Option<usize>,
+    /// `segmentation`: the label of what is padded.
+    #[serde(skip_serializing_if = "is_default")]
+    pub label_pad: LabelPad,
     /// Mean of red, green and blue in 0..1, or one number for all; none: the recipe's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mean: Option<Vec<f64>>,
@@ -167,6 +200,33 @@ pub struct Settings {
     pub after_ticket: AfterTicket,
 }
 
+/// What is learned.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TaskName {
+    /// The class of an image.
+    #[default]
+    Classification,
+    /// The class of each pixel.
+    Segmentation,
+}
+
+impl TaskName {
+    /// As an engine knows it.
+    pub fn task(self) -> Task {
+        match self {
+            TaskName::Classification => Task::Classification,
+            TaskName::Segmentation => Task::DenseLabels {
+                ignored: u32::from(IGNORED),
+            },
+        }
+    }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 /// The stem of a network.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -199,6 +259,9 @@ pub enum RegenState {
     /// It is reset ([`regen::reset`](crate::regen::reset)).
     Reset,
 }
+
+/// Longest side of a scaled image, in pixels.
+const MAX_SIDE: usize = 1 << 14;
 
 impl Default for Settings {
     fn default() -> Settings {
@@ -236,6 +299,10 @@ impl Settings {
             (self.batch_size == 0, "batch-size: 0, expected at least 1"),
             (self.accumulate == 0, "accumulate: 0, expected at least 1"),
             (self.keep == 0, "keep: 0, expected at least 1"),
+            (
+                self.epoch_updates == Some(0),
+                "epoch-updates: 0, expected at least 1",
+            ),
             (
                 !(finite(self.lr) && self.lr > 0.0),
                 "lr: expected a number above 0",
@@ -319,10 +386,70 @@ impl Settings {
         match problems.iter().find(|(wrong, _)| *wrong) {
             Some((_, problem)) => Err(Error::Usage((*problem).to_owned())),
             None => {
+                self.check_task()?;
                 pruning::check(self)?;
                 self.norm().norm()?;
                 self.filter().map(|_| ())
             }
+        }
+    }
+
+    /// Checks what makes sense for one task alone.
+    fn check_task(&self) -> Result<()> {
+        let of_scenes = [
+            ("label-values", self.label_values.is_some()),
+            ("ignored-values", self.ignored_values.is_some()),
+            ("short-sides", self.short_sides.is_some()),
+            ("test-sides", self.test_sides.is_some()),
+            ("long-side", self.long_side.is_some()),
+            ("label-pad", !is_default(&self.label_pad)),
+            ("decoder-lr", self.decoder_lr.is_some()),
+        ];
+        let of_images = [
+            (
+                "resolution",
+                self.resolution.is_some() && !is_file(&self.model),
+            ),
+            ("crop-padding", self.crop_padding > 0),
+            ("rotation", self.rotation > 0.0),
+            ("random-resized-crop", self.random_resized_crop),
+        ];
+        let (foreign, task) = match self.task {
+            TaskName::Classification => (&of_scenes[..], "classification"),
+            TaskName::Segmentation => (&of_images[..], "segmentation"),
+        };
+        if let Some((key, _)) = foreign.iter().find(|(_, given)| *given) {
+            return Err(Error::Usage(format!(
+                "{key}: means nothing to the task {task}"
+            )));
+        }
+        let wrong = |sides: &Option<Vec<usize>>| {
+            let mut sides = sides.iter().flatten();
+            sides.any(|side| !(1..=MAX_SIDE).contains(side))
+        };
+        let problem = if wrong(&self.short_sides) || wrong(&self.test_sides) {
+            "short-sides, test-sides: expected numbers of pixels from 1 to 16384"
+        } else if self
+            .long_side
+            .is_some_and(|side| !(1..=MAX_SIDE).contains(&side))
+        {
+            "long-side: expected a number of pixels from 1 to 16384"
+        } else if self
+            .decoder_lr
+            .is_some_and(|lr| !(lr.is_finite() && lr > 0.0))
+        {
+            "decoder-lr: expected a number above 0"
+        } else {
+            return Ok(());
+        };
+        Err(Error::Usage(problem.to_owned()))
+    }
+
+    /// The values of label maps.
+    pub(super) fn labels(&self) -> LabelValues {
+        LabelValues {
+            classes: self.label_values.clone(),
+            ignored: self.ignored_values.clone(),
         }
     }
 
@@ -352,6 +479,7 @@ impl Settings {
             },
             learning_rate,
             weight_decay: self.weight_decay,
+            decoder_factor: self.decoder_lr.map_or(1.0, |lr| lr / self.lr),
             spare_vectors: !self.decay_vectors,
             clip_norm: (self.clip_norm > 0.0).then_some(self.clip_norm),
         }

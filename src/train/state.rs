@@ -25,7 +25,7 @@ pub struct State {
     pub seed: u64,
     /// How the images of an epoch are ordered.
     pub order: Order,
-    /// The best epoch so far, by test accuracy.
+    /// The best epoch so far, by test accuracy; of scenes by score.
     pub best: Option<Best>,
     /// In which type the tensors are.
     pub dtype: String,
@@ -56,8 +56,18 @@ pub struct Order {
 pub struct Best {
     /// The epoch.
     pub epoch: u64,
-    /// Percent of the test images whose class was put first.
+    /// Percent of the test images (of scenes: pixels) whose class was put first.
     pub test_top1: f64,
+    /// Of scenes: the mean of that and mean IoU, by which the epoch is the best.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_score: Option<f64>,
+}
+
+impl Best {
+    /// By what it is the best: the score of scenes, else test accuracy.
+    pub fn merit(&self) -> f64 {
+        self.test_score.unwrap_or(self.test_top1)
+    }
 }
 
 impl State {

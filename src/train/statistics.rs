@@ -1,7 +1,8 @@
 //! BatchNorm's running statistics: estimated anew, and how far they can be trusted.
 
+use super::course::Course;
 use super::data::Loader;
-use super::epoch::{Course, seed_of_batch};
+use super::epoch::seed_of_batch;
 use super::settings::Settings;
 use crate::engine::{Batch, Engine, Part};
 use crate::error::Result;
@@ -17,13 +18,13 @@ pub(super) fn recalibrate(
     epoch: u64,
 ) -> Result<()> {
     reset(engine);
-    let course = Course::new(settings, loader.dataset().len(), epoch);
-    let images = settings.recalibrate.saturating_mul(settings.batch_size);
-    let order = &course.order[..images.min(course.order.len())];
-    let mut batches = loader.epoch(order, settings.seed, epoch);
+    let mut batches = Course::new(settings, loader, epoch).batches;
+    batches.truncate(settings.recalibrate);
+    let mut batches = loader.epoch(batches, settings.seed);
     let mut number = 0;
     while let Some(prepared) = batches.next() {
         let prepared = prepared?;
+        engine.reshape(prepared.resolution)?;
         let batch = Batch {
             images: prepared.images,
             labels: prepared.labels,
@@ -114,8 +115,8 @@ mod tests {
     /// Mean over batches of the mean and of the unbiased variance of each batch's first channel.
     fn expected(settings: &Settings) -> (f64, f64) {
         let mut loader = loader();
-        let order = Course::new(settings, loader.dataset().len(), 4).order;
-        let mut batches = loader.epoch(&order[..300], settings.seed, 4);
+        let course = Course::new(settings, &loader, 4);
+        let mut batches = loader.epoch(course.batches[..3].to_vec(), settings.seed);
         let (mut mean, mut variance) = (0.0, 0.0);
         while let Some(batch) = batches.next() {
             let batch = batch.unwrap();

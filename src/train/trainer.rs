@@ -6,11 +6,13 @@ use super::checkpoint::Saved;
 use super::data::Loader;
 use super::directory::RunDirectory;
 use super::epoch::{self, Parts, Totals};
-use super::evaluate::{Evaluation, evaluate};
+use super::evaluate::{Evaluation, evaluate, evaluate_scenes};
 use super::metrics::{self, Metrics};
 use super::pruning::{self, AfterTicket, Hold};
 use super::record::Recorder;
 use super::regenerate::Gammas;
+use super::samples::Samples;
+use super::settings::TaskName;
 use super::state::{Best, State};
 use super::statistics;
 use super::tensorboard::TensorBoard;
@@ -182,17 +184,19 @@ impl Trainer {
         } = &mut self.state;
         pruning::prune_softly(settings, pruning, &mut *self.engine)?;
         let pruned = self.state.pruning.pruned();
-        let tested = self.test(number, events)?;
+        let (tested, samples) = self.test(number, events)?;
         self.state.epoch = number;
         self.state.order.next_epoch = number + 1;
         let gammas = Gammas::read(&*self.engine);
-        let top1 = tested.percent(tested.top1);
-        let is_best = self.state.best.is_none_or(|best| top1 > best.test_top1);
+        let reached = Best {
+            epoch: number,
+            test_top1: tested.percent(tested.top1),
+            test_score: tested.is_of_scenes().then(|| tested.score()),
+        };
+        let before = self.state.best;
+        let is_best = before.is_none_or(|best| reached.merit() > best.merit());
         if is_best {
-            self.state.best = Some(Best {
-                epoch: number,
-                test_top1: top1,
-            });
+            self.state.best = Some(reached);
         }
         let settings = &self.state.settings;
         let schedule = settings.regeneration();
@@ -232,6 +236,9 @@ impl Trainer {
         }
         if is_best {
             self.run.save_best(&self.saved()?)?;
+            if tested.is_of_scenes() {
+                samples.write(self.run.path(), self.test.dataset())?;
+            }
         }
         if let Some(plan) = &plan {
             pruning::revive(&mut self.state.pruning, plan);
@@ -247,9 +254,10 @@ impl Trainer {
     }
 
     /// Accuracy on the test images: of the average, where there is one.
-    fn test(&mut self, epoch: u64, events: Events<'_>) -> Result<Evaluation> {
+    fn test(&mut self, epoch: u64, events: Events<'_>) -> Result<(Evaluation, Samples)> {
         let (train, test, settings) = (&mut self.train, &mut self.test, &self.state.settings);
         let images = test.dataset().len();
+        let mut samples = Samples::of(images);
         let mut measure = |engine: &mut dyn Engine| {
             if settings.recalibrate > 0 {
                 statistics::recalibrate(engine, train, settings, epoch)?;
@@ -259,22 +267,33 @@ impl Trainer {
                 self.cautioned = true;
                 events(Event::Warning { epoch, text: &text });
             }
-            evaluate(engine, test, &mut |done| {
+            let mut progress = |done| {
                 events(Event::Testing {
                     epoch,
                     done,
                     images,
                 });
-            })
+            };
+            match settings.task {
+                TaskName::Classification => evaluate(engine, test, &mut progress),
+                TaskName::Segmentation => {
+                    evaluate_scenes(engine, test, &mut progress, &mut |predicted| {
+                        samples.see(predicted);
+                        Ok(())
+                    })
+                }
+            }
         };
-        if settings.ema == 0.0 {
-            return measure(&mut *self.engine);
+        let averaged = settings.ema > 0.0;
+        if averaged {
+            // Statistics that are estimated again stay in the average.
+            self.engine.exchange_average();
         }
-        // Statistics that are estimated again stay in the average.
-        self.engine.exchange_average();
         let tested = measure(&mut *self.engine);
-        self.engine.exchange_average();
-        tested
+        if averaged {
+            self.engine.exchange_average();
+        }
+        Ok((tested?, samples))
     }
 
     fn metrics(
@@ -284,12 +303,16 @@ impl Trainer {
         (gammas, pruned): (&Gammas, &Mask),
         regenerated: usize,
     ) -> Metrics {
+        let of_scenes = tested.is_of_scenes();
         Metrics {
             epoch: self.state.epoch,
             train_loss: totals.loss,
             train_top1: totals.top1,
             test_loss: tested.loss,
             test_top1: tested.percent(tested.top1),
+            test_miou: of_scenes.then(|| tested.mean_iou()),
+            test_score: of_scenes.then(|| tested.score()),
+            test_iou: of_scenes.then(|| tested.iou()),
             images_per_s: totals.images as f64 / totals.time.as_secs_f64(),
             lr: totals.lr,
             regenerated,

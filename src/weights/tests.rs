@@ -432,6 +432,9 @@ impl Engine for Keeper {
     fn predictions(&self, _: &mut Vec<usize>) {
         unreachable!()
     }
+    fn reshape(&mut self, _: crate::net::Resolution) -> engine::Result<()> {
+        unreachable!()
+    }
     fn evaluate(&mut self, _: &Batch<'_>) -> engine::Result<Outcome> {
         unreachable!()
     }

@@ -3,6 +3,8 @@
 
 #[cfg(feature = "train")]
 mod golden;
+#[cfg(feature = "train")]
+mod scenes;
 mod skip;
 
 use std::collections::BTreeMap;
@@ -13,6 +15,9 @@ use std::process::{Command, Output};
 #[cfg(feature = "train")]
 #[allow(unused_imports, reason = "each test binary uses a part of it")]
 pub(crate) use golden::golden_network;
+#[cfg(feature = "train")]
+#[allow(unused_imports, reason = "each test binary uses a part of it")]
+pub(crate) use scenes::{SIZE, grey, png, scenes_in};
 use serde_json::Value;
 #[allow(unused_imports, reason = "each test binary uses a part of it")]
 pub(crate) use skip::{material_folder, skip};

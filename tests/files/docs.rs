@@ -204,3 +204,11 @@ fn the_example_gives_the_file_back() {
     example::regenerate_and_undo(&file).unwrap();
     assert!(fs::read(&file).unwrap() == before);
 }
+
+#[cfg(feature = "train")]
+#[test]
+fn the_page_on_segmentation_shows_what_is_printed() {
+    let dir = tempfile::tempdir().unwrap();
+    scenes_in(&dir.path().join("camvid"));
+    check_in(dir.path(), "docs/segmentation.md", 4);
+}

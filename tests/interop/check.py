@@ -23,6 +23,7 @@ import lightning_runs  # noqa: F401
 import scripts  # noqa: F401
 import networks  # noqa: F401
 import train  # noqa: F401
+import segmentation  # noqa: F401
 import live  # noqa: F401
 import hooks  # noqa: F401
 import python_docs  # noqa: F401

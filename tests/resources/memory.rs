@@ -26,6 +26,7 @@ fn second_step(engine: &mut dyn Engine) -> u64 {
             },
             learning_rate: 0.1,
             weight_decay: 5e-4,
+            decoder_factor: 1.0,
             spare_vectors: false,
             clip_norm: None,
         });

@@ -6,7 +6,9 @@ use std::process::Command;
 use std::sync::Arc;
 
 use crate::common::{material, repository, skip, text};
-use ckpt_regen::train::data::{Dataset, Loader, Normalisation, Split, Step, Transform, open};
+use ckpt_regen::train::data::{
+    Classified, Dataset, Loader, Normalisation, Split, Step, Transform, open,
+};
 
 fn image(name: &str) -> Vec<u8> {
     fs::read(repository("fixtures/images").join(name)).unwrap()
@@ -66,9 +68,7 @@ fn a_folder_for_each_class_is_read_in_the_order_of_names() {
         "train/cat/deep/c.webp",
     ];
     assert_eq!(names(&*train, dir.path()), expected);
-    let labels: Vec<u32> = (0..6)
-        .map(|index| train.target(index).labels()[0])
-        .collect();
+    let labels: Vec<u32> = (0..6).map(|index| train.class(index)).collect();
     assert_eq!(labels, [0, 0, 0, 1, 1, 1]);
     for index in 0..6 {
         let image = train.image(index).unwrap();
@@ -87,7 +87,7 @@ fn the_classes_of_the_test_images_are_those_of_training() {
     let dir = folders();
     fs::remove_dir_all(dir.path().join("val/ant")).unwrap();
     let test = open(text(dir.path()), Split::Test).unwrap();
-    assert_eq!((test.classes().len(), test.target(0).labels()[0]), (2, 1));
+    assert_eq!((test.classes().len(), test.class(0)), (2, 1));
     put(dir.path(), "val/dog/x.png", &image("rgb.png"));
     let message = refused(dir.path(), Split::Test);
     let path = dir.path().join("val/dog");
@@ -113,7 +113,7 @@ fn tiny_imagenets_list_of_test_images_is_read() {
     let list = |lines: &str| put(dir.path(), "val/val_annotations.txt", lines.as_bytes());
     list("val_2.JPEG\tant\t0\t0\t9\t9\nval_0.JPEG\tcat\t0\t0\t9\t9\nval_1.JPEG\tant\t0\t0\t9\t9\n");
     let test = open(text(dir.path()), Split::Test).unwrap();
-    let labels: Vec<u32> = (0..3).map(|index| test.target(index).labels()[0]).collect();
+    let labels: Vec<u32> = (0..3).map(|index| test.class(index)).collect();
     assert_eq!(labels, [1, 0, 0]);
     for (lines, file, expected) in [
         (
@@ -187,7 +187,7 @@ fn what_is_wrong_is_found_at_the_start_and_named() {
 }
 
 fn loader(dir: &Path, steps: Vec<Step>) -> ckpt_regen::Result<Loader> {
-    let set: Arc<dyn Dataset> = open(text(dir), Split::Train)?.into();
+    let set: Arc<dyn Classified> = open(text(dir), Split::Train)?.into();
     let transform = Transform {
         steps,
         normalisation: Normalisation::IMAGENET,
@@ -212,8 +212,9 @@ fn images_of_several_sizes_need_a_step_that_makes_them_one() {
     let expected =
         "size: expected 24×17 pixels, as the first image of the set has, found 24×1 pixels";
     assert_eq!(message, format!("{}: {expected}", named.display()));
-    let fixed = loader(dir.path(), vec![Step::RandomResizedCrop(8.into())]).unwrap();
-    assert_eq!(fixed.size(), (8, 8));
+    let mut fixed = loader(dir.path(), vec![Step::RandomResizedCrop(8.into())]).unwrap();
+    let mut test = fixed.test();
+    assert_eq!(test.next().unwrap().unwrap().resolution, 8.into());
 }
 
 #[test]
@@ -222,7 +223,7 @@ fn an_image_whose_pixels_are_damaged_ends_the_epoch_and_is_named() {
     let whole = image("rgb.jpg");
     put(dir.path(), "train/cat/z.jpg", &whole[..whole.len() - 100]);
     let mut loader = loader(dir.path(), Vec::new()).unwrap();
-    let mut epoch = loader.epoch(&[0, 1, 2, 3, 4, 5, 6], 0, 0);
+    let mut epoch = loader.test();
     assert_eq!(epoch.next().unwrap().unwrap().labels, [0, 0, 0, 1]);
     let message = epoch.next().unwrap().unwrap_err().to_string();
     let named = dir.path().join("train/cat/z.jpg");
@@ -253,7 +254,7 @@ fn cifar_that_python_3_saved_again_is_read() {
             );
         }
         let set = open(text(dir.path()), Split::Train).unwrap();
-        assert_eq!((set.len(), set.target(2).labels()[0]), (3, 3));
+        assert_eq!((set.len(), set.class(2)), (3, 3));
         // Pixel 1 of an image: of red 1, of green 1024 + 1, of blue 2048 + 1; 256 divides 1024.
         assert_eq!(set.image(0).unwrap().pixels()[3..6], [1, 1, 1]);
     }
@@ -360,7 +361,7 @@ fn every_image_of_tiny_imagenet_is_read() {
         let set = open(text(dir.path()), split).unwrap();
         assert_eq!((set.len(), set.classes().len()), (len, 20));
         let mut seen = [0; 20];
-        (0..len).for_each(|index| seen[set.target(index).labels()[0] as usize] += 1);
+        (0..len).for_each(|index| seen[set.class(index) as usize] += 1);
         assert_eq!(seen, [len / 20; 20]);
         // All of the small split, some of the large one.
         for index in (0..len).step_by(len / 1000) {
@@ -389,9 +390,7 @@ mod hub {
     fn check(spec: &str) {
         let train = open(spec, Split::Train).unwrap();
         assert_eq!(train.classes(), ["ant", "bee", "cat"]);
-        let labels: Vec<u32> = (0..train.len())
-            .map(|index| train.target(index).labels()[0])
-            .collect();
+        let labels: Vec<u32> = (0..train.len()).map(|index| train.class(index)).collect();
         assert_eq!(labels, [2, 0, 1]);
         let folder = tempfile::tempdir().unwrap();
         for (index, name) in ["rgb.png", "rgb.jpg", "alpha.webp"].iter().enumerate() {
@@ -406,10 +405,7 @@ mod hub {
             assert_eq!(train.image(index).unwrap(), same.image(index).unwrap());
         }
         let test = open(spec, Split::Test).unwrap();
-        assert_eq!(
-            (test.len(), test.target(0).labels()[0], test.classes().len()),
-            (1, 1, 3)
-        );
+        assert_eq!((test.len(), test.class(0), test.classes().len()), (1, 1, 3));
     }
 
     fn copy() -> tempfile::TempDir {
@@ -567,11 +563,11 @@ mod hub {
         let train = open("hf:ylecun/mnist", Split::Train).unwrap();
         let digits: Vec<String> = (0..10).map(|digit| digit.to_string()).collect();
         assert_eq!((train.len(), train.classes()), (60_000, &digits[..]));
-        assert_eq!(train.target(0).labels()[0], 5);
+        assert_eq!(train.class(0), 5);
         let image = train.image(0).unwrap();
         assert_eq!((image.width(), image.height()), (28, 28));
         let test = open("hf:ylecun/mnist", Split::Test).unwrap();
-        assert_eq!((test.len(), test.target(0).labels()[0]), (10_000, 7));
+        assert_eq!((test.len(), test.class(0)), (10_000, 7));
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod norm;
 mod onnx;
 mod pruning;
 mod report;
+mod segmentation;
 mod train;
 mod weights;
 mod zoo;

@@ -73,6 +73,7 @@ fn assert_trains_like(mut found: Plain<f64>, mut wanted: Plain<f64>) {
             },
             learning_rate: 0.1,
             weight_decay: 5e-4,
+            decoder_factor: 1.0,
             spare_vectors: false,
             clip_norm: None,
         };

@@ -22,7 +22,7 @@ use super::mode::Mode;
 use super::optimizer::Rates;
 use super::{Batch, Engine, Outcome, Part, Precision, Task, Training, Update, average, loss};
 use crate::error::Result;
-use crate::net::{Graph, TensorId};
+use crate::net::{Graph, Resolution, TensorId};
 use kernels::aligned_buffer::AlignedBuffer;
 use kernels::update;
 use plan::target::Target;
@@ -60,6 +60,7 @@ pub struct StepTime {
 ///     optimizer: Optimizer::Sgd { momentum: 0.9, nesterov: true },
 ///     learning_rate: 0.1,
 ///     weight_decay: 5e-4,
+///     decoder_factor: 1.0,
 ///     spare_vectors: false,
 ///     clip_norm: None,
 /// });
@@ -213,6 +214,16 @@ impl Engine for Cpu {
         self.task
     }
 
+    fn reshape(&mut self, resolution: Resolution) -> Result<()> {
+        if self.graph.resolution() != resolution {
+            self.graph = self.graph.at(resolution)?;
+            // Plans of all sizes would need memory without end.
+            self.plans.clear();
+            self.last = None;
+        }
+        Ok(())
+    }
+
     fn precision(&self) -> Precision {
         Precision::F32
     }
@@ -268,7 +279,7 @@ impl Engine for Cpu {
                     }
                 }
                 let rates = Rates {
-                    learning: update.learning_rate,
+                    learning: update.rate(spec),
                     decay: update.decay(spec),
                     scale,
                 };

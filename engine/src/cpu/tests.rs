@@ -100,6 +100,7 @@ fn everything(engine: &mut dyn Engine, images: usize) -> Vec<(String, Vec<f64>)>
         },
         learning_rate: 0.1,
         weight_decay: 5e-4,
+        decoder_factor: 3.0,
         spare_vectors: false,
         clip_norm: Some(0.5),
     };

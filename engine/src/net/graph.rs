@@ -1,8 +1,10 @@
 //! The graph: nodes, values and tensors.
 
 use super::op::Op;
+use super::resolution::Resolution;
 use super::shape::{Shape, infer};
 use super::tensor::{Kind, TensorId, TensorSpec};
+use super::zoo;
 use crate::error::{Error, Result};
 
 /// A network: nodes in topological order, and the tensors that they use. The first node is the input, the last the
@@ -13,6 +15,7 @@ pub struct Graph {
     nodes: Vec<Node>,
     tensors: Vec<TensorSpec>,
     pub(super) outputs: Option<Outputs>,
+    pub(super) options: Option<zoo::Options>,
 }
 
 /// The outputs of a network that are not simply its last node.
@@ -69,6 +72,7 @@ impl Graph {
             }],
             tensors: Vec::new(),
             outputs: None,
+            options: None,
         }
     }
 
@@ -110,6 +114,12 @@ impl Graph {
     /// The shape of one input image.
     pub fn input_shape(&self) -> Shape {
         self.nodes[0].shape
+    }
+
+    /// Height and width of one input image.
+    pub fn resolution(&self) -> Resolution {
+        let Shape { height, width, .. } = self.input_shape();
+        Resolution { height, width }
     }
 
     /// The shape of the network's output for one image: for a classifier, (classes, 1, 1).
@@ -213,6 +223,40 @@ impl Graph {
             shape,
         });
         Ok(Value(self.nodes.len() - 1))
+    }
+
+    /// The same network for images of another size; it has the same tensors.
+    ///
+    /// # Errors
+    /// The network is not one of [`zoo`], whose size is then fixed; the size is too small for it, or so small that it lacks
+    /// layers.
+    pub fn at(&self, resolution: Resolution) -> Result<Graph> {
+        if self.resolution() == resolution {
+            return Ok(self.clone());
+        }
+        let input = self.input_shape();
+        let Some(options) = self.options else {
+            let reason = format!("it takes images of {input} alone; found {resolution}");
+            return Err(self.error(&self.nodes[0].name, reason));
+        };
+        let mut graph = zoo::build(
+            &self.name,
+            &zoo::Options {
+                resolution,
+                ..options
+            },
+        )?;
+        if graph.tensors != self.tensors {
+            let reason = format!(
+                "at {resolution} it has other tensors than at {}",
+                options.resolution
+            );
+            return Err(self.error(&self.nodes[0].name, reason));
+        }
+        for (node, own) in graph.nodes.iter_mut().zip(&self.nodes) {
+            node.op.follow(&own.op);
+        }
+        Ok(graph)
     }
 
     /// The same network with this weight of a new batch in the running statistics of every BatchNorm.

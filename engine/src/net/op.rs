@@ -124,6 +124,18 @@ pub enum Op {
 }
 
 impl Op {
+    /// Takes over what may be changed of a built network: BatchNorm's momentum and the probabilities of dropout. `own` is
+    /// the same operation.
+    pub(super) fn follow(&mut self, own: &Op) {
+        match (self, own) {
+            (Op::BatchNorm { momentum: to, .. }, Op::BatchNorm { momentum, .. }) => *to = *momentum,
+            (Op::Dropout { p: to }, Op::Dropout { p })
+            | (Op::ChannelDropout { p: to }, Op::ChannelDropout { p })
+            | (Op::StochasticDepth { p: to }, Op::StochasticDepth { p }) => *to = *p,
+            _ => {}
+        }
+    }
+
     /// The operation's name for messages and listings.
     pub fn name(&self) -> &'static str {
         match self {

@@ -43,6 +43,13 @@ impl TensorSpec {
         self.shape.len() <= 1 || matches!(self.kind, Kind::Affine(_))
     }
 
+    /// Whether its name is that of a segmentation network's decoder (`decoder.*`, or `classifier.*` and
+    /// `aux_classifier.*` as torchvision has them; the latter are names of a classifier's head too).
+    pub fn is_of_decoder(&self) -> bool {
+        let first = self.name.split('.').next();
+        first.is_some_and(|first| ["decoder", "classifier", "aux_classifier"].contains(&first))
+    }
+
     /// What a statistic starts as, in row-major order; `None` for a parameter.
     pub fn initial_statistic(&self) -> Option<Vec<f64>> {
         let len = self.len();

@@ -24,7 +24,7 @@ use super::optimizer::{self, Rates};
 use super::real::Real;
 use super::{Batch, Engine, Outcome, Part, Precision, Task, Training, Update, average, loss};
 use crate::error::Result;
-use crate::net::{Graph, Kind, Shape, TensorId};
+use crate::net::{Graph, Kind, Resolution, Shape, TensorId};
 use plan::Plan;
 
 /// A network that is run by plain loops.
@@ -130,6 +130,16 @@ impl<T: Real> Engine for Plain<T> {
         self.task
     }
 
+    fn reshape(&mut self, resolution: Resolution) -> Result<()> {
+        if self.graph.resolution() != resolution {
+            self.graph = self.graph.at(resolution)?;
+            // Plans of all sizes would need memory without end.
+            self.plans.clear();
+            self.last = None;
+        }
+        Ok(())
+    }
+
     fn precision(&self) -> Precision {
         T::PRECISION
     }
@@ -175,7 +185,7 @@ impl<T: Real> Engine for Plain<T> {
                 slot.resize(tensor.value.len(), T::zero());
             }
             let rates = Rates {
-                learning: update.learning_rate,
+                learning: update.rate(spec),
                 decay: update.decay(spec),
                 scale,
             };

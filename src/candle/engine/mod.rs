@@ -28,7 +28,7 @@ use candle_nn::VarMap;
 
 use crate::engine::common::{Mode, check};
 use crate::engine::{Batch, Outcome, Part, Precision, Result, Task, Training, Update};
-use crate::net::{Auxiliary, Graph, TensorId, Value};
+use crate::net::{Auxiliary, Graph, Resolution, TensorId, Value};
 use loss::CrossEntropy;
 use step::{Network, Pass, Sizes};
 use tensors::Tensors;
@@ -60,6 +60,7 @@ use tensors::Tensors;
 ///     optimizer: Optimizer::Sgd { momentum: 0.9, nesterov: true },
 ///     learning_rate: 0.1,
 ///     weight_decay: 5e-4,
+///     decoder_factor: 1.0,
 ///     spare_vectors: false,
 ///     clip_norm: None,
 /// });
@@ -117,12 +118,7 @@ impl Engine {
         };
         let tensors = Tensors::new(&graph, dtype, device)
             .map_err(|err| graph.error("tensors", err.to_string()))?;
-        let nodes = graph.nodes().iter();
-        let sizes = nodes.map(|node| {
-            Sizes::new(&graph, node, &tensors)
-                .map_err(|err| graph.error(&node.name, err.to_string()))
-        });
-        let sizes = sizes.collect::<Result<_>>()?;
+        let sizes = sizes(&graph, &tensors)?;
         let mut readers = vec![usize::MAX; graph.nodes().len()];
         for (at, node) in graph.nodes().iter().enumerate() {
             for input in &node.inputs {
@@ -241,6 +237,13 @@ impl Engine {
     }
 }
 
+fn sizes(graph: &Graph, tensors: &Tensors) -> Result<Vec<Sizes>> {
+    let sizes = graph.nodes().iter().map(|node| {
+        Sizes::new(graph, node, tensors).map_err(|err| graph.error(&node.name, err.to_string()))
+    });
+    sizes.collect()
+}
+
 impl crate::engine::Engine for Engine {
     fn graph(&self) -> &Graph {
         &self.graph
@@ -248,6 +251,16 @@ impl crate::engine::Engine for Engine {
 
     fn task(&self) -> Task {
         self.task
+    }
+
+    fn reshape(&mut self, resolution: Resolution) -> Result<()> {
+        if self.graph.resolution() != resolution {
+            let graph = self.graph.at(resolution)?;
+            self.sizes = sizes(&graph, &self.tensors)?;
+            self.graph = graph;
+            self.outputs.clear();
+        }
+        Ok(())
     }
 
     fn precision(&self) -> Precision {

@@ -25,7 +25,7 @@ pub(super) fn step(graph: &Graph, tensors: &mut Tensors, update: &Update) -> Res
         let slots = slots.map(|slot| slot.made(id, spec));
         let slots = slots.collect::<Result<Vec<_>>>()?;
         let rates = Rates {
-            learning: update.learning_rate,
+            learning: update.rate(spec),
             decay: update.decay(spec),
             scale,
         };

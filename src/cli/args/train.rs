@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{NormArgs, RuleArgs};
+use super::{NormArgs, RuleArgs, SceneArgs};
 use crate::net::Resolution;
 use crate::regen::Method;
 use crate::train::{Device, EngineName, Machine, Precision, Soft};
@@ -81,6 +81,10 @@ pub(crate) struct EvalArgs {
     /// Write the confusion matrix as comma-separated values: one row a class, one column a predicted class
     #[arg(long, value_name = "FILE")]
     pub(crate) confusion: Option<PathBuf>,
+    /// segmentation: write what is predicted into this directory: a PNG an image, whose values are the
+    /// classes from 0 up and whose palette has their colours, and a legend
+    #[arg(long, value_name = "DIR")]
+    pub(crate) save_predictions: Option<PathBuf>,
     /// Print a JSON object instead; it has the classes and the confusion matrix too
     #[arg(long)]
     pub(crate) json: bool,
@@ -213,10 +217,16 @@ pub(crate) struct NetworkArgs {
     /// `--features hub`
     #[arg(long, value_name = "DATA")]
     pub(crate) data: Option<String>,
+    /// Task: classification, or segmentation (a class for each pixel; docs/segmentation.md) [default: the
+    /// recipe's]
+    #[arg(long, value_name = "TASK", value_parser = ["classification", "segmentation"])]
+    pub(crate) task: Option<String>,
+    #[command(flatten)]
+    pub(crate) scenes: SceneArgs,
     /// Recipe, which gives every other setting its default: cifar, cifar-public, tiny-imagenet, imagenet,
-    /// digits [default: digits for --data digits]
+    /// ade20k (segmentation), digits [default: digits for --data digits]
     #[arg(long, value_name = "RECIPE")]
-    #[arg(value_parser = ["cifar", "cifar-public", "tiny-imagenet", "imagenet", "digits"])]
+    #[arg(value_parser = ["cifar", "cifar-public", "tiny-imagenet", "imagenet", "ade20k", "digits"])]
     pub(crate) recipe: Option<String>,
     /// Mean of red, green and blue in 0..1, or one number for all [default: the recipe's]
     #[arg(long, value_name = "R,G,B", value_delimiter = ',', num_args = 1)]
@@ -236,6 +246,9 @@ pub(crate) struct SettingArgs {
     /// Number of epochs
     #[arg(long, value_name = "N")]
     pub(crate) epochs: Option<u64>,
+    /// Updates in an epoch [default: as many as go through all images once; ade20k: 5000]
+    #[arg(long, value_name = "N")]
+    pub(crate) epoch_updates: Option<u64>,
     /// Batch size
     #[arg(long, value_name = "N")]
     pub(crate) batch_size: Option<usize>,
@@ -248,6 +261,9 @@ pub(crate) struct SettingArgs {
     /// Peak learning rate
     #[arg(long, value_name = "LR")]
     pub(crate) lr: Option<f64>,
+    /// segmentation: peak learning rate of the decoder [default: that of --lr]
+    #[arg(long, value_name = "LR")]
+    pub(crate) decoder_lr: Option<f64>,
     /// sgd: momentum, 0 ≤ M < 1
     #[arg(long, value_name = "M")]
     pub(crate) momentum: Option<f64>,
@@ -265,9 +281,9 @@ pub(crate) struct SettingArgs {
     /// Gradient clipping: largest norm of the whole gradient; 0: no clipping
     #[arg(long, value_name = "NORM")]
     pub(crate) clip_norm: Option<f64>,
-    /// Learning-rate schedule: constant, step, multi-step, cosine, one-cycle
+    /// Learning-rate schedule: constant, step, multi-step, cosine, one-cycle, poly (power 0.9)
     #[arg(long, value_name = "SHAPE")]
-    #[arg(value_parser = ["constant", "step", "multi-step", "cosine", "one-cycle"])]
+    #[arg(value_parser = ["constant", "step", "multi-step", "cosine", "one-cycle", "poly"])]
     pub(crate) schedule: Option<String>,
     /// multi-step: numbers of finished epochs at which the learning rate falls
     #[arg(long, value_name = "N,…", value_delimiter = ',', num_args = 1)]
@@ -318,6 +334,11 @@ pub(crate) struct SettingArgs {
     #[arg(long, value_name = "BOOL", help_heading = "Augmentation")]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) random_resized_crop: Option<bool>,
+    /// segmentation: lengths of the images' shorter side, one of which is drawn for each batch [default: the
+    /// recipe's; without one, the images' own]
+    #[arg(long, value_name = "N,…", value_delimiter = ',', num_args = 1)]
+    #[arg(help_heading = "Augmentation")]
+    pub(crate) short_sides: Option<Vec<usize>>,
     /// Regenerate every E epochs (E_RG); 0: never
     #[arg(long, value_name = "E", help_heading = "When to regenerate")]
     pub(crate) regen_every: Option<u64>,

@@ -118,6 +118,7 @@ const UPDATE: Update = Update {
     },
     learning_rate: 1e-5,
     weight_decay: 5e-4,
+    decoder_factor: 1.0,
     spare_vectors: false,
     clip_norm: None,
 };

@@ -163,9 +163,16 @@ fn line(metrics: &Metrics, of: u64, is_best: bool) -> String {
         0 => String::new(),
         count => format!("  regenerated {count}"),
     };
+    let accuracy = match metrics.test_miou {
+        None => format!(
+            "train {:5.2} %  test {:5.2} %",
+            metrics.train_top1, metrics.test_top1
+        ),
+        Some(miou) => format!("test {:5.2} %  mIoU {miou:5.2} %", metrics.test_top1),
+    };
     let line = format!(
-        "epoch {:digits$}/{of}  loss {:.4}  train {:5.2} %  test {:5.2} % {best:4}{regenerated}",
-        metrics.epoch, metrics.train_loss, metrics.train_top1, metrics.test_top1
+        "epoch {:digits$}/{of}  loss {:.4}  {accuracy} {best:4}{regenerated}",
+        metrics.epoch, metrics.train_loss
     );
     line.trim_end().to_owned()
 }

@@ -23,6 +23,7 @@ impl Render<Comparison> for Html {
             comparison.epochs.len(),
         );
         body += &table(comparison);
+        body += &scenes(comparison);
         body += &accuracies(comparison);
         body += &differences(comparison);
         body += &curves(comparison);
@@ -72,6 +73,44 @@ fn table(comparison: &Comparison) -> String {
          n − 1 degrees of freedom. The best epoch is chosen by the test images, so that its accuracy \
          is a little too high.</p>\n",
         escaped(&comparison.arms[0].name)
+    )
+}
+
+/// Of segmentation: mean IoU and score of every arm, and their differences.
+fn scenes(comparison: &Comparison) -> String {
+    if comparison.arms.iter().all(|arm| arm.miou.is_none()) {
+        return String::new();
+    }
+    let cells = |sample: &Option<Sample>, difference: Option<&Sample>| {
+        format!(
+            "<td>{}</td><td>{}</td><td>{}</td>",
+            sample.as_ref().map_or_else(|| "–".to_owned(), percent),
+            difference
+                .and_then(|sample| sample.mean)
+                .map_or_else(String::new, signed),
+            difference.map_or_else(String::new, interval),
+        )
+    };
+    let mut rows = String::new();
+    for (i, arm) in comparison.arms.iter().enumerate() {
+        let difference = i.checked_sub(1).map(|i| &comparison.differences[i]);
+        rows += &format!(
+            "<tr><th scope=\"row\" class=\"text\"><span class=\"key k{}\">{}</span></th>{}{}</tr>\n",
+            i % SERIES.len(),
+            escaped(&arm.name),
+            cells(&arm.miou, difference.and_then(|pair| pair.miou.as_ref())),
+            cells(&arm.score, difference.and_then(|pair| pair.score.as_ref())),
+        );
+    }
+    format!(
+        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Classes of pixels\">\
+         <table class=\"rules\">\n<thead><tr><th scope=\"col\" class=\"text\">arm</th>\
+         <th scope=\"col\">mean IoU, %</th><th scope=\"col\">difference</th>\
+         <th scope=\"col\">95 % interval</th><th scope=\"col\">score, %</th>\
+         <th scope=\"col\">difference</th><th scope=\"col\">95 % interval</th></tr></thead>\n\
+         <tbody>\n{rows}</tbody></table></div>\n\
+         <p class=\"note\">The score is the mean of pixel accuracy, which is the test top-1 above, and mean \
+         IoU.</p>\n"
     )
 }
 

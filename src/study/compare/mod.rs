@@ -171,8 +171,14 @@ pub struct ArmResult {
     pub name: String,
     /// Test accuracy after the last epoch, percent.
     pub last: Sample,
-    /// Test accuracy of the best epoch, percent: chosen by the test images, and so a little too high.
+    /// Test accuracy (of scenes: score) of the best epoch, percent: chosen by the test images, and so a little too high.
     pub best: Sample,
+    /// Of scenes: mean IoU after the last epoch, percent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub miou: Option<Sample>,
+    /// Of scenes: score after the last epoch, percent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score: Option<Sample>,
     /// Inhibited channels after the last epoch.
     pub inhibited: Sample,
     /// The epochs after which γ were regenerated, in the first run.
@@ -192,6 +198,12 @@ pub struct Difference {
     pub last: Sample,
     /// Of those of the best epochs.
     pub best: Sample,
+    /// Of scenes: of mean IoU after the last epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub miou: Option<Sample>,
+    /// Of scenes: of the score after the last epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score: Option<Sample>,
 }
 
 /// Reads what the finished runs of a plan came to.
@@ -235,10 +247,13 @@ pub fn compare(plan: &[Planned]) -> Result<Comparison> {
         let pairs = a.values.iter().zip(&b.values);
         Sample::of(pairs.map(|(a, b)| a - b).collect())
     };
+    let both = |a: &Option<Sample>, b: &Option<Sample>| Some(pairs(a.as_ref()?, b.as_ref()?));
     let difference = |arm: &ArmResult| Difference {
         name: format!("{} − {}", arm.name, first.name),
         last: pairs(&arm.last, &first.last),
         best: pairs(&arm.best, &first.best),
+        miou: both(&arm.miou, &first.miou),
+        score: both(&arm.score, &first.score),
     };
     let run = &read[0][0];
     Ok(Comparison {
@@ -256,6 +271,10 @@ fn of_arm(arm: &Arm, runs: &[Finished], length: usize) -> ArmResult {
         let last = runs.iter().filter_map(|run| run.metrics.last());
         Sample::of(last.map(value).collect())
     };
+    let of_scenes = |value: &dyn Fn(&train::Metrics) -> Option<f64>| {
+        let last = runs.iter().map(|run| run.metrics.last().and_then(value));
+        last.collect::<Option<Vec<f64>>>().map(Sample::of)
+    };
     let best = runs.iter().filter_map(Finished::best);
     let mean = |epoch: usize| {
         let sum: f64 = runs.iter().map(|run| run.metrics[epoch].test_top1).sum();
@@ -266,6 +285,8 @@ fn of_arm(arm: &Arm, runs: &[Finished], length: usize) -> ArmResult {
         name: arm.to_string(),
         last: last(&|metrics| metrics.test_top1),
         best: Sample::of(best.collect()),
+        miou: of_scenes(&|metrics| metrics.test_miou),
+        score: of_scenes(&|metrics| metrics.test_score),
         inhibited: last(&|metrics| metrics.inhibited as f64),
         regenerations: edited.map(|metrics| metrics.epoch).collect(),
         top1: (0..length).map(mean).collect(),

@@ -4,6 +4,7 @@ mod channels;
 mod curves;
 mod gradients;
 mod histograms;
+mod scenes;
 mod table;
 
 use std::io;
@@ -19,6 +20,7 @@ impl Render<Report> for Html {
         body += &table::table(report);
         body += &curves::section(report);
         body += "</section>\n";
+        body += &scenes::section(report);
         body += &histograms::section(report);
         body += &channels::section(report);
         body += &gradients::section(report);

@@ -30,6 +30,9 @@ pub struct Report {
     pub epochs: Vec<u64>,
     /// The runs, in the order in which they were named; at least one.
     pub runs: Vec<Run>,
+    /// The classes by label.
+    #[serde(skip)]
+    pub classes: Vec<String>,
     /// The edges between which the histograms of γ count, the outermost bins also what lies beyond;
     /// empty where nothing was recorded.
     pub edges: Vec<f64>,
@@ -113,6 +116,7 @@ pub fn report(paths: &[PathBuf], options: &ReportOptions) -> Result<Report> {
     let channels = channels::follow(&all, &options.channels)?;
     let gradients = gradients::of_layer(&all, options.layer.as_deref())?;
     Ok(Report {
+        classes: all[0].history.state.classes.clone(),
         notes: notes(&all, &runs),
         epochs,
         runs,

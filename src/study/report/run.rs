@@ -11,7 +11,7 @@ use crate::checkpoint::Checkpoint;
 use crate::error::Result;
 use crate::inspect::inspect;
 use crate::regen::{Below, Scope, To};
-use crate::train::{Best, History, Metrics, Settings};
+use crate::train::{Best, History, Metrics, Sample, Settings, TaskName};
 
 /// One run. Lists are by epoch of the report, empty where the run has not finished it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -36,6 +36,18 @@ pub struct Run {
     pub regenerations: Vec<u64>,
     /// Percent.
     pub test_top1: Vec<Option<f64>>,
+    /// Of scenes: mean IoU, percent; else empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub test_miou: Vec<Option<f64>>,
+    /// Of scenes: score, percent; else empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub test_score: Vec<Option<f64>>,
+    /// Of scenes: IoU of each class after the last finished epoch, percent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iou: Option<Vec<f64>>,
+    /// Some test scenes of the best epoch.
+    #[serde(skip)]
+    pub samples: Vec<Sample>,
     /// Percent.
     pub train_top1: Vec<Option<f64>>,
     /// Mean cross-entropy.
@@ -88,6 +100,13 @@ pub(super) fn read(
         let at = |epoch| known.get(epoch).map(|metrics| value(metrics));
         epochs.iter().map(at).collect()
     }
+    let of_scenes = |value: &dyn Fn(&Metrics) -> Option<f64>| match state.settings.task {
+        TaskName::Classification => Vec::new(),
+        TaskName::Segmentation => {
+            let all = by(epochs, &known, value);
+            all.into_iter().map(Option::flatten).collect()
+        }
+    };
     let edited = metrics.iter().filter(|metrics| metrics.regenerated > 0);
     Ok(Run {
         name,
@@ -99,6 +118,10 @@ pub(super) fn read(
         best: state.best,
         regenerations: edited.map(|metrics| metrics.epoch).collect(),
         test_top1: by(epochs, &known, |m| m.test_top1),
+        test_miou: of_scenes(&|m| m.test_miou),
+        test_score: of_scenes(&|m| m.test_score),
+        iou: metrics.last().and_then(|m| m.test_iou.clone()),
+        samples: recorded.history.samples()?,
         train_top1: by(epochs, &known, |m| m.train_top1),
         test_loss: by(epochs, &known, |m| m.test_loss),
         train_loss: by(epochs, &known, |m| m.train_loss),

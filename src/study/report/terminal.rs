@@ -16,9 +16,13 @@ impl Render<Report> for Terminal {
         let names = report.runs.iter().map(|run| printable(&run.name).width());
         let room = self.width.saturating_sub(NUMBERS).max(12);
         let name = names.max().unwrap_or(0).clamp(3, room);
+        let (top, best) = match report.runs.iter().any(|run| run.iou.is_some()) {
+            true => ("pixel acc.", "best score"),
+            false => ("test top-1", "best (at) "),
+        };
         writeln!(
             out,
-            "{:name$}  epochs  test top-1  best (at)      loss  inhibited  median γ regenerations",
+            "{:name$}  epochs  {top}  {best}     loss  inhibited  median γ regenerations",
             "run"
         )?;
         let shown = fit_all(report.runs.iter().map(|run| &run.name[..]), name);
@@ -35,7 +39,7 @@ impl Render<Report> for Terminal {
                 top1(Run::last(&run.test_top1)),
                 run.best.map_or_else(
                     || "-".to_owned(),
-                    |best| format!("{} ({})", top1(Some(best.test_top1)), best.epoch)
+                    |best| format!("{} ({})", top1(Some(best.merit())), best.epoch)
                 ),
                 Run::last(&run.train_loss)
                     .map_or_else(|| "-".to_owned(), |loss| format!("{loss:.4}")),

@@ -78,7 +78,7 @@ pub(super) fn size(mut file: impl BufRead + Seek, name: &Path) -> Result<(usize,
     Ok(size)
 }
 
-fn check((width, height): (usize, usize), name: &Path) -> Result<()> {
+pub(super) fn check((width, height): (usize, usize), name: &Path) -> Result<()> {
     let pixels = width.checked_mul(height);
     if pixels.is_some_and(|pixels| (1..=MAX_PIXELS).contains(&pixels)) {
         return Ok(());
@@ -93,7 +93,7 @@ fn check((width, height): (usize, usize), name: &Path) -> Result<()> {
 }
 
 /// Decodes a file's `bytes`.
-pub(super) fn decode(bytes: &[u8], name: &Path, into: &mut Image) -> Result<()> {
+pub(in crate::train) fn decode(bytes: &[u8], name: &Path, into: &mut Image) -> Result<()> {
     match Format::of(bytes, name)? {
         Format::Jpeg => jpeg(bytes, name, into),
         Format::Png => png(bytes, name, into),

@@ -1,7 +1,5 @@
 //! Folders of images: a folder a class below `train`, and below `val` or `test`.
 
-mod list;
-
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
@@ -10,15 +8,15 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::{Dataset, Image, Split, Target, decode};
+use super::list::{Listed, subfolders};
+use super::{Classified, Dataset, Image, Split, decode};
 use crate::error::{Error, Result};
-use list::{Listed, subfolders};
 
 /// Where the images for training lie.
 const TRAIN: &str = "train";
 /// Where those for testing lie, the first that is there; `test` comes last, since where both are
 /// there the publisher often keeps its labels to himself.
-const TEST: [&str; 3] = ["val", "validation", "test"];
+pub(super) const TEST: [&str; 3] = ["val", "validation", "test"];
 /// Tiny-ImageNet's list of which image in `val/images` shows what.
 const ANNOTATIONS: &str = "val_annotations.txt";
 /// So many files are opened beforehand to see their sizes, evenly spread over the set.
@@ -35,7 +33,7 @@ struct Folder {
 }
 
 /// Opens the split in `dir`; `None` where no such folders are there.
-pub(super) fn open(dir: &Path, split: Split) -> Option<Result<Box<dyn Dataset>>> {
+pub(super) fn open(dir: &Path, split: Split) -> Option<Result<Box<dyn Classified>>> {
     let train = dir.join(TRAIN);
     let test = TEST.map(|name| dir.join(name));
     let test = test.iter().find(|folder| folder.is_dir());
@@ -58,7 +56,7 @@ pub(super) fn open(dir: &Path, split: Split) -> Option<Result<Box<dyn Dataset>>>
     Some(read(folder, named_by))
 }
 
-fn read(folder: &Path, named_by: &Path) -> Result<Box<dyn Dataset>> {
+fn read(folder: &Path, named_by: &Path) -> Result<Box<dyn Classified>> {
     let classes = subfolders(named_by)?;
     if classes.is_empty() {
         return Err(Error::malformed(
@@ -180,10 +178,6 @@ impl Dataset for Folder {
         &self.classes
     }
 
-    fn target(&self, index: usize) -> Target {
-        Target::Class(self.labels[index])
-    }
-
     fn name(&self, index: usize) -> PathBuf {
         self.files.path(index)
     }
@@ -197,5 +191,11 @@ impl Dataset for Folder {
         let path = self.files.path(index);
         let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
         decode::decode(&bytes, &path, into)
+    }
+}
+
+impl Classified for Folder {
+    fn class(&self, index: usize) -> u32 {
+        self.labels[index]
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use hf_hub::api::sync::{ApiBuilder, ApiError};
 use hf_hub::{Cache, Repo, RepoType};
 
-use super::{Dataset, Split, parquet, shards};
+use super::{Classified, Split, parquet, shards};
 use crate::error::{Error, Result};
 
 /// Downloads that break off are taken up again so many times.
@@ -13,7 +13,7 @@ const RETRIES: usize = 3;
 
 /// Opens `NAME` or `NAME:CONFIG`. What is in the cache (below `HF_HOME`) is not asked for again;
 /// the rest comes from `HF_ENDPOINT`, which is huggingface.co unless it is set.
-pub(super) fn open(spec: &str, split: Split) -> Result<Box<dyn Dataset>> {
+pub(super) fn open(spec: &str, split: Split) -> Result<Box<dyn Classified>> {
     let (name, config) = match spec.split_once(':') {
         Some((name, config)) => (name, Some(config)),
         None => (spec, None),

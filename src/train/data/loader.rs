@@ -1,21 +1,24 @@
 //! Batches, prepared by other threads while the step runs.
 
+mod classified;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use super::normalise::normalise;
+use super::scenes::SceneJob;
 use super::transform::Workspace;
-use super::{Dataset, Transform};
+use super::{Classified, Dataset, Draw, SceneTransform, Scenes, Transform, batches};
 use crate::error::{Error, Result};
+use crate::net::Resolution;
+use classified::ClassifiedJob;
 
-/// Prepares batches of one data set. What they hold depends on the order, the seed and the number
-/// of the epoch, never on the number of threads.
+/// Prepares batches of one data set. What they hold depends on the images, the pass that each is drawn
+/// in and the seed, never on the number of threads.
 pub struct Loader {
-    job: Arc<Job>,
+    job: Arc<dyn Job>,
     batch: usize,
     threads: usize,
-    size: (usize, usize),
     /// From the last epoch, to be filled again.
     buffers: Vec<Buffer>,
 }
@@ -23,12 +26,45 @@ pub struct Loader {
 /// A batch: images `[N, C, H, W]`, the labels and the number of each.
 #[derive(Debug, Clone, Copy)]
 pub struct Prepared<'a> {
-    /// Normalised; C is that of the [`Transform`].
+    /// Normalised.
     pub images: &'a [f32],
-    /// The labels of each image, one after the other.
+    /// H and W.
+    pub resolution: Resolution,
+    /// The labels of each image, one after the other: one a pixel of the network's output for
+    /// [scenes](super::Scenes) in training, one a pixel of the label map in a test.
     pub labels: &'a [u32],
     /// The number of each image in its set.
     pub indices: &'a [usize],
+}
+
+/// What a batch is made of, and how.
+pub(super) trait Job: Send + Sync {
+    fn dataset(&self) -> &dyn Dataset;
+
+    /// Into which of two kinds of batches an image goes, where not all go into one.
+    fn is_portrait(&self, _index: usize) -> bool {
+        false
+    }
+
+    /// How often a test sees each image.
+    fn scales(&self) -> usize {
+        1
+    }
+
+    /// The batches of a test, of up to `size` images each.
+    fn tested(&self, size: usize) -> Vec<Vec<Draw>> {
+        let order: Vec<usize> = (0..self.dataset().len()).collect();
+        batches(&order, size, 0)
+    }
+
+    /// Prepares a batch; `buffer` holds what another one left.
+    fn fill(
+        &self,
+        batch: &[Draw],
+        seed: u64,
+        buffer: &mut Buffer,
+        work: &mut Workspace,
+    ) -> Result<()>;
 }
 
 /// The batches of one epoch, in order. Threads prepare them from its making to its drop, a few
@@ -42,26 +78,28 @@ pub struct Epoch<'a> {
     at: usize,
 }
 
-struct Job {
-    dataset: Arc<dyn Dataset>,
-    transform: Transform,
-    tables: [[f32; 256]; 3],
-    size: (usize, usize),
+pub(super) struct Buffer {
+    pub(super) images: Vec<f32>,
+    pub(super) resolution: Resolution,
+    pub(super) labels: Vec<u32>,
+    pub(super) indices: Vec<usize>,
 }
 
-#[derive(Default)]
-struct Buffer {
-    images: Vec<f32>,
-    labels: Vec<u32>,
-    indices: Vec<usize>,
+impl Default for Buffer {
+    fn default() -> Buffer {
+        Buffer {
+            images: Vec::new(),
+            resolution: 0.into(),
+            labels: Vec::new(),
+            indices: Vec::new(),
+        }
+    }
 }
 
 /// What the threads of one epoch share.
 struct Shared {
-    order: Vec<usize>,
-    batch: usize,
+    batches: Vec<Vec<Draw>>,
     seed: u64,
-    epoch: u64,
     state: Mutex<State>,
     /// A buffer is free, or work is over.
     freed: Condvar,
@@ -87,64 +125,80 @@ impl Loader {
     /// No image in a batch or in the set, no thread; an image that `transform` cannot be applied to, or that comes
     /// out of it in another size than the first one, as far as sizes are known beforehand.
     pub fn new(
-        dataset: Arc<dyn Dataset>,
+        dataset: Arc<dyn Classified>,
         transform: Transform,
         batch: usize,
         threads: usize,
     ) -> Result<Loader> {
-        if batch == 0 || threads == 0 {
-            let message =
-                format!("batches of {batch} images by {threads} threads: expected 1 or more");
-            return Err(Error::Usage(message));
-        }
-        if dataset.len() == 0 {
-            return Err(Error::Usage("batches of a data set without images".into()));
-        }
-        let size = check(&*dataset, &transform)?;
-        let tables = transform.normalisation.tables();
-        Ok(Loader {
-            job: Arc::new(Job {
-                dataset,
-                transform,
-                tables,
-                size,
-            }),
-            batch,
-            threads,
-            size,
-            buffers: Vec::new(),
-        })
+        check(&*dataset, batch, threads)?;
+        let job = Arc::new(ClassifiedJob::new(dataset, transform)?);
+        Ok(Loader::with(job, batch, threads))
     }
 
-    /// Width and height of the images in the batches.
-    pub fn size(&self) -> (usize, usize) {
-        self.size
+    /// Batches of up to `batch` scenes, prepared by `threads` threads.
+    ///
+    /// # Errors
+    /// No scene in a batch or in the set, no thread.
+    pub fn scenes(
+        dataset: Arc<dyn Scenes>,
+        transform: SceneTransform,
+        batch: usize,
+        threads: usize,
+    ) -> Result<Loader> {
+        check(&*dataset, batch, threads)?;
+        let job = Arc::new(SceneJob::new(dataset, transform));
+        Ok(Loader::with(job, batch, threads))
+    }
+
+    fn with(job: Arc<dyn Job>, batch: usize, threads: usize) -> Loader {
+        Loader {
+            job,
+            batch,
+            threads,
+            buffers: Vec::new(),
+        }
     }
 
     /// The data set.
     pub fn dataset(&self) -> &dyn Dataset {
-        &*self.job.dataset
+        self.job.dataset()
     }
 
-    /// Begins an epoch over the images `order`; the last batch holds what is left. `seed` and `epoch`
-    /// decide, with an image's number, what random steps do to it.
+    /// Whether an image goes into batches of its own kind: of [scenes](super::Scenes) those that are higher
+    /// than wide.
+    pub fn is_portrait(&self, index: usize) -> bool {
+        self.job.is_portrait(index)
+    }
+
+    /// How many scales a test of [scenes](super::Scenes) has; else 1.
+    pub fn scales(&self) -> usize {
+        self.job.scales()
+    }
+
+    /// Begins a test: every image of the set, in order. Of [scenes](super::Scenes) the batches hold images of
+    /// one size, once for each scale, one after the other.
+    pub fn test(&mut self) -> Epoch<'_> {
+        let batches = self.job.tested(self.batch);
+        self.epoch(batches, 0)
+    }
+
+    /// Begins an epoch of these batches. `seed` decides, with an image's number and pass, what random
+    /// steps do to it.
     ///
     /// # Panics
-    /// `order` has a number that is no image's.
-    pub fn epoch(&mut self, order: &[usize], seed: u64, epoch: u64) -> Epoch<'_> {
-        let len = self.job.dataset.len();
+    /// A number that is no image's.
+    pub fn epoch(&mut self, batches: Vec<Vec<Draw>>, seed: u64) -> Epoch<'_> {
+        let len = self.dataset().len();
         assert!(
-            order.iter().all(|index| *index < len),
+            batches.iter().flatten().all(|draw| draw.index < len),
             "an image past {len}"
         );
         // One is with the caller, one waits for it, and each thread fills one.
         let mut free = std::mem::take(&mut self.buffers);
         free.resize_with(self.threads + 2, Buffer::default);
         let shared = Arc::new(Shared {
-            order: order.to_vec(),
-            batch: self.batch,
+            batches,
             seed,
-            epoch,
             state: Mutex::new(State {
                 free,
                 ..State::default()
@@ -154,7 +208,7 @@ impl Loader {
         });
         let workers = (0..self.threads).map(|_| {
             let (job, shared) = (Arc::clone(&self.job), Arc::clone(&shared));
-            std::thread::spawn(move || work(&job, &shared))
+            std::thread::spawn(move || work(&*job, &shared))
         });
         Epoch {
             workers: workers.collect(),
@@ -170,7 +224,7 @@ impl Epoch<'_> {
     /// How many batches the epoch has.
     #[allow(clippy::len_without_is_empty, reason = "a count, not a collection")]
     pub fn len(&self) -> usize {
-        self.shared.batches()
+        self.shared.batches.len()
     }
 
     /// The next batch, once it is ready; `None` after the last one.
@@ -187,7 +241,7 @@ impl Epoch<'_> {
             state.free.push(buffer);
             self.shared.freed.notify_one();
         }
-        if self.at >= self.shared.batches() {
+        if self.at >= self.shared.batches.len() {
             return None;
         }
         let result = loop {
@@ -207,6 +261,7 @@ impl Epoch<'_> {
                 let buffer = self.current.insert(buffer);
                 Some(Ok(Prepared {
                     images: &buffer.images,
+                    resolution: buffer.resolution,
                     labels: &buffer.labels,
                     indices: &buffer.indices,
                 }))
@@ -237,10 +292,6 @@ impl Drop for Epoch<'_> {
 }
 
 impl Shared {
-    fn batches(&self) -> usize {
-        self.order.len().div_ceil(self.batch)
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -249,7 +300,7 @@ impl Shared {
     fn take(&self) -> Option<(usize, Buffer)> {
         let mut state = self.lock();
         loop {
-            if state.stopped || state.next >= self.batches() {
+            if state.stopped || state.next >= self.batches.len() {
                 return None;
             }
             if let Some(buffer) = state.free.pop() {
@@ -286,82 +337,28 @@ impl Drop for Alarm<'_> {
     }
 }
 
-fn work(job: &Job, shared: &Shared) {
+fn work(job: &dyn Job, shared: &Shared) {
     let _alarm = Alarm(shared);
     let mut work = Workspace::default();
     while let Some((number, mut buffer)) = shared.take() {
-        let order = shared
-            .order
-            .chunks(shared.batch)
-            .nth(number)
-            .unwrap_or_default();
-        let result = job.fill(order, shared, &mut buffer, &mut work);
+        let batch = &shared.batches[number];
+        buffer.indices.clear();
+        buffer.indices.extend(batch.iter().map(|draw| draw.index));
+        buffer.labels.clear();
+        let result = job.fill(batch, shared.seed, &mut buffer, &mut work);
         shared.put(number, result.map(|()| buffer));
     }
 }
 
-impl Job {
-    fn fill(
-        &self,
-        order: &[usize],
-        shared: &Shared,
-        buffer: &mut Buffer,
-        work: &mut Workspace,
-    ) -> Result<()> {
-        let len = self.transform.channels() * self.size.0 * self.size.1;
-        buffer.indices.clear();
-        buffer.indices.extend_from_slice(order);
-        buffer.labels.clear();
-        buffer.images.resize(order.len() * len, 0.0);
-        for (index, planes) in order.iter().zip(buffer.images.chunks_exact_mut(len)) {
-            self.dataset.read(*index, &mut work.image)?;
-            let name = || self.dataset.name(*index);
-            let size = self
-                .transform
-                .size((work.image.width(), work.image.height()));
-            let size = size.map_err(|reason| Error::refused(&name(), reason))?;
-            if size != self.size {
-                return Err(mixed(&name(), self.size, size));
-            }
-            let place = (shared.seed, shared.epoch, *index);
-            self.transform.apply(place, work);
-            normalise(&work.image, &self.tables, planes);
-            let target = self.dataset.target(*index);
-            buffer.labels.extend_from_slice(target.labels());
-        }
-        Ok(())
+fn check(dataset: &dyn Dataset, batch: usize, threads: usize) -> Result<()> {
+    if batch == 0 || threads == 0 {
+        let message = format!("batches of {batch} images by {threads} threads: expected 1 or more");
+        return Err(Error::Usage(message));
     }
-}
-
-/// The size of every image after the transform.
-fn check(dataset: &dyn Dataset, transform: &Transform) -> Result<(usize, usize)> {
-    let after = |index: usize, size| {
-        let size = transform.size(size);
-        size.map_err(|reason| Error::refused(&dataset.name(index), reason))
-    };
-    let first = match dataset.size(0) {
-        Some(size) => size,
-        None => {
-            let image = dataset.image(0)?;
-            (image.width(), image.height())
-        }
-    };
-    let expected = after(0, first)?;
-    for index in 1..dataset.len() {
-        if let Some(size) = dataset.size(index) {
-            let size = after(index, size)?;
-            if size != expected {
-                return Err(mixed(&dataset.name(index), expected, size));
-            }
-        }
+    if dataset.len() == 0 {
+        return Err(Error::Usage("batches of a data set without images".into()));
     }
-    Ok(expected)
-}
-
-fn mixed(name: &std::path::Path, expected: (usize, usize), found: (usize, usize)) -> Error {
-    let show = |(width, height)| format!("{width}×{height} pixels");
-    let expected = format!("{}, as the first image of the set has", show(expected));
-    Error::malformed(name, "size", expected, show(found))
+    Ok(())
 }
 
 #[cfg(test)]

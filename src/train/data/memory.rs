@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Dataset, Image, Target};
+use super::{Classified, Dataset, Image};
 use crate::error::Result;
 
 pub(super) struct InMemory {
@@ -44,10 +44,6 @@ impl Dataset for InMemory {
         &self.classes
     }
 
-    fn target(&self, index: usize) -> Target {
-        Target::Class(self.labels[index])
-    }
-
     fn name(&self, index: usize) -> PathBuf {
         self.source.join(index.to_string())
     }
@@ -62,5 +58,11 @@ impl Dataset for InMemory {
         let pixels = &self.pixels[index * len..][..len];
         into.reshape(width, height).copy_from_slice(pixels);
         Ok(())
+    }
+}
+
+impl Classified for InMemory {
+    fn class(&self, index: usize) -> u32 {
+        self.labels[index]
     }
 }

@@ -10,9 +10,9 @@
 //!     steps: vec![Step::RandomCrop { size: 8.into(), padding: 1 }],
 //!     normalisation: Normalisation::DIGITS,
 //! };
-//! let order = data::shuffled(digits.len(), 0, 1);
+//! let batches = data::batches(&data::shuffled(digits.len(), 0, 1), 64, 1);
 //! let mut loader = Loader::new(digits.into(), transform, 64, 1)?;
-//! let mut batches = loader.epoch(&order, 0, 1);
+//! let mut batches = loader.epoch(batches, 0);
 //! let first = batches.next().expect("a batch")?;
 //! assert_eq!((first.images.len(), first.labels.len()), (64 * 3 * 8 * 8, 64));
 //! # Ok(())
@@ -21,41 +21,42 @@
 
 mod cifar;
 mod crop;
-mod decode;
+pub(super) mod decode;
 mod digits;
+mod draw;
 mod folder;
 mod grey;
 #[cfg(feature = "hub")]
 mod hub;
 mod image;
+mod list;
 mod loader;
 mod memory;
 mod normalise;
-mod order;
 #[cfg(feature = "hub")]
 mod parquet;
 mod random_box;
 mod resize;
 mod rotate;
+pub mod scenes;
 #[cfg(feature = "hub")]
 mod shards;
-mod target;
 mod transform;
 
 use std::path::{Path, PathBuf};
 
+pub use draw::{Draw, batches, shuffled};
 pub(super) use grey::LUMA;
 pub use image::Image;
 pub use loader::{Epoch, Loader, Prepared};
 pub use normalise::Normalisation;
-pub use order::shuffled;
-pub use target::Target;
+pub use scenes::{LabelMap, SceneTransform, Scenes};
 pub use transform::{Step, Transform};
 
 use crate::error::{Error, Result};
 use memory::InMemory;
 
-/// Images, each with what a network is to learn of it.
+/// Images of some classes.
 #[allow(
     clippy::len_without_is_empty,
     reason = "a set without images is refused"
@@ -66,9 +67,6 @@ pub trait Dataset: Send + Sync {
 
     /// The names of the classes, in the order of their labels.
     fn classes(&self) -> &[String];
-
-    /// What a network is to learn of an image; its labels are below the number of classes.
-    fn target(&self, index: usize) -> Target;
 
     /// What an image is called in messages: its file, or the set's and the image's number.
     fn name(&self, index: usize) -> PathBuf;
@@ -93,6 +91,12 @@ pub trait Dataset: Send + Sync {
     }
 }
 
+/// Images that have a class each.
+pub trait Classified: Dataset {
+    /// The class of an image: an index into [`Dataset::classes`].
+    fn class(&self, index: usize) -> u32;
+}
+
 /// A part of a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Split {
@@ -111,7 +115,7 @@ pub enum Split {
 /// # Errors
 /// No such file, nothing there that is understood, or something in it that is wrong; the error
 /// names the file.
-pub fn open(spec: &str, split: Split) -> Result<Box<dyn Dataset>> {
+pub fn open(spec: &str, split: Split) -> Result<Box<dyn Classified>> {
     if spec == "digits" {
         return digits::open(split);
     }

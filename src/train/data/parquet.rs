@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::{Dataset, Image, Split, Target, decode, shards};
+use super::{Classified, Dataset, Image, Split, decode, shards};
 use crate::error::{Error, Result};
 
 /// More than this is not taken into memory.
@@ -35,7 +35,7 @@ struct Encoded {
 }
 
 /// Opens the split in `dir`, or in `data` below it; `None` where no Parquet files are there.
-pub(super) fn open(dir: &Path, split: Split) -> Option<Result<Box<dyn Dataset>>> {
+pub(super) fn open(dir: &Path, split: Split) -> Option<Result<Box<dyn Classified>>> {
     let names = ["", "data/"].into_iter().flat_map(|folder| {
         let entries = std::fs::read_dir(dir.join(folder))
             .into_iter()
@@ -54,7 +54,7 @@ pub(super) fn open(dir: &Path, split: Split) -> Option<Result<Box<dyn Dataset>>>
 }
 
 /// Opens a set that is in these files.
-pub(super) fn open_files(files: &[PathBuf]) -> Result<Box<dyn Dataset>> {
+pub(super) fn open_files(files: &[PathBuf]) -> Result<Box<dyn Classified>> {
     let mut rows = Rows::default();
     let mut names = None;
     for file in files {
@@ -107,10 +107,6 @@ impl Dataset for Encoded {
         &self.classes
     }
 
-    fn target(&self, index: usize) -> Target {
-        Target::Class(self.rows.labels[index])
-    }
-
     fn name(&self, index: usize) -> PathBuf {
         self.rows.name(index)
     }
@@ -121,5 +117,11 @@ impl Dataset for Encoded {
 
     fn read(&self, index: usize, into: &mut Image) -> Result<()> {
         decode::decode(self.rows.encoded(index), &self.rows.name(index), into)
+    }
+}
+
+impl Classified for Encoded {
+    fn class(&self, index: usize) -> u32 {
+        self.rows.labels[index]
     }
 }

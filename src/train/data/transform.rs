@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 use super::random_box::random_box;
-use super::{Image, Normalisation, crop, grey, resize, rotate};
+use super::{Image, LabelMap, Normalisation, crop, grey, resize, rotate};
 use crate::net::Resolution;
 
 /// What is done to an image before the network sees it.
@@ -50,8 +50,11 @@ pub enum Step {
 #[derive(Default)]
 pub(super) struct Workspace {
     pub(super) image: Image,
-    scratch: Image,
-    resizer: Resizer,
+    pub(super) scratch: Image,
+    pub(super) resizer: Resizer,
+    /// Of a scene.
+    pub(super) labels: LabelMap,
+    pub(super) planes: Vec<f32>,
 }
 
 impl Step {
@@ -82,6 +85,7 @@ impl Step {
             image,
             scratch,
             resizer,
+            ..
         } = work;
         match *self {
             Step::Grayscale => {

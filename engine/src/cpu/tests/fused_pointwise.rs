@@ -222,6 +222,7 @@ fn a_batch_that_is_no_number_leaves_nothing_behind() {
             },
             learning_rate: 0.0,
             weight_decay: 0.0,
+            decoder_factor: 1.0,
             spare_vectors: false,
             clip_norm: Some(1.0),
         })

@@ -2,8 +2,9 @@
 
 use super::{Size, compare, compare_within, everything, small};
 use crate::cpu::Isa;
-use crate::net::{Activation, Auxiliary, Convolution, Graph, Op, Shape};
+use crate::net::{Activation, Auxiliary, Convolution, Graph, Op, Shape, zoo};
 use crate::uniform::uniform;
+use crate::{Batch, Engine as _};
 
 #[test]
 fn whole_networks_whatever_the_threads() {
@@ -14,12 +15,12 @@ fn whole_networks_whatever_the_threads() {
         "mobilenetv2dilated-c1_deepsup",
         "deeplabv3_mobilenet_v3_large",
     ] {
-        let options = crate::net::zoo::Options {
+        let options = zoo::Options {
             classes: 10,
             resolution: 32.into(),
-            ..crate::net::zoo::defaults(name).unwrap()
+            ..zoo::defaults(name).unwrap()
         };
-        let graph = crate::net::zoo::build(name, &options).unwrap();
+        let graph = zoo::build(name, &options).unwrap();
         let run = |threads| {
             let mut engine = small(graph.clone(), Isa::best(), threads).unwrap();
             // The second time, shards run on other threads.
@@ -28,6 +29,44 @@ fn whole_networks_whatever_the_threads() {
         let one = run(1);
         assert!(one == run(2) && one == run(4) && one == run(1), "{name}");
     }
+}
+
+#[test]
+fn another_image_size_is_that_of_a_network_built_for_it() {
+    let name = "mobilenetv2dilated-c1_deepsup";
+    let build = |resolution: &str| {
+        let options = zoo::Options {
+            classes: 10,
+            resolution: resolution.parse().unwrap(),
+            ..zoo::defaults(name).unwrap()
+        };
+        let graph = zoo::build(name, &options).unwrap();
+        graph.with_batch_norm_momentum(0.3)
+    };
+    for resolution in ["40x24", "24x40", "32"] {
+        let mut engine = small(build("32"), Isa::best(), 2).unwrap();
+        let batch = Batch {
+            images: &[0.5; 3 * 32 * 32],
+            labels: &[1; 16],
+        };
+        engine.evaluate(&batch).unwrap();
+        engine.reshape(resolution.parse().unwrap()).unwrap();
+        assert_eq!(engine.graph(), &build(resolution));
+        let found = everything(&mut engine, 3);
+        let mut other = small(build(resolution), Isa::best(), 2).unwrap();
+        assert!(found == everything(&mut other, 3), "{resolution}");
+    }
+    // A network that is not of the zoo has one size.
+    let mut graph = Graph::new("own", Shape::new(3, 8, 8));
+    let layer = Convolution::new(4, 3).padding(1);
+    graph.convolution("conv", graph.input(), &layer).unwrap();
+    let mut engine = small(graph, Isa::best(), 1).unwrap();
+    engine.reshape(8.into()).unwrap();
+    let refused = engine.reshape(16.into()).unwrap_err().to_string();
+    assert!(
+        refused.contains("takes images of 3×8×8 alone; found 16"),
+        "{refused}"
+    );
 }
 
 /// A network of random operations on random earlier values, some of which nothing reads.

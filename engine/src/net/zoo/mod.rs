@@ -296,8 +296,11 @@ pub fn build(name: &str, options: &Options) -> Result<Graph> {
     // Building fails only because of the options.
     let of_options = |err: Error| Error::Options(err.to_string());
     (model.build)(&mut graph, options).map_err(of_options)?;
+    if let Norm::Iterative(whitening) = norm {
+        graph = graph.with_iter_norm(whitening).map_err(of_options)?;
+    }
+    graph.options = Some(*options);
     match norm {
-        Norm::Iterative(whitening) => graph.with_iter_norm(whitening).map_err(of_options),
         Norm::Equilibrium { .. } => {
             let mut nodes = graph.nodes().iter();
             if !nodes.any(|node| matches!(node.op, Op::ChannelEquilibrium(_))) {
@@ -308,7 +311,7 @@ pub fn build(name: &str, options: &Options) -> Result<Graph> {
             }
             Ok(graph)
         }
-        Norm::Batch => Ok(graph),
+        Norm::Batch | Norm::Iterative(_) => Ok(graph),
     }
 }
 

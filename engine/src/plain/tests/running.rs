@@ -53,6 +53,7 @@ const SGD: Update = Update {
     },
     learning_rate: 0.1,
     weight_decay: 5e-4,
+    decoder_factor: 1.0,
     spare_vectors: false,
     clip_norm: None,
 };
@@ -175,6 +176,7 @@ fn one_dimensional_parameters_are_spared_decay_when_asked() {
     let mut engine = engine();
     let before = all(&engine, Part::Value);
     engine.update(&Update {
+        decoder_factor: 1.0,
         spare_vectors: true,
         ..SGD
     });
@@ -309,6 +311,7 @@ fn adam_is_that_of_pytorch() {
             },
             learning_rate: 0.1,
             weight_decay: 0.01,
+            decoder_factor: 1.0,
             spare_vectors: false,
             clip_norm: None,
         });

@@ -11,7 +11,7 @@ use rand_distr::{Distribution as _, Uniform};
 use super::Engine;
 use crate::engine::plain::Plain;
 use crate::engine::{Batch, Engine as _, Optimizer, Part, Precision, Task, Training, Update};
-use crate::net::{Activation, Auxiliary, Convolution, Graph, Init, Kind, Op, Shape, Value};
+use crate::net::{Activation, Auxiliary, Convolution, Graph, Init, Kind, Op, Shape, Value, zoo};
 
 /// Numbers in [−√3, √3) that follow from a name.
 fn uniform(name: &str, len: usize) -> Vec<f64> {
@@ -126,6 +126,7 @@ fn everything(engine: &mut dyn crate::engine::Engine, images: usize) -> Vec<(Str
             optimizer,
             learning_rate: 0.01,
             weight_decay: 5e-4,
+            decoder_factor: 3.0,
             spare_vectors: step % 2 == 0,
             clip_norm: (step > 0).then_some(0.5),
         });
@@ -166,6 +167,31 @@ fn assert_near(
             );
         }
     }
+}
+
+#[test]
+fn another_image_size_is_that_of_a_network_built_for_it() {
+    let name = "mobilenetv2dilated-c1_deepsup";
+    let build = |resolution: &str| {
+        let options = zoo::Options {
+            classes: 5,
+            resolution: resolution.parse().unwrap(),
+            ..zoo::defaults(name).unwrap()
+        };
+        zoo::build(name, &options).unwrap()
+    };
+    let task = Task::DenseLabels { ignored: 255 };
+    let new = |graph| Engine::with_task(graph, task, &Device::Cpu, Precision::F64).unwrap();
+    let mut engine = new(build("16"));
+    let batch = Batch {
+        images: &[0.5; 3 * 16 * 16],
+        labels: &[1; 4],
+    };
+    engine.evaluate(&batch).unwrap();
+    let size = "24x16".parse().unwrap();
+    engine.reshape(size).unwrap();
+    let found = everything(&mut engine, 2);
+    assert_near(name, &found, &everything(&mut new(build("24x16")), 2), 0.0);
 }
 
 /// Compares the engines on a network of `build` between a convolution and a linear layer.

@@ -70,11 +70,25 @@ pub(super) fn section(report: &Report) -> String {
             .map(|count| count.map(|count| run.share(count)))
             .collect()
     };
+    let of_scenes = report.runs.iter().any(|run| run.iou.is_some());
+    let scenes: Option<Chart<'_>> = of_scenes.then(|| {
+        (
+            "Mean IoU",
+            format!("Over all classes; the score is its mean with pixel accuracy.{told}"),
+            "%",
+            lines("test_miou", &|run| run.test_miou.clone()),
+            more("score", "test_score"),
+        )
+    });
     let charts: [Chart<'_>; 5] = [
         (
             "Test accuracy",
             format!("Measured before the regeneration of its epoch.{told}"),
-            "% put first",
+            if of_scenes {
+                "% of pixels"
+            } else {
+                "% put first"
+            },
             lines("test_top1", &|run| run.test_top1.clone()),
             more("training", "train_top1"),
         ),
@@ -108,7 +122,7 @@ pub(super) fn section(report: &Report) -> String {
         ),
     ];
     let mut out = String::new();
-    for (name, said, y_name, lines, more) in charts {
+    for (name, said, y_name, lines, more) in scenes.into_iter().chain(charts) {
         let caption = format!("<h3>{name}</h3><p>{said}</p>{keys}");
         let label = format!("{} over the epochs", name.to_lowercase());
         out += &curve(&along, &marks, (&caption, &label, y_name), &lines, &more);

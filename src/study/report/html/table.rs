@@ -26,7 +26,7 @@ pub(super) fn table(report: &Report) -> String {
                 || "–".to_owned(),
                 |best| format!(
                     "{} <small>({})</small>",
-                    percent(Some(best.test_top1)),
+                    percent(Some(best.merit())),
                     best.epoch
                 )
             ),
@@ -41,13 +41,18 @@ pub(super) fn table(report: &Report) -> String {
             ),
         );
     }
+    let (top1, best) = match report.runs.iter().any(|run| run.iou.is_some()) {
+        true => ("pixel accuracy", "best score (at)"),
+        false => ("test top-1", "best (at)"),
+    };
     let mut out = format!(
         "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Runs\">\
          <table class=\"rules\">\n<thead><tr><th scope=\"col\" class=\"text\">run</th>\
          <th scope=\"col\" class=\"text\">regeneration</th><th scope=\"col\">epochs</th>\
-         <th scope=\"col\">test top-1</th><th scope=\"col\">best (at)</th>\
+         <th scope=\"col\">{}</th><th scope=\"col\">{}</th>\
          <th scope=\"col\">training loss</th><th scope=\"col\">inhibited</th></tr></thead>\n\
-         <tbody>\n{rows}</tbody></table></div>\n"
+         <tbody>\n{rows}</tbody></table></div>\n",
+        top1, best,
     );
     if !differing.is_empty() {
         out += &format!(

@@ -6,7 +6,7 @@ mod python;
 
 use std::path::{Path, PathBuf};
 
-use super::{Dataset, InMemory, Split};
+use super::{Classified, InMemory, Split};
 use crate::error::{Error, Result};
 
 const SIDE: usize = 32;
@@ -91,7 +91,7 @@ struct Planes {
 }
 
 /// Opens the set in `dir`, or in the folder of an archive below it; `None` where there is none.
-pub(super) fn open(dir: &Path, split: Split) -> Option<Result<Box<dyn Dataset>>> {
+pub(super) fn open(dir: &Path, split: Split) -> Option<Result<Box<dyn Classified>>> {
     let (kind, form, dir) = VERSIONS.iter().find_map(|(kind, form, folder, file)| {
         let mut places = [dir.to_owned(), dir.join(folder)].into_iter();
         let place = places.find(|place| place.join(file).is_file())?;
@@ -100,7 +100,7 @@ pub(super) fn open(dir: &Path, split: Split) -> Option<Result<Box<dyn Dataset>>>
     Some(read(kind, form, dir, split))
 }
 
-fn read(kind: Kind, form: Form, dir: PathBuf, split: Split) -> Result<Box<dyn Dataset>> {
+fn read(kind: Kind, form: Form, dir: PathBuf, split: Split) -> Result<Box<dyn Classified>> {
     let mut read = Planes::default();
     for name in kind.files(form, split) {
         let file = dir.join(name);

@@ -109,7 +109,7 @@ fn sets() -> tempfile::TempDir {
     dir
 }
 
-fn open(dir: &Path, folder: &str, split: Split) -> Result<Box<dyn Dataset>> {
+fn open(dir: &Path, folder: &str, split: Split) -> Result<Box<dyn Classified>> {
     data::open(dir.join(folder).to_str().unwrap(), split)
 }
 
@@ -125,9 +125,7 @@ fn all_versions_read_the_same() {
         for (split, expected) in [(Split::Train, train), (Split::Test, test)] {
             let set = open(dir.path(), folder, split).unwrap();
             assert_eq!(set.classes()[7], class);
-            let labels: Vec<u8> = (0..set.len())
-                .map(|n| set.target(n).labels()[0] as u8)
-                .collect();
+            let labels: Vec<u8> = (0..set.len()).map(|n| set.class(n) as u8).collect();
             assert_eq!(labels, expected, "{folder}");
             for (index, n) in expected.iter().enumerate() {
                 let image = set.image(index).unwrap();

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::{Dataset, InMemory, Split};
+use super::{Classified, InMemory, Split};
 use crate::error::{Error, Result};
 
 const FILE: &[u8] = include_bytes!("digits.png");
@@ -17,7 +17,7 @@ const WHITE: u16 = 16;
 const TESTED: usize = 4;
 
 /// The 1,348 images for training or the 449 for testing.
-pub(super) fn open(split: Split) -> Result<Box<dyn Dataset>> {
+pub(super) fn open(split: Split) -> Result<Box<dyn Classified>> {
     let rows = rows().map_err(|err| {
         let expected = "the picture that is built in";
         Error::malformed(Path::new("digits"), "digits.png", expected, err)
@@ -54,14 +54,13 @@ mod tests {
     fn the_splits_are_those_of_every_build() {
         let (train, test) = (open(Split::Train).unwrap(), open(Split::Test).unwrap());
         assert_eq!((train.len(), test.len()), (1348, 449));
-        let of = |set: &dyn Dataset| -> Vec<u32> {
-            (0..5).map(|index| set.target(index).labels()[0]).collect()
-        };
+        let of =
+            |set: &dyn Classified| -> Vec<u32> { (0..5).map(|index| set.class(index)).collect() };
         assert_eq!(of(&*train), [0, 1, 2, 4, 5]);
         assert_eq!(of(&*test), [3, 7, 1, 5, 9]);
         for set in [train, test] {
             let mut seen = [0; 10];
-            (0..set.len()).for_each(|index| seen[set.target(index).labels()[0] as usize] += 1);
+            (0..set.len()).for_each(|index| seen[set.class(index) as usize] += 1);
             assert!(seen.iter().all(|count| *count > set.len() / 12), "{seen:?}");
         }
     }

@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::super::{Image, Normalisation, Split, Step, Target, open, shuffled};
+use super::super::{Image, Normalisation, Split, Step, open, shuffled};
 use super::*;
 
 fn transform() -> Transform {
@@ -18,7 +18,7 @@ fn transform() -> Transform {
     }
 }
 
-fn digits() -> Arc<dyn Dataset> {
+fn digits() -> Arc<dyn Classified> {
     open("digits", Split::Train).unwrap().into()
 }
 
@@ -42,22 +42,17 @@ fn all(mut epoch: Epoch<'_>) -> Vec<Owned> {
 fn batches_come_in_order_whatever_the_number_of_threads() {
     let order = shuffled(1348, 7, 3);
     let mut one = Loader::new(digits(), transform(), 100, 1).unwrap();
-    let batches = all(one.epoch(&order, 7, 3));
-    assert_eq!(batches.len(), 14);
-    let indices: Vec<usize> = batches.iter().flat_map(|(_, _, i)| i.clone()).collect();
+    let prepared = all(one.epoch(batches(&order, 100, 3), 7));
+    assert_eq!(prepared.len(), 14);
+    let indices: Vec<usize> = prepared.iter().flat_map(|(_, _, i)| i.clone()).collect();
     assert_eq!(indices, order);
     let set = digits();
-    for (images, labels, indices) in &batches {
+    for (images, labels, indices) in &prepared {
         assert_eq!(images.len(), 3 * 64 * indices.len());
-        assert!(
-            labels
-                .iter()
-                .zip(indices)
-                .all(|(l, i)| *l == set.target(*i).labels()[0])
-        );
+        assert!(labels.iter().zip(indices).all(|(l, i)| *l == set.class(*i)));
     }
     let mut four = Loader::new(digits(), transform(), 100, 4).unwrap();
-    assert!(all(four.epoch(&order, 7, 3)) == batches);
+    assert!(all(four.epoch(batches(&order, 100, 3), 7)) == prepared);
 }
 
 #[test]
@@ -69,12 +64,12 @@ fn what_happens_to_an_image_does_not_depend_on_its_place_in_the_epoch() {
         let images = batches.iter().flat_map(|(images, ..)| images.chunks(192));
         images.map(<[f32]>::to_vec).collect()
     };
-    let first = images(all(loader.epoch(&forward, 1, 1)));
-    let mut second = images(all(loader.epoch(&backward, 1, 1)));
+    let first = images(all(loader.epoch(batches(&forward, 10, 1), 1)));
+    let mut second = images(all(loader.epoch(batches(&backward, 10, 1), 1)));
     second.reverse();
     assert!(first == second);
     for (seed, epoch) in [(1, 2), (2, 1)] {
-        let other = images(all(loader.epoch(&forward, seed, epoch)));
+        let other = images(all(loader.epoch(batches(&forward, 10, epoch), seed)));
         let changed = first.iter().zip(&other).filter(|(a, b)| a != b).count();
         assert!(changed > 40, "{changed} of 50");
     }
@@ -86,7 +81,7 @@ fn the_same_memory_is_filled_again() {
     let order: Vec<usize> = (0..1348).collect();
     let mut seen = std::collections::BTreeSet::new();
     for number in 0..3 {
-        let mut epoch = loader.epoch(&order, 0, number);
+        let mut epoch = loader.epoch(batches(&order, 100, number), 0);
         while let Some(batch) = epoch.next() {
             seen.insert(batch.unwrap().images.as_ptr());
         }
@@ -104,10 +99,6 @@ impl Dataset for Broken {
 
     fn classes(&self) -> &[String] {
         &[]
-    }
-
-    fn target(&self, _index: usize) -> Target {
-        Target::Class(0)
     }
 
     fn name(&self, index: usize) -> PathBuf {
@@ -129,6 +120,12 @@ impl Dataset for Broken {
     }
 }
 
+impl Classified for Broken {
+    fn class(&self, _index: usize) -> u32 {
+        0
+    }
+}
+
 fn plain() -> Transform {
     Transform {
         steps: Vec::new(),
@@ -141,7 +138,7 @@ fn an_image_that_cannot_be_read_ends_the_epoch_at_its_batch() {
     let set = Arc::new(Broken(AtomicUsize::new(0), 25));
     let mut loader = Loader::new(set, plain(), 10, 3).unwrap();
     let order: Vec<usize> = (0..1000).collect();
-    let mut epoch = loader.epoch(&order, 0, 0);
+    let mut epoch = loader.epoch(batches(&order, 10, 0), 0);
     assert!(epoch.next().unwrap().is_ok());
     assert!(epoch.next().unwrap().is_ok());
     assert_eq!(
@@ -155,7 +152,7 @@ fn an_image_that_cannot_be_read_ends_the_epoch_at_its_batch() {
 fn an_image_whose_size_turns_out_another_is_named() {
     let set = Arc::new(Broken(AtomicUsize::new(0), usize::MAX));
     let mut loader = Loader::new(set, plain(), 10, 1).unwrap();
-    let mut epoch = loader.epoch(&[1, 7000], 0, 0);
+    let mut epoch = loader.epoch(batches(&[1, 7000], 10, 0), 0);
     let message = epoch.next().unwrap().unwrap_err().to_string();
     assert!(
         message.starts_with("7000: size: expected 8×8 pixels"),
@@ -168,7 +165,7 @@ fn only_a_few_batches_are_prepared_ahead_and_a_dropped_epoch_ends_its_threads() 
     let set = Arc::new(Broken(AtomicUsize::new(0), usize::MAX));
     let mut loader = Loader::new(Arc::clone(&set) as _, plain(), 10, 2).unwrap();
     let order: Vec<usize> = (0..5000).collect();
-    let mut epoch = loader.epoch(&order, 0, 0);
+    let mut epoch = loader.epoch(batches(&order, 10, 0), 0);
     assert!(epoch.next().unwrap().is_ok());
     let begin = Instant::now();
     while set.0.load(Ordering::Relaxed) < 40 && begin.elapsed() < Duration::from_secs(30) {
@@ -181,7 +178,7 @@ fn only_a_few_batches_are_prepared_ahead_and_a_dropped_epoch_ends_its_threads() 
     // The threads are joined: nobody else holds what they shared, and another epoch begins anew.
     assert_eq!(Arc::strong_count(&loader.job), 1);
     assert_eq!(loader.buffers.len(), 4);
-    assert_eq!(all(loader.epoch(&order[..30], 0, 0)).len(), 3);
+    assert_eq!(all(loader.epoch(batches(&order[..30], 10, 0), 0)).len(), 3);
 }
 
 #[test]
@@ -189,7 +186,7 @@ fn only_a_few_batches_are_prepared_ahead_and_a_dropped_epoch_ends_its_threads() 
 fn a_thread_that_panics_does_not_leave_the_step_waiting() {
     let set = Arc::new(Broken(AtomicUsize::new(0), usize::MAX));
     let mut loader = Loader::new(set, plain(), 10, 1).unwrap();
-    let _ = loader.epoch(&[6000], 0, 0).next();
+    let _ = loader.epoch(batches(&[6000], 10, 0), 0).next();
 }
 
 #[test]

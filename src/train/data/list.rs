@@ -12,7 +12,7 @@ const EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
 
 /// Files, as the folder and the name of each.
 #[derive(Default)]
-pub(super) struct Listed {
+pub(in crate::train::data) struct Listed {
     folders: Vec<PathBuf>,
     files: Vec<(u32, Box<OsStr>)>,
     /// The folders that were walked, without links.
@@ -20,7 +20,7 @@ pub(super) struct Listed {
 }
 
 /// The names of the folders in `folder`, in their order; those that begin with a dot are left out.
-pub(super) fn subfolders(folder: &Path) -> Result<Vec<OsString>> {
+pub(in crate::train::data) fn subfolders(folder: &Path) -> Result<Vec<OsString>> {
     let mut names = Vec::new();
     for entry in entries(folder)? {
         if is_folder(&entry) {
@@ -56,11 +56,11 @@ fn is_image(name: &OsStr) -> bool {
 }
 
 impl Listed {
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::train::data) fn len(&self) -> usize {
         self.files.len()
     }
 
-    pub(super) fn path(&self, index: usize) -> PathBuf {
+    pub(in crate::train::data) fn path(&self, index: usize) -> PathBuf {
         let (folder, name) = &self.files[index];
         self.folders[*folder as usize].join(&**name)
     }
@@ -70,7 +70,7 @@ impl Listed {
     /// # Errors
     /// A folder that cannot be read, or that is met a second time: by a link that leads back up, or
     /// by two names.
-    pub(super) fn walk(&mut self, folder: &Path) -> Result<()> {
+    pub(in crate::train::data) fn walk(&mut self, folder: &Path) -> Result<()> {
         let mut waiting = vec![folder.to_owned()];
         while let Some(folder) = waiting.pop() {
             let real = fs::canonicalize(&folder).map_err(Error::io("open", &folder))?;
