@@ -22,6 +22,7 @@ def apply(
     to: float | str | None = None,
     scope: str = "network",
     keep_zeros: bool = False,
+    iternorm: bool = False,
     include: Patterns = (),
     exclude: Patterns = (),
     every: int | None = None,
@@ -31,6 +32,8 @@ def apply(
     until: int | None = None,
     root: str | None = None,
     newest: bool = False,
+    mask: Path | None = None,
+    pruned_as_public: bool = False,
     plan: Path | None = None,
     plan_out: Path | None = None,
     output: Path | None = None,
@@ -59,6 +62,7 @@ def apply(
             threshold if not given.
         scope: one threshold for the "network", for "each" module, or for each "layer".
         keep_zeros: leave γ that are exactly 0 alone, and out of the median.
+        iternorm: count and regenerate γ of IterNorm too.
         include, exclude: regular expressions on layer names.
         every: regenerate every so many epochs only; otherwise nothing is changed.
         epoch: how many epochs are finished, the first is 1; what the checkpoint says if not given.
@@ -66,6 +70,9 @@ def apply(
         start, until: the first (`every` if not given) and the last epoch to regenerate at.
         root: the network to edit, where the file holds several in training.
         newest: of a directory of checkpoints, edit the newest.
+        mask: the file of pruned channels (`ckpt-regen prune --mask-out`), instead of those that the record
+            beside the checkpoint has; they are left alone, and out of the median.
+        pruned_as_public: count and regenerate pruned channels too, as the paper's public code does.
         plan: apply this saved plan instead of a rule.
         plan_out: save the plan here.
         output: write the result here and leave `path` alone.
@@ -95,6 +102,8 @@ def apply(
         "until": until,
         "reset_optimizer": chosen("optimizer", optimizer, ("keep", "reset")) == "reset",
         "param_order": None if param_order is None else list(param_order),
+        "mask": text(mask),
+        "pruned_as_public": pruned_as_public,
         "output": text(output),
         "in_place": in_place,
         "follow_symlinks": follow_symlinks,
@@ -109,6 +118,7 @@ def apply(
             "to": to,
             "scope": scope,
             "keep_zeros": keep_zeros,
+            "iternorm": iternorm,
             "include": include,
             "exclude": exclude,
             "allow_dying": allow_dying,
@@ -137,14 +147,15 @@ def undo(
     return build(Undone, json.loads(done))
 
 
-def inspect(path: Path, *, schema: Path | None = None) -> Report:
+def inspect(path: Path, *, schema: Path | None = None, mask: Path | None = None) -> Report:
     """Reads γ by layer: range, inhibited channels, histogram, and what each rule would change.
 
     Reads only headers and γ, whatever the size of the file. Of a directory of checkpoints, the newest.
+    `mask` is the file of pruned channels, instead of those that the record beside the checkpoint has.
 
     Raises Error if no BatchNorm is found, and says what was looked for; NotFoundError without a file.
     """
-    inspected = _native.inspect(os.fspath(path), text(schema))
+    inspected = _native.inspect(os.fspath(path), text(schema), text(mask))
     report = build(Report, json.loads(inspected.json))
     object.__setattr__(report, "_inspected", inspected)
     return report
@@ -157,6 +168,7 @@ def diff(
     gamma_only: bool = False,
     schema: Path | None = None,
     record: Path | None = None,
+    mask: Path | None = None,
 ) -> Diff:
     """Compares two checkpoints: γ by layer, and whether anything else changed.
 
@@ -165,8 +177,11 @@ def diff(
         gamma_only: leave all other tensors out: only headers and γ are read.
         schema: find γ as this file says.
         record: the record of the edit that made `b`, instead of the one beside it.
+        mask: the file of pruned channels, instead of those that the records have.
     """
-    found = _native.diff(os.fspath(a), os.fspath(b), gamma_only, text(schema), text(record))
+    found = _native.diff(
+        os.fspath(a), os.fspath(b), gamma_only, text(schema), text(record), text(mask)
+    )
     return build(Diff, json.loads(found))
 
 
@@ -177,6 +192,7 @@ def track(
     channels: Iterable[str] = (),
     schema: Path | None = None,
     record: Path | None = None,
+    mask: Path | None = None,
 ) -> Series:
     """Follows the γ of a network through the checkpoints of a training run.
 
@@ -187,10 +203,13 @@ def track(
         channels: channels to follow, such as "features.3.conv.1:12"; two are chosen without.
         schema: find γ as this file says.
         record: the record of an edit, instead of those beside the checkpoints.
+        mask: the file of pruned channels, instead of those that the records have.
     """
     named = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
     found = [path for name in named for path in _expanded(os.fspath(name))]
-    followed, warnings = _native.track(found, root, list(channels), text(schema), text(record))
+    followed, warnings = _native.track(
+        found, root, list(channels), text(schema), text(record), text(mask)
+    )
     for warning in warnings:
         _log.warning("%s", warning)
     return build(Series, {**json.loads(followed), "warnings": warnings})

@@ -18,6 +18,7 @@ RULE_OPTIONS = (
     "to",
     "scope",
     "keep_zeros",
+    "iternorm",
     "include",
     "exclude",
     "allow_dying",

@@ -40,6 +40,7 @@ def regenerate_(
     to: float | str | None = None,
     scope: str = "network",
     keep_zeros: bool = False,
+    iternorm: bool = False,
     include: Patterns = (),
     exclude: Patterns = (),
     slots: str = "keep",
@@ -63,8 +64,8 @@ def regenerate_(
         module: the module in training, not its average.
         optimizer: its optimizer or optimizers; needed to reset what they keep, and otherwise only checked:
             they must step these γ.
-        rule, below, to, scope, keep_zeros, include, exclude, allow_dying, skip_shared, schema: as for
-            `ckpt_regen.apply`.
+        rule, below, to, scope, keep_zeros, iternorm, include, exclude, allow_dying, skip_shared, schema: as
+            for `ckpt_regen.apply`.
         slots: "keep" what the optimizer holds for the regenerated γ, as in the paper, or "reset" it:
             momentum and running means of gradients to 0, those of squared gradients to the lower median
             of the layer's other channels.
@@ -84,6 +85,7 @@ def regenerate_(
             "to": to,
             "scope": scope,
             "keep_zeros": keep_zeros,
+            "iternorm": iternorm,
             "include": include,
             "exclude": exclude,
             "allow_dying": allow_dying,

@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::hints;
-use crate::options::{RuleOptions, read_schema, schedule, wrong};
+use crate::options::{RuleOptions, read_mask, read_schema, schedule, wrong};
 use crate::work::{self, Stop};
 
 /// What `apply` takes beside a rule, from a dictionary with all of these keys.
@@ -30,6 +30,8 @@ pub(crate) struct ApplyOptions {
     until: Option<u64>,
     reset_optimizer: bool,
     param_order: Option<Vec<String>>,
+    mask: Option<PathBuf>,
+    pruned_as_public: bool,
     output: Option<PathBuf>,
     in_place: bool,
     follow_symlinks: bool,
@@ -79,8 +81,9 @@ fn apply_to(
         skip_shared: rule.skip_shared,
         reset_optimizer: options.reset_optimizer,
         param_order: options.param_order,
+        mask: read_mask(&options.mask)?,
+        pruned_as_public: options.pruned_as_public,
         change,
-        ..Request::default()
     };
     let destination = Destination {
         follow_symlinks: options.follow_symlinks
@@ -145,13 +148,14 @@ pub(crate) fn diff(
     gamma_only: bool,
     schema: Option<PathBuf>,
     record: Option<PathBuf>,
+    mask: Option<PathBuf>,
 ) -> PyResult<String> {
     work::read(py, move |stop| {
         let options = DiffOptions {
             schema: read_schema(&schema)?,
             gamma_only,
             record,
-            mask: None,
+            mask: read_mask(&mask)?,
         };
         let diff = compare(&a, &b, &options, &|_, _| -> ControlFlow<()> {
             stop.answer()
@@ -169,6 +173,7 @@ pub(crate) fn track(
     channels: Vec<String>,
     schema: Option<PathBuf>,
     record: Option<PathBuf>,
+    mask: Option<PathBuf>,
 ) -> PyResult<(String, Vec<String>)> {
     work::read(py, move |_| {
         let mut paths = paths;
@@ -186,7 +191,7 @@ pub(crate) fn track(
             root,
             channels: channels.iter().map(channel).collect::<Result<_>>()?,
             record,
-            mask: None,
+            mask: read_mask(&mask)?,
         };
         let series = follow(&paths, &options)?;
         Ok((json(&series), series.warnings))
@@ -227,12 +232,17 @@ pub(crate) fn inspect(
     py: Python<'_>,
     path: PathBuf,
     schema: Option<PathBuf>,
+    mask: Option<PathBuf>,
 ) -> PyResult<Inspected> {
     work::read(py, move |_| {
         let newest = newest(&path)?;
         let path: &Path = newest.as_deref().unwrap_or(&path);
         let checkpoint = Checkpoint::open(path)?;
-        let report = view::inspect(&checkpoint, &read_schema(&schema)?)?;
+        let report = view::inspect_masked(
+            &checkpoint,
+            &read_schema(&schema)?,
+            read_mask(&mask)?.as_ref(),
+        )?;
         let layers = |network: &NetworkReport| -> Vec<(String, Vec<f64>)> {
             let layers = network.layers.iter();
             layers

@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use ckpt_regen::Error;
 use ckpt_regen::batchnorm::{Filter, Schema};
-use ckpt_regen::regen::{Options, Schedule};
+use ckpt_regen::record::MaskFile;
+use ckpt_regen::regen::{Mask, Options, Schedule};
 use pyo3::prelude::*;
 use regex_lite::Regex;
 
@@ -18,6 +19,7 @@ pub(crate) struct RuleOptions {
     to: Option<String>,
     scope: String,
     keep_zeros: bool,
+    iternorm: bool,
     include: Vec<String>,
     exclude: Vec<String>,
     pub(crate) allow_dying: bool,
@@ -43,7 +45,7 @@ impl RuleOptions {
         Ok(Filter {
             include: regexes("include", &self.include)?,
             exclude: regexes("exclude", &self.exclude)?,
-            iternorm: false,
+            iternorm: self.iternorm,
         })
     }
 
@@ -56,6 +58,11 @@ impl RuleOptions {
 pub(crate) fn read_schema(file: &Option<PathBuf>) -> Result<Schema, Error> {
     file.as_deref()
         .map_or_else(|| Ok(Schema::default()), Schema::read)
+}
+
+/// The mask of a file, if one is named.
+pub(crate) fn read_mask(file: &Option<PathBuf>) -> Result<Option<Mask>, Error> {
+    file.as_deref().map(MaskFile::read).transpose()
 }
 
 /// A schedule with its default start.

@@ -56,6 +56,26 @@ def test_reports_differences_and_series_have_the_fields_of_json(model: Path) -> 
     assert plain(series) == plain({**json.loads(printed), "warnings": []})
 
 
+def test_pruned_channels_are_left_alone_by_their_record_and_by_a_mask(model: Path, tmp_path: Path) -> None:
+    mask = tmp_path / "mask.json"
+    command("prune", model, "--method", "slimming", "--ratio", "0.3", "--mask-out", mask)
+    pruned = sum(network.pruned for network in ckpt_regen.inspect(model).networks)
+    assert pruned > 0
+    # Without its record, the mask tells.
+    other = tmp_path / "alone" / model.name
+    other.parent.mkdir()
+    shutil.copyfile(model, other)
+    plain_median = ckpt_regen.apply(other, dry_run=True).threshold
+    masked = ckpt_regen.apply(other, mask=mask, dry_run=True)
+    assert masked.threshold == ckpt_regen.apply(model, dry_run=True).threshold != plain_median
+    assert sum(network.pruned for network in ckpt_regen.inspect(other, mask=mask).networks) == pruned
+    public = ckpt_regen.apply(model, pruned_as_public=True, dry_run=True)
+    assert public.threshold == plain_median and public.counted == masked.counted + pruned
+    assert plain(ckpt_regen.diff(other, model, mask=mask)) == plain(
+        json.loads(command("diff", other, model, "--mask", mask, "--json"))
+    )
+
+
 def test_gammas_are_those_of_the_file(model: Path) -> None:
     gammas = ckpt_regen.inspect(model).gammas()
     length = int.from_bytes(model.read_bytes()[:8], "little")
