@@ -98,21 +98,18 @@ fn save_predictions(
     })
 }
 
-/// A file for each image, named as the image; with its number, where two have one name.
+/// A file for each image, named as the image; with a number, where that name is taken.
 fn prediction_files(images: &dyn Dataset, folder: &Path) -> Vec<PathBuf> {
-    let mut taken = HashSet::new();
+    let mut taken = HashSet::from(["legend".to_owned()]);
     let file = |index: usize| {
         let name = images.name(index);
-        let stem = name
-            .file_stem()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        let name = match taken.insert(stem.clone()) {
-            true => format!("{stem}.png"),
-            false => format!("{stem}-{index}.png"),
-        };
-        folder.join(name)
+        let stem = name.file_stem().unwrap_or_default().to_string_lossy();
+        let numbered = (index..).map(|number| format!("{stem}-{number}"));
+        let mut names = std::iter::once(stem.clone().into_owned()).chain(numbered);
+        let name = names
+            .find(|name| taken.insert(name.clone()))
+            .unwrap_or_default();
+        folder.join(format!("{name}.png"))
     };
     (0..images.len()).map(file).collect()
 }
@@ -147,9 +144,10 @@ fn table(
         .map(|class| unicode_width::UnicodeWidthStr::width(&class[..]));
     let width = width.max().unwrap_or(0).clamp(5, 40);
     let of_scenes = found.is_of_scenes();
-    let (count, shares) = match of_scenes {
-        true => ("   pixels", "top-1     IoU"),
-        false => ("images", "top-1"),
+    let (count, shares) = if of_scenes {
+        ("   pixels", "top-1     IoU")
+    } else {
+        ("images", "top-1")
     };
     writeln!(
         out,
@@ -173,12 +171,11 @@ fn table(
             _ => format!("{:.1} %", 100.0 * right as f64 / images as f64),
         };
         let name = printable(&classes[class]);
-        let line = match of_scenes {
-            true => format!(
-                "{name:width$} {images:9} {share:>7} {:>5.1} % {taken}",
-                iou[class]
-            ),
-            false => format!("{name:width$} {images:6} {share:>7} {taken}"),
+        let line = if of_scenes {
+            let iou = iou[class];
+            format!("{name:width$} {images:9} {share:>7} {iou:>5.1} % {taken}")
+        } else {
+            format!("{name:width$} {images:6} {share:>7} {taken}")
         };
         writeln!(out, "{}", line.trim_end())?;
     }
@@ -186,9 +183,10 @@ fn table(
 }
 
 fn to_json(found: &Evaluation, classes: &[String]) -> Value {
-    let (count, iou) = match found.is_of_scenes() {
-        true => ("pixels", Some(found.iou())),
-        false => ("images", None),
+    let (count, iou) = if found.is_of_scenes() {
+        ("pixels", Some(found.iou()))
+    } else {
+        ("images", None)
     };
     let named = classes.iter().zip(found.per_class());
     let classes = named.enumerate().map(|(class, (name, (images, right)))| {

@@ -3,6 +3,7 @@
 
 pub mod ablate;
 pub mod compare;
+mod measure;
 mod names;
 pub mod report;
 pub mod scenes;

@@ -2,9 +2,12 @@
 
 use std::io;
 
+use png::ColorType;
+
 use crate::render::canvas::{Anchor, Drawing, Frame, Type};
 use crate::render::{INK, PAPER, Rgb};
-use crate::train::Sample;
+use crate::train::SceneSample;
+use crate::train::data::encode;
 
 /// The colour of a class, as Pascal VOC numbers them; class 0 has its second, so that black is what does
 /// not count.
@@ -34,21 +37,15 @@ pub fn colored(width: usize, height: usize, classes: &[u8]) -> io::Result<Vec<u8
         width * height,
         "classes of {width}×{height} pixels"
     );
-    let mut bytes = Vec::new();
-    let mut encoder = png::Encoder::new(&mut bytes, width as u32, height as u32);
-    encoder.set_color(png::ColorType::Indexed);
     let palette = (0..=u8::MAX).flat_map(|class| {
         let Rgb(red, green, blue) = match class {
-            Sample::IGNORED => Rgb(0, 0, 0),
+            SceneSample::IGNORED => Rgb(0, 0, 0),
             class => color(class),
         };
         [red, green, blue]
     });
-    encoder.set_palette(palette.collect::<Vec<u8>>());
-    let mut writer = encoder.write_header().map_err(io::Error::other)?;
-    writer.write_image_data(classes).map_err(io::Error::other)?;
-    writer.finish().map_err(io::Error::other)?;
-    Ok(bytes)
+    let palette = Some(palette.collect());
+    encode::png((width, height), ColorType::Indexed, palette, classes)
 }
 
 /// Width of a column of the legend, its row's height and the side of a patch, in pixels.
@@ -76,7 +73,7 @@ pub(super) fn legend(classes: &[String], width: f64) -> Drawing {
             let (left, top) = (column as f64 * COLUMN + 6.0, row as f64 * ROW + 6.0);
             canvas.fill(frame(left, top, PATCH, PATCH), color(number as u8));
             let name: String = name.chars().take(LETTERS).collect();
-            let at = (left + PATCH + 6.0, top + PATCH - 1.0);
+            let at = (left + PATCH + 6.0, top + PATCH / 2.0);
             canvas.text(&name, at, Anchor::Start, Type::new(11.0, INK));
         }
     });

@@ -44,7 +44,7 @@ pub(super) struct Parts<'a> {
 /// Trains through all images once; `epoch` is counted from 1.
 pub(super) fn train(mut parts: Parts<'_>, epoch: u64, events: Events<'_>) -> Result<Totals> {
     let settings = parts.settings;
-    let course = Course::new(settings, parts.loader, epoch);
+    let mut course = Course::new(settings, parts.loader, epoch)?;
     let (updates, images) = (course.updates(), course.images());
     if let Some(recorder) = &mut parts.recorder {
         recorder.begin();
@@ -52,7 +52,9 @@ pub(super) fn train(mut parts: Parts<'_>, epoch: u64, events: Events<'_>) -> Res
     let begin = Instant::now();
     let mut totals = Totals::default();
     let (mut labels, mut top1, mut update) = (0, 0, 0);
-    let mut batches = parts.loader.epoch(course.batches.clone(), settings.seed);
+    let mut batches = parts
+        .loader
+        .epoch(std::mem::take(&mut course.batches), settings.seed);
     let mut number = 0;
     while let Some(prepared) = batches.next() {
         let prepared = prepared?;
@@ -108,14 +110,14 @@ pub(super) fn train(mut parts: Parts<'_>, epoch: u64, events: Events<'_>) -> Res
             epoch,
             done: totals.images,
             images,
-            loss: totals.loss / labels as f64,
+            loss: totals.loss / labels.max(1) as f64,
             top1: percent(top1, labels),
             batch_loss: outcome.loss,
             indices: prepared.indices,
         }));
     }
     totals.time = begin.elapsed();
-    totals.loss /= labels as f64;
+    totals.loss /= labels.max(1) as f64;
     totals.top1 = percent(top1, labels);
     Ok(totals)
 }

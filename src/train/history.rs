@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::directory::{RunDirectory, is_checkpoint, is_run};
 use super::metrics::{self, Metrics};
 use super::record::{self, Record};
-use super::samples::{self, Sample};
+use super::samples::{self, SceneSample};
 use super::settings::{Settings, read_file};
 use super::state::State;
 use crate::error::{Error, Result};
@@ -59,7 +59,7 @@ impl History {
     ///
     /// # Errors
     /// A file cannot be read, or is none of a sample.
-    pub fn samples(&self) -> Result<Vec<Sample>> {
+    pub fn samples(&self) -> Result<Vec<SceneSample>> {
         samples::read(&self.path)
     }
 

@@ -73,7 +73,7 @@ pub use pruning::{AfterTicket, Pruning, Soft};
 pub use recipe::Recipe;
 pub use record::{Record, RecordedLayer, SAMPLE_EVERY, records};
 pub use rule::RunRule;
-pub use samples::Sample;
+pub use samples::SceneSample;
 pub use schedule::{Shape, learning_rate};
 pub use settings::{OptimizerName, RegenState, Settings, Stem, TaskName, read_file};
 pub use state::{Best, Order, State};

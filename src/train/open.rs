@@ -7,8 +7,9 @@ use toml::Table;
 use super::checkpoint;
 use super::data::Split;
 use super::directory::{RunDirectory, is_checkpoint, is_run, run_of};
+use super::norm::NormName;
 use super::recipe::Recipe;
-use super::settings::Settings;
+use super::settings::{Settings, TaskName};
 use super::state::State;
 use super::trainer::Trainer;
 use super::{metrics, network, pipeline, pruning, record, regenerate};
@@ -232,7 +233,8 @@ fn taken(out: &Path) -> Error {
     Error::argument("out", out.display(), reason)
 }
 
-/// The settings that a new run begins with: those of its recipe.
+/// The settings that a new run begins with: those of its recipe, as far as they mean something to the task and the
+/// normalisation that are asked for.
 pub(super) fn base(recipe: Option<Recipe>, changes: &[Table]) -> Result<Settings> {
     let text = |key: &str| {
         let tables = changes.iter().rev();
@@ -250,7 +252,19 @@ pub(super) fn base(recipe: Option<Recipe>, changes: &[Table]) -> Result<Settings
     };
     let digits = (text("data").as_deref() == Some("digits")).then_some(Recipe::Digits);
     match recipe.or(named).or(digits) {
-        Some(recipe) => Ok(recipe.settings()),
+        Some(recipe) => {
+            let own = recipe.settings();
+            let task = match text("task").as_deref() {
+                Some("segmentation") => TaskName::Segmentation,
+                Some("classification") => TaskName::Classification,
+                _ => own.task,
+            };
+            let norm = match text("norm").as_deref() {
+                Some("itn") => NormName::Itn,
+                _ => own.norm,
+            };
+            Ok(own.for_task(task, norm))
+        }
         None => {
             let names: Vec<&str> = Recipe::ALL.iter().map(|recipe| recipe.name()).collect();
             let reason = format!("expected one of {}", names.join(", "));

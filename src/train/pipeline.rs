@@ -100,7 +100,8 @@ pub(super) fn loader(
     let dataset = match dataset {
         Opened::Classified(dataset) => dataset,
         Opened::Scenes(scenes) => {
-            let transform = scene_transform(settings, graph, split, normalisation)?;
+            let classes = scenes.classes().len();
+            let transform = scene_transform(settings, (graph, classes), split, normalisation)?;
             return Loader::scenes(scenes, transform, settings.batch_size, workers);
         }
     };
@@ -124,10 +125,10 @@ pub(super) fn loader(
 }
 
 /// # Errors
-/// The network has no class for each pixel, or none of images in colour.
+/// The network has no class for each pixel, another number of them, or none of images in colour.
 fn scene_transform(
     settings: &Settings,
-    graph: &Graph,
+    (graph, classes): (&Graph, usize),
     split: Split,
     normalisation: Normalisation,
 ) -> Result<SceneTransform> {
@@ -136,9 +137,9 @@ fn scene_transform(
     let fits = |side: usize, of: usize| side * stride == of;
     let maps =
         output.pixels() > 1 && fits(output.height, input.height) && fits(output.width, input.width);
-    if !maps || input.channels != 3 {
+    if !maps || input.channels != 3 || output.channels != classes {
         let reason = format!(
-            "makes {output} of {input}: segmentation needs a map of classes, of every pixel or every \
+            "makes {output} of {input}: segmentation needs a map of {classes} classes, of every pixel or every \
              eighth, of images in colour"
         );
         return Err(graph.error(&graph.output_node().name, reason).into());
@@ -150,7 +151,7 @@ fn scene_transform(
     Ok(SceneTransform {
         split,
         sizes: Sizes {
-            short_sides: sides.clone().unwrap_or_default(),
+            short_sides: sides.clone(),
             long_side: settings.long_side,
         },
         flip: settings.flip,

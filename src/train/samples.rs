@@ -1,11 +1,12 @@
 //! A few test scenes with what the network says of them, kept in a run so that they can be looked at.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::data::Dataset;
+use png::ColorType;
+
 use super::data::scenes::IGNORED;
-use super::data::{Image, decode};
+use super::data::{Dataset, Image, decode, encode};
 use super::evaluate::Predicted;
 use crate::error::{Error, Result};
 use crate::storage::replace_file;
@@ -17,7 +18,7 @@ const SCENES: &str = "scenes";
 
 /// A test scene, its labels, and what the network of the best epoch says of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sample {
+pub struct SceneSample {
     /// The image.
     pub image: Image,
     /// The class of each pixel, row by row; 255 where a pixel does not count.
@@ -62,11 +63,15 @@ impl Samples {
             let image = dataset.image(*index)?;
             let size = (image.width(), image.height());
             let [image_file, labels_file, predicted_file] = files(&folder, number);
-            let rgb = png::ColorType::Rgb;
-            replace_file(&image_file, &encoded(size, rgb, image.pixels())?)?;
-            let grey = png::ColorType::Grayscale;
-            replace_file(&labels_file, &encoded(size, grey, labels)?)?;
-            replace_file(&predicted_file, &encoded(size, grey, predicted)?)?;
+            let all = [
+                (image_file, ColorType::Rgb, image.pixels()),
+                (labels_file, ColorType::Grayscale, labels),
+                (predicted_file, ColorType::Grayscale, predicted),
+            ];
+            for (file, color, raw) in all {
+                let bytes = encode::png(size, color, None, raw);
+                replace_file(&file, &bytes.map_err(Error::io("draw", &file))?)?;
+            }
         }
         Ok(())
     }
@@ -76,7 +81,7 @@ impl Samples {
 ///
 /// # Errors
 /// A file that cannot be read, or is none of a sample.
-pub(super) fn read(run: &Path) -> Result<Vec<Sample>> {
+pub(super) fn read(run: &Path) -> Result<Vec<SceneSample>> {
     let folder = run.join(SCENES);
     let mut samples = Vec::new();
     for number in 0..COUNT {
@@ -99,7 +104,7 @@ pub(super) fn read(run: &Path) -> Result<Vec<Sample>> {
             }
             Ok(map.pixels().iter().copied().step_by(3).collect::<Vec<u8>>())
         };
-        samples.push(Sample {
+        samples.push(SceneSample {
             labels: grey(labels, &files[1])?,
             predicted: grey(predicted, &files[2])?,
             image,
@@ -109,22 +114,11 @@ pub(super) fn read(run: &Path) -> Result<Vec<Sample>> {
 }
 
 /// Image, labels and prediction of a sample.
-fn files(folder: &Path, number: usize) -> [std::path::PathBuf; 3] {
+fn files(folder: &Path, number: usize) -> [PathBuf; 3] {
     ["image", "labels", "predicted"].map(|kind| folder.join(format!("{number}-{kind}.png")))
 }
 
-fn encoded(size: (usize, usize), color: png::ColorType, raw: &[u8]) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let mut encoder = png::Encoder::new(&mut bytes, size.0 as u32, size.1 as u32);
-    encoder.set_color(color);
-    let written = encoder
-        .write_header()
-        .and_then(|mut writer| writer.write_image_data(raw));
-    written.map_err(|err| Error::Usage(format!("a picture of a scene: {err}")))?;
-    Ok(bytes)
-}
-
-impl Sample {
+impl SceneSample {
     /// The label of pixels that do not count.
     pub const IGNORED: u8 = IGNORED;
 }

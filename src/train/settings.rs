@@ -61,9 +61,9 @@ pub struct Settings {
 
     /// Number of epochs.
     pub epochs: u64,
-    /// Updates in an epoch; none: as many as go through all images once.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub epoch_updates: Option<u64>,
+    /// Updates in an epoch; 0: as many as go through all images once.
+    #[serde(skip_serializing_if = "is_default")]
+    pub epoch_updates: u64,
     /// Batch size.
     pub batch_size: usize,
     /// Gradient accumulation: batches in one optimizer step.
@@ -125,17 +125,17 @@ pub struct Settings {
     pub rotation: f64,
     /// Random resized crop.
     pub random_resized_crop: bool,
-    /// `segmentation`: lengths of the images' shorter side in training, one of which is drawn for each batch; none:
-    /// the images' own.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub short_sides: Option<Vec<usize>>,
-    /// `segmentation`: lengths of the images' shorter side in tests, whose predictions are averaged; none: the
+    /// `segmentation`: lengths of the images' shorter side in training, one of which is drawn for each batch; 0, or
+    /// none: the images' own.
+    #[serde(skip_serializing_if = "is_default")]
+    pub short_sides: Vec<usize>,
+    /// `segmentation`: lengths of the images' shorter side in tests, whose predictions are averaged; 0, or none: the
     /// images' own.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub test_sides: Option<Vec<usize>>,
-    /// `segmentation`: greatest length of the longer side of a scaled image; none: any.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub long_side: Option<usize>,
+    #[serde(skip_serializing_if = "is_default")]
+    pub test_sides: Vec<usize>,
+    /// `segmentation`: greatest length of the images' longer side; 0: any.
+    #[serde(skip_serializing_if = "is_default")]
+    pub long_side: usize,
     /// `segmentation`: the label of what is padded.
     #[serde(skip_serializing_if = "is_default")]
     pub label_pad: LabelPad,
@@ -260,6 +260,8 @@ pub enum RegenState {
     Reset,
 }
 
+/// An epoch of more updates would need too much memory for its order.
+const MAX_UPDATES: u64 = 1_000_000;
 /// Longest side of a scaled image, in pixels.
 const MAX_SIDE: usize = 1 << 14;
 
@@ -300,8 +302,8 @@ impl Settings {
             (self.accumulate == 0, "accumulate: 0, expected at least 1"),
             (self.keep == 0, "keep: 0, expected at least 1"),
             (
-                self.epoch_updates == Some(0),
-                "epoch-updates: 0, expected at least 1",
+                self.epoch_updates > MAX_UPDATES,
+                "epoch-updates: expected at most 1000000",
             ),
             (
                 !(finite(self.lr) && self.lr > 0.0),
@@ -394,14 +396,45 @@ impl Settings {
         }
     }
 
+    /// Takes the settings of a recipe for another task: those that mean nothing to it are unset, as is BatchNorm's
+    /// momentum where there is no BatchNorm.
+    pub(super) fn for_task(self, task: TaskName, norm: NormName) -> Settings {
+        let own = Settings {
+            bn_momentum: self.bn_momentum.filter(|_| norm != NormName::Itn),
+            ..self
+        };
+        match task {
+            _ if task == own.task => own,
+            TaskName::Classification => Settings {
+                task,
+                label_values: None,
+                ignored_values: None,
+                short_sides: Vec::new(),
+                test_sides: Vec::new(),
+                long_side: 0,
+                label_pad: LabelPad::default(),
+                decoder_lr: None,
+                ..own
+            },
+            TaskName::Segmentation => Settings {
+                task,
+                resolution: None,
+                crop_padding: 0,
+                rotation: 0.0,
+                random_resized_crop: false,
+                ..own
+            },
+        }
+    }
+
     /// Checks what makes sense for one task alone.
     fn check_task(&self) -> Result<()> {
         let of_scenes = [
             ("label-values", self.label_values.is_some()),
             ("ignored-values", self.ignored_values.is_some()),
-            ("short-sides", self.short_sides.is_some()),
-            ("test-sides", self.test_sides.is_some()),
-            ("long-side", self.long_side.is_some()),
+            ("short-sides", !self.short_sides.is_empty()),
+            ("test-sides", !self.test_sides.is_empty()),
+            ("long-side", self.long_side > 0),
             ("label-pad", !is_default(&self.label_pad)),
             ("decoder-lr", self.decoder_lr.is_some()),
         ];
@@ -423,17 +456,11 @@ impl Settings {
                 "{key}: means nothing to the task {task}"
             )));
         }
-        let wrong = |sides: &Option<Vec<usize>>| {
-            let mut sides = sides.iter().flatten();
-            sides.any(|side| !(1..=MAX_SIDE).contains(side))
-        };
+        let wrong = |sides: &[usize]| sides.iter().any(|side| *side > MAX_SIDE);
         let problem = if wrong(&self.short_sides) || wrong(&self.test_sides) {
-            "short-sides, test-sides: expected numbers of pixels from 1 to 16384"
-        } else if self
-            .long_side
-            .is_some_and(|side| !(1..=MAX_SIDE).contains(&side))
-        {
-            "long-side: expected a number of pixels from 1 to 16384"
+            "short-sides, test-sides: expected numbers of pixels up to 16384"
+        } else if self.long_side > MAX_SIDE {
+            "long-side: expected a number of pixels up to 16384"
         } else if self
             .decoder_lr
             .is_some_and(|lr| !(lr.is_finite() && lr > 0.0))

@@ -18,7 +18,7 @@ pub(super) fn recalibrate(
     epoch: u64,
 ) -> Result<()> {
     reset(engine);
-    let mut batches = Course::new(settings, loader, epoch).batches;
+    let mut batches = Course::new(settings, loader, epoch)?.batches;
     batches.truncate(settings.recalibrate);
     let mut batches = loader.epoch(batches, settings.seed);
     let mut number = 0;
@@ -115,7 +115,7 @@ mod tests {
     /// Mean over batches of the mean and of the unbiased variance of each batch's first channel.
     fn expected(settings: &Settings) -> (f64, f64) {
         let mut loader = loader();
-        let course = Course::new(settings, &loader, 4);
+        let course = Course::new(settings, &loader, 4).unwrap();
         let mut batches = loader.epoch(course.batches[..3].to_vec(), settings.seed);
         let (mut mean, mut variance) = (0.0, 0.0);
         while let Some(batch) = batches.next() {

@@ -300,6 +300,15 @@ fn what_is_wrong_with_scenes_is_named_before_training_begins() {
     let whole = grey(SIZE, &[1; 40 * 32]);
     assert!(wrong(whole[..60].to_vec()).contains("a whole PNG file"));
 
+    let void = |data: &Path| {
+        for number in 0..8 {
+            let size = if number == 7 { (SIZE.1, SIZE.0) } else { SIZE };
+            let map = data.join(format!("annotations/train/{number}.png"));
+            fs::write(map, grey(size, &[11; 40 * 32])).unwrap();
+        }
+    };
+    assert!(refused(void, &[]).contains("expected a pixel of a class"));
+
     let said = refused(|data| fs::remove_file(data.join(map)).unwrap(), &[]);
     assert!(
         said.contains("images/train/3.png") && said.contains("annotations/train/3.png"),
@@ -345,7 +354,7 @@ fn settings_that_mean_nothing_to_the_task_are_refused() {
         said.contains("--label-values") && said.contains("twice"),
         "{said}"
     );
-    let said = refused(|_| {}, &["--short-sides", "0"]);
+    let said = refused(|_| {}, &["--short-sides", "99999"]);
     assert!(said.contains("short-sides"), "{said}");
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("run");
@@ -363,12 +372,45 @@ fn settings_that_mean_nothing_to_the_task_are_refused() {
         said.contains("test-sides: means nothing to the task classification"),
         "{said}"
     );
+    // What a recipe has for the other task is left out.
+    let data = dir.path().join("images");
+    scenes_in(&data);
+    let more = [
+        "--task",
+        "segmentation",
+        "--epochs",
+        "1",
+        "--epoch-updates",
+        "1",
+        "--ignored-values",
+        "11",
+    ];
+    let other = [
+        "train",
+        "--recipe",
+        "cifar",
+        "--model",
+        NETWORK,
+        "--data",
+        text(&data),
+        "--out",
+        text(&out),
+    ];
+    ok(&[&other[..], &more, &["--batch-size", "2"]].concat());
     // Networks of the other task.
     let data = dir.path().join("data");
     scenes_in(&data);
-    let said = fails(1, &args("train", &data, &out, &["--model", "resnet18"]));
+    let said = fails(
+        1,
+        &args(
+            "train",
+            &data,
+            &dir.path().join("other"),
+            &["--model", "resnet18"],
+        ),
+    );
     assert!(
-        said.contains("segmentation needs a map of classes"),
+        said.contains("segmentation needs a map of 11 classes"),
         "{said}"
     );
 }

@@ -246,7 +246,7 @@ pub(crate) struct SettingArgs {
     /// Number of epochs
     #[arg(long, value_name = "N")]
     pub(crate) epochs: Option<u64>,
-    /// Updates in an epoch [default: as many as go through all images once; ade20k: 5000]
+    /// Updates in an epoch; 0: as many as go through all images once
     #[arg(long, value_name = "N")]
     pub(crate) epoch_updates: Option<u64>,
     /// Batch size
@@ -307,7 +307,7 @@ pub(crate) struct SettingArgs {
     /// Decay of an exponential moving average (EMA) of the weights, which is then tested; 0: none
     #[arg(long, value_name = "DECAY")]
     pub(crate) ema: Option<f64>,
-    /// Early stopping: end after N epochs without a better test accuracy; 0: never
+    /// Early stopping: end after N epochs without a better test accuracy (segmentation: score); 0: never
     #[arg(long, value_name = "N")]
     pub(crate) patience: Option<u64>,
     /// Before each test, recompute BatchNorm's running statistics as the mean over N training batches
@@ -334,8 +334,7 @@ pub(crate) struct SettingArgs {
     #[arg(long, value_name = "BOOL", help_heading = "Augmentation")]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) random_resized_crop: Option<bool>,
-    /// segmentation: lengths of the images' shorter side, one of which is drawn for each batch [default: the
-    /// recipe's; without one, the images' own]
+    /// segmentation: lengths of the images' shorter side, one of which is drawn for each batch; 0: their own
     #[arg(long, value_name = "N,…", value_delimiter = ',', num_args = 1)]
     #[arg(help_heading = "Augmentation")]
     pub(crate) short_sides: Option<Vec<usize>>,

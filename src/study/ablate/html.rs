@@ -5,6 +5,7 @@ use std::io;
 use super::Ablation;
 use crate::render::page::{Along, ChartLine, Page, color, curve, key};
 use crate::render::{Html, Render, escaped, grouped};
+use crate::study::measure::measure;
 
 impl Render<Ablation> for Html {
     fn render(&self, ablation: &Ablation, out: &mut dyn io::Write) -> io::Result<()> {
@@ -58,8 +59,14 @@ fn chart(ablation: &Ablation) -> String {
         key(ablation.checkpoints.iter().map(|one| &one.name[..]))
     );
     let label = "accuracy over the number of ablated channels";
-    let more: Vec<(String, String)> = checkpoints.map(loss).collect();
-    curve(&along, &[], (&caption, label, "% put first"), &lines, &more)
+    let miou = |(i, one): (usize, &super::Ablated)| {
+        let told = format!("mean IoU {}", one.name);
+        (!one.miou.is_empty()).then(|| (told, format!("/checkpoints/{i}/miou")))
+    };
+    let more = checkpoints.clone().map(loss);
+    let more: Vec<(String, String)> = more.chain(checkpoints.filter_map(miou)).collect();
+    let axis = measure(ablation.is_of_scenes()).axis;
+    curve(&along, &[], (&caption, label, axis), &lines, &more)
 }
 
 fn table(ablation: &Ablation) -> String {

@@ -33,6 +33,13 @@ pub struct Ablation {
     pub checkpoints: Vec<Ablated>,
 }
 
+impl Ablation {
+    /// Whether it is of segmentation.
+    fn is_of_scenes(&self) -> bool {
+        self.checkpoints.iter().any(|one| !one.miou.is_empty())
+    }
+}
+
 /// One checkpoint.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Ablated {
@@ -44,8 +51,11 @@ pub struct Ablated {
     pub network: String,
     /// The layer's channels, of the largest γ first; of equals the first.
     pub order: Vec<usize>,
-    /// Percent of the test images whose class was put first, by point.
+    /// Percent of the test images (of segmentation: pixels) whose class was put first, by point.
     pub top1: Vec<f64>,
+    /// Of segmentation: mean IoU, percent, by point; else empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub miou: Vec<f64>,
     /// Mean cross-entropy, by point.
     pub loss: Vec<f64>,
 }
@@ -97,6 +107,7 @@ pub fn ablate(
             network: examination.engine.graph().name().to_owned(),
             order: order(&*examination.engine, &name)?,
             top1: Vec::new(),
+            miou: Vec::new(),
             loss: Vec::new(),
         };
         let mut gone = 0;
@@ -114,6 +125,9 @@ pub fn ablate(
             before += images;
             ablated.top1.push(found.percent(found.top1));
             ablated.loss.push(found.loss);
+            if found.is_of_scenes() {
+                ablated.miou.push(found.mean_iou());
+            }
         }
         checkpoints.push(ablated);
     }

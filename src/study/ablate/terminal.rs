@@ -6,13 +6,15 @@ use unicode_width::UnicodeWidthStr as _;
 
 use super::Ablation;
 use crate::render::{Render, Terminal, fit_all};
+use crate::study::measure::measure;
 use crate::text::printable;
 
 impl Render<Ablation> for Terminal {
     fn render(&self, ablation: &Ablation, out: &mut dyn io::Write) -> io::Result<()> {
         writeln!(
             out,
-            "top-1 of {} images without the channels of the largest γ of {}",
+            "{} of {} images without the channels of the largest γ of {}",
+            measure(ablation.is_of_scenes()).accuracy,
             ablation.images,
             printable(&ablation.layer)
         )?;

@@ -8,6 +8,7 @@ use crate::render::canvas::Figure;
 use crate::render::chart::{Interval, Intervals, Marks};
 use crate::render::page::{Along, ChartLine, Page, color, curve, figure, key};
 use crate::render::{Html, Render, Rgb, SERIES, escaped};
+use crate::study::measure::{Measure, measure};
 
 impl Render<Comparison> for Html {
     fn render(&self, comparison: &Comparison, out: &mut dyn io::Write) -> io::Result<()> {
@@ -62,15 +63,16 @@ fn table(comparison: &Comparison) -> String {
             percent(&arm.best),
         );
     }
+    let Measure { accuracy, best, .. } = measure(comparison.is_of_scenes());
     format!(
         "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Arms\">\
          <table class=\"rules\">\n<thead><tr><th scope=\"col\" class=\"text\">arm</th>\
-         <th scope=\"col\">n</th><th scope=\"col\">test top-1, %</th>\
-         <th scope=\"col\">best top-1, %</th><th scope=\"col\">difference</th>\
+         <th scope=\"col\">n</th><th scope=\"col\">{accuracy}, %</th>\
+         <th scope=\"col\">{best}, %</th><th scope=\"col\">difference</th>\
          <th scope=\"col\">95 % interval</th></tr></thead>\n<tbody>\n{rows}</tbody></table></div>\n\
          <p class=\"note\">Test accuracy after the last epoch: mean ± standard deviation over n seeds. \
          Differences to {}, seed by seed, with their 95 % confidence interval by Student’s t with \
-         n − 1 degrees of freedom. The best epoch is chosen by the test images, so that its accuracy \
+         n − 1 degrees of freedom. The best epoch is chosen by the test images, so that what it reaches \
          is a little too high.</p>\n",
         escaped(&comparison.arms[0].name)
     )
@@ -78,7 +80,7 @@ fn table(comparison: &Comparison) -> String {
 
 /// Of segmentation: mean IoU and score of every arm, and their differences.
 fn scenes(comparison: &Comparison) -> String {
-    if comparison.arms.iter().all(|arm| arm.miou.is_none()) {
+    if !comparison.is_of_scenes() {
         return String::new();
     }
     let cells = |sample: &Option<Sample>, difference: Option<&Sample>| {
@@ -109,8 +111,7 @@ fn scenes(comparison: &Comparison) -> String {
          <th scope=\"col\">95 % interval</th><th scope=\"col\">score, %</th>\
          <th scope=\"col\">difference</th><th scope=\"col\">95 % interval</th></tr></thead>\n\
          <tbody>\n{rows}</tbody></table></div>\n\
-         <p class=\"note\">The score is the mean of pixel accuracy, which is the test top-1 above, and mean \
-         IoU.</p>\n"
+         <p class=\"note\">The score is the mean of pixel accuracy and mean IoU.</p>\n"
     )
 }
 
@@ -141,11 +142,12 @@ fn intervals((rows, caption, label): (&str, &str, &str), drawn: &Intervals<'_>) 
 
 fn accuracies(comparison: &Comparison) -> String {
     let arms = comparison.arms.iter().enumerate();
+    let Measure { accuracy, .. } = measure(comparison.is_of_scenes());
     let drawn = Intervals {
         rows: arms
             .map(|(i, arm)| row(&arm.name, &arm.last, color(i)))
             .collect(),
-        x_name: "test top-1 after the last epoch, %",
+        x_name: &format!("{accuracy} after the last epoch, %"),
         level: None,
     };
     let caption = "<h3>Test accuracy</h3><p>A dot for each seed, the mean, and the 95 % interval of the \
@@ -160,11 +162,12 @@ fn differences(comparison: &Comparison) -> String {
     // On a phone, names of both would leave no room.
     let others = comparison.arms.iter().skip(1);
     let all = comparison.differences.iter().zip(others).enumerate();
+    let Measure { accuracy, .. } = measure(comparison.is_of_scenes());
     let drawn = Intervals {
         rows: all
             .map(|(i, (difference, arm))| row(&arm.name, &difference.last, color(i + 1)))
             .collect(),
-        x_name: &format!("points of test top-1 above {}", comparison.arms[0].name),
+        x_name: &format!("points of {accuracy} above {}", comparison.arms[0].name),
         level: Some(0.0),
     };
     let caption = "<h3>Differences, seed by seed</h3><p>An interval that contains 0 shows no \
@@ -207,7 +210,7 @@ fn curves(comparison: &Comparison) -> String {
     curve(
         &along,
         &marks,
-        (&caption, label, "% put first"),
+        (&caption, label, measure(comparison.is_of_scenes()).axis),
         &lines,
         &[],
     )

@@ -164,6 +164,13 @@ pub struct Comparison {
     pub differences: Vec<Difference>,
 }
 
+impl Comparison {
+    /// Whether it is of segmentation.
+    fn is_of_scenes(&self) -> bool {
+        self.arms.iter().any(|arm| arm.miou.is_some())
+    }
+}
+
 /// What the runs of an arm came to. Lists by seed are in the order of [`Comparison::seeds`].
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ArmResult {

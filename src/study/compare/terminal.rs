@@ -4,6 +4,7 @@ use std::io;
 
 use super::{ArmResult, Comparison, Difference, Sample};
 use crate::render::{Render, Terminal, minus};
+use crate::study::measure::{Measure, measure};
 use crate::text::printable;
 
 impl Render<Comparison> for Terminal {
@@ -19,14 +20,11 @@ impl Render<Comparison> for Terminal {
         )?;
         let names = comparison.arms.iter().map(|arm| arm.name.chars().count());
         let name = names.max().unwrap_or(0).max(3);
-        let of_scenes = comparison.arms[0].miou.is_some();
-        let (top1, best) = match of_scenes {
-            true => ("pixel acc.", "best score"),
-            false => ("test top-1", "best top-1"),
-        };
+        let of_scenes = comparison.is_of_scenes();
+        let Measure { short, best, .. } = measure(of_scenes);
         writeln!(
             out,
-            "{:name$}   n     {top1}   {best}  inhibited  difference  95 % interval",
+            "{:name$}   n     {short}   {best}  inhibited  difference  95 % interval",
             "arm"
         )?;
         for (i, arm) in comparison.arms.iter().enumerate() {

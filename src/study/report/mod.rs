@@ -54,6 +54,13 @@ pub struct ReportOptions {
     pub channels: Vec<Channel>,
 }
 
+impl Report {
+    /// Whether any of the runs is of segmentation.
+    fn is_of_scenes(&self) -> bool {
+        self.runs.iter().any(|run| run.iou.is_some())
+    }
+}
+
 /// A run with what was recorded of it.
 struct Recorded {
     history: History,

@@ -11,7 +11,7 @@ use crate::checkpoint::Checkpoint;
 use crate::error::Result;
 use crate::inspect::inspect;
 use crate::regen::{Below, Scope, To};
-use crate::train::{Best, History, Metrics, Sample, Settings, TaskName};
+use crate::train::{Best, History, Metrics, SceneSample, Settings, TaskName};
 
 /// One run. Lists are by epoch of the report, empty where the run has not finished it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -47,7 +47,7 @@ pub struct Run {
     pub iou: Option<Vec<f64>>,
     /// Some test scenes of the best epoch.
     #[serde(skip)]
-    pub samples: Vec<Sample>,
+    pub samples: Vec<SceneSample>,
     /// Percent.
     pub train_top1: Vec<Option<f64>>,
     /// Mean cross-entropy.

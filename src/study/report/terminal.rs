@@ -6,6 +6,7 @@ use unicode_width::UnicodeWidthStr as _;
 
 use super::{Report, Run};
 use crate::render::{Render, Terminal, fit_all, plain};
+use crate::study::measure::measure;
 use crate::text::printable;
 
 /// Columns of numbers behind the name.
@@ -16,13 +17,12 @@ impl Render<Report> for Terminal {
         let names = report.runs.iter().map(|run| printable(&run.name).width());
         let room = self.width.saturating_sub(NUMBERS).max(12);
         let name = names.max().unwrap_or(0).clamp(3, room);
-        let (top, best) = match report.runs.iter().any(|run| run.iou.is_some()) {
-            true => ("pixel acc.", "best score"),
-            false => ("test top-1", "best (at) "),
-        };
+        let of_scenes = report.is_of_scenes();
+        let short = measure(of_scenes).short;
+        let best = if of_scenes { "best score" } else { "best (at)" };
         writeln!(
             out,
-            "{:name$}  epochs  {top}  {best}     loss  inhibited  median γ regenerations",
+            "{:name$}  epochs  {short}  {best:10}     loss  inhibited  median γ regenerations",
             "run"
         )?;
         let shown = fit_all(report.runs.iter().map(|run| &run.name[..]), name);

@@ -18,7 +18,7 @@ use super::Image;
 use crate::error::{Error, Result};
 
 /// Larger pictures are not decoded: a file of some kilobytes can promise any size.
-const MAX_PIXELS: usize = 1 << 26;
+pub(super) const MAX_PIXELS: usize = 1 << 26;
 
 enum Format {
     Jpeg,

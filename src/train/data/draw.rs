@@ -11,8 +11,10 @@ pub struct Draw {
     /// Its number in the data set.
     pub index: usize,
     /// Which time the images are gone through; it decides, with the seed, what random steps do to the
-    /// image. In a test of [scenes](super::Scenes), the number of the scale.
+    /// image.
     pub pass: u64,
+    /// Of a test of [scenes](super::Scenes), at which of the scales; else 0.
+    pub scale: usize,
 }
 
 /// The numbers below `len`, shuffled; `seed` and the number of the pass decide how.
@@ -32,6 +34,7 @@ pub fn batches(order: &[usize], size: usize, pass: u64) -> Vec<Vec<Draw>> {
         let draws = indices.iter().map(|index| Draw {
             index: *index,
             pass,
+            scale: 0,
         });
         draws.collect()
     };

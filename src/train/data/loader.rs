@@ -31,7 +31,7 @@ pub struct Prepared<'a> {
     /// H and W.
     pub resolution: Resolution,
     /// The labels of each image, one after the other: one a pixel of the network's output for
-    /// [scenes](super::Scenes) in training, one a pixel of the label map in a test.
+    /// [scenes](super::Scenes) in training; in a test one a pixel of the label map, with the batch of the last scale.
     pub labels: &'a [u32],
     /// The number of each image in its set.
     pub indices: &'a [usize],
@@ -138,7 +138,8 @@ impl Loader {
     /// Batches of up to `batch` scenes, prepared by `threads` threads.
     ///
     /// # Errors
-    /// No scene in a batch or in the set, no thread.
+    /// No scene in a batch or in the set, no thread; a scene of unknown size, or one that would be scaled to more
+    /// pixels than are decoded.
     pub fn scenes(
         dataset: Arc<dyn Scenes>,
         transform: SceneTransform,
@@ -146,7 +147,7 @@ impl Loader {
         threads: usize,
     ) -> Result<Loader> {
         check(&*dataset, batch, threads)?;
-        let job = Arc::new(SceneJob::new(dataset, transform));
+        let job = Arc::new(SceneJob::new(dataset, transform)?);
         Ok(Loader::with(job, batch, threads))
     }
 

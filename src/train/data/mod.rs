@@ -24,6 +24,7 @@ mod crop;
 pub(super) mod decode;
 mod digits;
 mod draw;
+pub(crate) mod encode;
 mod folder;
 mod grey;
 #[cfg(feature = "hub")]

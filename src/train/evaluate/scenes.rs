@@ -48,7 +48,7 @@ pub fn evaluate_scenes(
         .collect();
     let mut total = Evaluation::new(classes, None);
     let mut seen: Vec<Logits> = Vec::with_capacity(scales);
-    let mut ignored = Vec::new();
+    let (mut ignored, mut logits) = (Vec::new(), Vec::new());
     let mut batches = loader.test();
     while let Some(prepared) = batches.next() {
         let prepared = prepared?;
@@ -62,7 +62,6 @@ pub fn evaluate_scenes(
             labels: &ignored,
         };
         engine.evaluate(&batch)?;
-        let mut logits = Vec::new();
         engine.output(&mut logits);
         if logits.iter().any(|logit| !logit.is_finite()) {
             let what = ("a logit is not finite", "in evaluation");
@@ -98,8 +97,8 @@ pub fn evaluate_scenes(
 /// The logits of a batch at one scale.
 struct Logits {
     shape: Shape,
-    /// `[N, H, W, classes]`.
-    values: Vec<f64>,
+    /// `[N, H, W, classes]`; in f32, which is half of what is kept of all scales.
+    values: Vec<f32>,
 }
 
 impl Logits {
@@ -109,7 +108,7 @@ impl Logits {
         let mut values = Vec::with_capacity(logits.len());
         for image in logits.chunks_exact(shape.len()) {
             for pixel in 0..pixels {
-                values.extend((0..classes).map(|class| image[class * pixels + pixel]));
+                values.extend((0..classes).map(|class| image[class * pixels + pixel] as f32));
             }
         }
         Logits { shape, values }
@@ -122,7 +121,7 @@ impl Logits {
         for (at, weight) in bilinear_weights(false, self.shape, map, pixel) {
             let corner = &self.values[(start + at) * into.len()..];
             for (sum, value) in into.iter_mut().zip(corner) {
-                *sum += weight * value;
+                *sum += weight * f64::from(*value);
             }
         }
         let largest = into.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -283,7 +282,7 @@ mod tests {
         let (one, two) = (scale(9.0_f64.ln()), scale((2.0 / 3.0_f64).ln()));
         let found = compare(&[one, two], 0, (2, 1), &[0, 255], 2);
         assert_eq!(found.predictions, [0, 0]);
-        assert!((found.loss + 0.65_f64.ln()).abs() < 1e-12, "{}", found.loss);
+        assert!((found.loss + 0.65_f64.ln()).abs() < 1e-7, "{}", found.loss);
         assert_eq!(found.confusion, [[1, 0], [0, 0]]);
         let found = compare(&[scale(-2000.0)], 0, (1, 1), &[0], 2);
         assert_eq!((found.loss, &found.predictions[..]), (2000.0, &[1][..]));

@@ -45,6 +45,14 @@ impl TensorBoard {
             ("gamma/inhibited", metrics.inhibited as f64),
             ("gamma/regenerated", metrics.regenerated as f64),
         ];
+        let scenes = [
+            ("miou/test", metrics.test_miou),
+            ("score/test", metrics.test_score),
+        ];
+        let scenes = scenes
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)));
+        let scalars: Vec<(&str, f64)> = scalars.into_iter().chain(scenes).collect();
         self.events
             .scalars(now().as_secs_f64(), metrics.epoch, &scalars)
             .map_err(Error::io("write", &self.path))

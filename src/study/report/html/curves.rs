@@ -3,6 +3,7 @@
 use super::{Report, Run};
 use crate::render::chart::Marks;
 use crate::render::page::{Along, ChartLine, color, curve, key};
+use crate::study::measure::measure;
 
 pub(super) fn run_key(report: &Report) -> String {
     key(report.runs.iter().map(|run| &run.name[..]))
@@ -70,7 +71,7 @@ pub(super) fn section(report: &Report) -> String {
             .map(|count| count.map(|count| run.share(count)))
             .collect()
     };
-    let of_scenes = report.runs.iter().any(|run| run.iou.is_some());
+    let of_scenes = report.is_of_scenes();
     let scenes: Option<Chart<'_>> = of_scenes.then(|| {
         (
             "Mean IoU",
@@ -84,11 +85,7 @@ pub(super) fn section(report: &Report) -> String {
         (
             "Test accuracy",
             format!("Measured before the regeneration of its epoch.{told}"),
-            if of_scenes {
-                "% of pixels"
-            } else {
-                "% put first"
-            },
+            measure(of_scenes).axis,
             lines("test_top1", &|run| run.test_top1.clone()),
             more("training", "train_top1"),
         ),

@@ -2,13 +2,15 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use png::ColorType;
 
 use super::{Report, Run};
 use crate::render::canvas::{Anchor, Canvas, Figure, Frame, Type};
 use crate::render::page::{color, key};
 use crate::render::{GRID, INK, MUTED, escaped};
 use crate::study::scenes::{colored, legend};
-use crate::train::Sample;
+use crate::train::SceneSample;
+use crate::train::data::encode;
 
 /// Heights of a bar, and of what lies between two classes, in pixels.
 const BAR: f64 = 9.0;
@@ -20,7 +22,7 @@ const NUMBERS: f64 = 44.0;
 const LETTERS: usize = 17;
 
 pub(super) fn section(report: &Report) -> String {
-    if report.runs.iter().all(|run| run.iou.is_none()) {
+    if !report.is_of_scenes() {
         return String::new();
     }
     let mut out = "<section>\n<h2>Classes</h2>\n".to_owned();
@@ -55,10 +57,12 @@ fn bars(report: &Report) -> String {
 
 fn draw(report: &Report, canvas: &Canvas, frame: Frame) {
     let room = frame.width - NAMES - NUMBERS;
+    let runs = report.runs.iter().filter(|run| run.iou.is_some());
+    let group = runs.count() as f64 * BAR - 1.0;
     let mut top = frame.top;
     for (class, name) in report.classes.iter().enumerate() {
         let name: String = name.chars().take(LETTERS).collect();
-        let at = (frame.left + NAMES - 8.0, top + BAR);
+        let at = (frame.left + NAMES - 8.0, top + group / 2.0);
         canvas.text(&name, at, Anchor::End, Type::new(11.0, INK));
         for (number, run) in report.runs.iter().enumerate() {
             let Some(iou) = run.iou.as_ref().and_then(|iou| iou.get(class)) else {
@@ -72,7 +76,7 @@ fn draw(report: &Report, canvas: &Canvas, frame: Frame) {
             };
             canvas.fill(bar(100.0), GRID);
             canvas.fill(bar(*iou), color(number));
-            let at = (frame.left + NAMES + room + 6.0, top + BAR - 1.0);
+            let at = (frame.left + NAMES + room + 6.0, top + (BAR - 1.0) / 2.0);
             canvas.text(
                 &format!("{iou:.1} %"),
                 at,
@@ -93,14 +97,17 @@ fn pictures(run: &Run) -> String {
         escaped(&run.name)
     );
     for sample in &run.samples {
-        let Sample {
+        let SceneSample {
             image,
             labels,
             predicted,
         } = sample;
         let size = (image.width(), image.height());
         let all = [
-            ("image", of_image(size, image.pixels())),
+            (
+                "image",
+                encode::png(size, ColorType::Rgb, None, image.pixels()),
+            ),
             ("labels", colored(size.0, size.1, labels)),
             ("prediction", colored(size.0, size.1, predicted)),
         ];
@@ -118,16 +125,4 @@ fn pictures(run: &Run) -> String {
         out += "</div>\n";
     }
     out
-}
-
-fn of_image((width, height): (usize, usize), pixels: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let mut encoder = png::Encoder::new(&mut bytes, width as u32, height as u32);
-    encoder.set_color(png::ColorType::Rgb);
-    let mut writer = encoder.write_header().map_err(std::io::Error::other)?;
-    writer
-        .write_image_data(pixels)
-        .map_err(std::io::Error::other)?;
-    writer.finish().map_err(std::io::Error::other)?;
-    Ok(bytes)
 }

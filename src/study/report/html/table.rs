@@ -4,6 +4,7 @@ use toml::Table;
 
 use super::{Report, Run};
 use crate::render::{SERIES, escaped, grouped, plain};
+use crate::study::measure::{Measure, measure};
 
 pub(super) fn table(report: &Report) -> String {
     let differing = differing(report);
@@ -41,18 +42,14 @@ pub(super) fn table(report: &Report) -> String {
             ),
         );
     }
-    let (top1, best) = match report.runs.iter().any(|run| run.iou.is_some()) {
-        true => ("pixel accuracy", "best score (at)"),
-        false => ("test top-1", "best (at)"),
-    };
+    let Measure { accuracy, best, .. } = measure(report.is_of_scenes());
     let mut out = format!(
         "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Runs\">\
          <table class=\"rules\">\n<thead><tr><th scope=\"col\" class=\"text\">run</th>\
          <th scope=\"col\" class=\"text\">regeneration</th><th scope=\"col\">epochs</th>\
-         <th scope=\"col\">{}</th><th scope=\"col\">{}</th>\
+         <th scope=\"col\">{accuracy}</th><th scope=\"col\">{best} (at)</th>\
          <th scope=\"col\">training loss</th><th scope=\"col\">inhibited</th></tr></thead>\n\
          <tbody>\n{rows}</tbody></table></div>\n",
-        top1, best,
     );
     if !differing.is_empty() {
         out += &format!(

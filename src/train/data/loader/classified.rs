@@ -48,7 +48,7 @@ impl Job for ClassifiedJob {
         buffer.resolution = Resolution { height, width };
         buffer.images.resize(batch.len() * len, 0.0);
         for (draw, planes) in batch.iter().zip(buffer.images.chunks_exact_mut(len)) {
-            let Draw { index, pass } = *draw;
+            let Draw { index, pass, .. } = *draw;
             self.dataset.read(index, &mut work.image)?;
             let name = || self.dataset.name(index);
             let size = self

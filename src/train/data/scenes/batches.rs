@@ -12,6 +12,7 @@ use super::values::IGNORED;
 use super::{LabelMap, Scenes};
 use crate::error::{Error, Result};
 use crate::net::Resolution;
+use crate::train::data::decode::MAX_PIXELS;
 use crate::train::data::loader::{Buffer, Job};
 use crate::train::data::normalise::normalise;
 use crate::train::data::transform::{Workspace, generator};
@@ -40,11 +41,11 @@ pub struct SceneTransform {
 /// Sizes of images, by their sides in pixels.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Sizes {
-    /// The shorter side: one of them, drawn for each batch in training; each of them in a test. None: the
+    /// The shorter side: one of them, drawn for each batch in training; each of them in a test. 0, or none: the
     /// images' own.
     pub short_sides: Vec<usize>,
-    /// The longer side of a scaled image gets no longer.
-    pub long_side: Option<usize>,
+    /// The longer side is scaled down to it; 0: it may have any length.
+    pub long_side: usize,
 }
 
 /// The label of pixels of a training batch that lie outside a smaller image of it.
@@ -60,22 +61,25 @@ pub enum LabelPad {
 
 impl Sizes {
     /// Width and height of an image at a scale, rounded down.
-    fn scaled(&self, (width, height): (usize, usize), short_side: Option<usize>) -> (usize, usize) {
+    fn scaled(&self, (width, height): (usize, usize), short_side: usize) -> (usize, usize) {
         let (shorter, longer) = (width.min(height) as f64, width.max(height) as f64);
-        let Some(short_side) = short_side else {
-            return (width, height);
+        let mut scale = match short_side {
+            0 => 1.0,
+            side => side as f64 / shorter,
         };
-        let mut scale = short_side as f64 / shorter;
-        if let Some(long_side) = self.long_side {
-            scale = scale.min(long_side as f64 / longer);
+        if self.long_side > 0 {
+            scale = scale.min(self.long_side as f64 / longer);
         }
         let scaled = |side: usize| ((side as f64 * scale) as usize).max(1);
         (scaled(width), scaled(height))
     }
 
-    /// How many scales there are.
-    fn scales(&self) -> usize {
-        self.short_sides.len().max(1)
+    /// The shorter side of each scale.
+    fn scales(&self) -> &[usize] {
+        match &self.short_sides[..] {
+            [] => &[0],
+            sides => sides,
+        }
     }
 }
 
@@ -86,15 +90,35 @@ pub(in crate::train::data) struct SceneJob {
 }
 
 impl SceneJob {
+    /// # Errors
+    /// A stride of 0; an image whose size is unknown, or that would be scaled to more pixels than are decoded.
     pub(in crate::train::data) fn new(
         scenes: Arc<dyn Scenes>,
         transform: SceneTransform,
-    ) -> SceneJob {
-        SceneJob {
+    ) -> Result<SceneJob> {
+        if transform.stride == 0 {
+            return Err(Error::Usage("scenes for an output without pixels".into()));
+        }
+        for index in 0..scenes.len() {
+            let refused = |reason: &str| Err(Error::refused(&scenes.name(index), reason));
+            let Some(size) = scenes.size(index) else {
+                return refused("is a scene of unknown size");
+            };
+            for side in transform.sizes.scales() {
+                let (width, height) = transform.sizes.scaled(size, *side);
+                if width.saturating_mul(height) > MAX_PIXELS {
+                    return refused(&format!(
+                        "would be scaled to {width}×{height} pixels, and at most {MAX_PIXELS} are: a limit of the \
+                         longer side helps"
+                    ));
+                }
+            }
+        }
+        Ok(SceneJob {
             scenes,
             tables: transform.normalisation.tables(),
             transform,
-        }
+        })
     }
 
     fn size(&self, index: usize) -> (usize, usize) {
@@ -136,14 +160,9 @@ impl SceneJob {
         let first = batch
             .first()
             .map_or((0, 0), |draw| (draw.pass, draw.index as u64));
-        let sides = &transform.sizes.short_sides;
-        let side = match &sides[..] {
-            [] => None,
-            sides => {
-                let mut random = generator(*b"scales\0\0", seed, first.0, first.1);
-                Some(sides[random.random_range(0..sides.len())])
-            }
-        };
+        let sides = transform.sizes.scales();
+        let mut random = generator(*b"scales\0\0", seed, first.0, first.1);
+        let side = sides[random.random_range(0..sides.len())];
         let scaled = |draw: &Draw| transform.sizes.scaled(self.size(draw.index), side);
         let sizes: Vec<(usize, usize)> = batch.iter().map(scaled).collect();
         let most = |side: fn(&(usize, usize)) -> usize| sizes.iter().map(side).max().unwrap_or(0);
@@ -186,8 +205,8 @@ impl SceneJob {
             return Ok(());
         };
         let sizes = &self.transform.sizes;
-        let side = sizes.short_sides.get(first.pass as usize).copied();
-        let (width, height) = sizes.scaled(self.size(first.index), side);
+        let sides = sizes.scales();
+        let (width, height) = sizes.scaled(self.size(first.index), sides[first.scale]);
         let (width, height) = (
             width.next_multiple_of(MULTIPLE),
             height.next_multiple_of(MULTIPLE),
@@ -197,10 +216,13 @@ impl SceneJob {
         buffer.images.resize(batch.len() * len, 0.0);
         for (draw, planes) in batch.iter().zip(buffer.images.chunks_exact_mut(len)) {
             self.read(draw.index, (width, height), work)?;
-            self.read_labels(draw.index, work)?;
             normalise(&work.image, &self.tables, planes);
-            let labels = work.labels.labels().iter();
-            buffer.labels.extend(labels.map(|label| u32::from(*label)));
+            // They are compared with what all scales say.
+            if first.scale + 1 == sides.len() {
+                self.read_labels(draw.index, work)?;
+                let labels = work.labels.labels().iter();
+                buffer.labels.extend(labels.map(|label| u32::from(*label)));
+            }
         }
         Ok(())
     }
@@ -217,22 +239,24 @@ impl Job for SceneJob {
     }
 
     fn scales(&self) -> usize {
-        self.transform.sizes.scales()
+        self.transform.sizes.scales().len()
     }
 
     fn tested(&self, size: usize) -> Vec<Vec<Draw>> {
         let order: Vec<usize> = (0..self.scenes.len()).collect();
         let alike = order.chunk_by(|one, two| self.size(*one) == self.size(*two));
         let groups = alike.flat_map(|alike| alike.chunks(size));
-        let scales = 0..self.scales() as u64;
+        let scales = 0..self.scales();
         let batches = groups.flat_map(|group| {
-            let draws = move |pass| {
-                group.iter().map(move |index| Draw {
+            let draws = move |scale| {
+                let draw = move |index: &usize| Draw {
                     index: *index,
-                    pass,
-                })
+                    pass: 0,
+                    scale,
+                };
+                group.iter().map(draw).collect()
             };
-            scales.clone().map(move |pass| draws(pass).collect())
+            scales.clone().map(draws)
         });
         batches.collect()
     }
@@ -279,7 +303,7 @@ fn place(
 
 /// The labels of the network's output for an image that was scaled to `size`, width and height, maybe
 /// flipped, and padded: each is that of the pixel in the middle of its square, the lower right of the
-/// four; of the map, as Pillow's `NEAREST` scales it.
+/// four; of the map, flipped and then scaled as by Pillow's `NEAREST`.
 fn coarse(
     map: &LabelMap,
     (width, height): (usize, usize),
@@ -289,30 +313,32 @@ fn coarse(
 ) -> impl Iterator<Item = u32> {
     let SceneTransform { stride, pad, .. } = *transform;
     let middle = move |at: usize| at * stride + stride / 2;
-    let source = |at: usize, size: usize, of: usize| {
-        let at = (at as f64 + 0.5) * of as f64 / size as f64;
-        (at as usize).min(of - 1)
-    };
+    let (rows, columns) = (nearest(height, map.height()), nearest(width, map.width()));
     let own = (
         width.next_multiple_of(MULTIPLE),
         height.next_multiple_of(MULTIPLE),
     );
-    let label = move |row: usize, column: usize| {
-        if row < height && column < width {
-            let column = if flip { width - 1 - column } else { column };
-            let row = source(row, height, map.height());
-            map.at(row, source(column, width, map.width()))
-        } else if pad == LabelPad::First && (row >= own.1 || column >= own.0) {
-            0
-        } else {
-            IGNORED
-        }
+    let label = move |row: usize, column: usize| match (rows.get(row), columns.get(column)) {
+        (Some(row), Some(column)) if flip => map.at(*row, map.width() - 1 - column),
+        (Some(row), Some(column)) => map.at(*row, *column),
+        _ if pad == LabelPad::First && (row >= own.1 || column >= own.0) => 0,
+        _ => IGNORED,
     };
-    let columns = padded.width / stride;
-    let rows = 0..padded.height / stride;
-    rows.flat_map(move |row| {
-        (0..columns).map(move |column| u32::from(label(middle(row), middle(column))))
-    })
+    let (height, width) = (padded.height / stride, padded.width / stride);
+    let pixels = 0..height * width;
+    pixels.map(move |at| u32::from(label(middle(at / width), middle(at % width))))
+}
+
+/// Which of `of` pixels each of `size` is, as Pillow's `NEAREST` has it: it adds up the steps.
+fn nearest(size: usize, of: usize) -> Vec<usize> {
+    let step = of as f64 / size as f64;
+    let mut at = 0.5 * step;
+    let mut next = || {
+        let source = (at as usize).min(of - 1);
+        at += step;
+        source
+    };
+    (0..size).map(|_| next()).collect()
 }
 
 #[cfg(test)]

@@ -9,6 +9,9 @@ use super::values::Values;
 use crate::error::{Error, Result};
 use crate::train::data::decode;
 
+/// No label map of the largest size that is read is larger.
+const MAX_BYTES: u64 = 1 << 27;
+
 /// The classes of an image's pixels, row by row; 255 where a pixel does not count.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LabelMap {
@@ -57,6 +60,13 @@ impl LabelMap {
 
     /// Reads a file in place of what it holds.
     pub(super) fn read(&mut self, path: &Path, values: &Values) -> Result<()> {
+        let len = std::fs::metadata(path)
+            .map_err(Error::io("read", path))?
+            .len();
+        if len > MAX_BYTES {
+            let expected = format!("at most {MAX_BYTES} bytes");
+            return Err(Error::malformed(path, "label map", expected, len));
+        }
         let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
         self.decode(&bytes, path)?;
         let width = self.width.max(1);

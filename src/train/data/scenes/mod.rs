@@ -57,13 +57,13 @@ struct Files {
 ///
 /// # Errors
 /// Nothing there that is understood; an image without a label map, or the other way round; maps of
-/// another size than their image, or with values that are no class's and not ignored. The error names the
-/// file.
+/// another size than their image, or with values that are no class's and not ignored; no pixel that counts. The
+/// error names the file.
 pub fn open(spec: &str, split: Split, labels: &LabelValues) -> Result<Arc<dyn Scenes>> {
     let dir = Path::new(spec);
-    let listed = match odgt::open(dir, split) {
-        Some(listed) => Some(listed?),
+    let listed = match odgt::open(dir, split)? {
         None => folders::open(dir, split)?,
+        listed => listed,
     };
     let Some(listed) = listed else {
         std::fs::metadata(dir).map_err(Error::io("open", dir))?;
@@ -76,9 +76,19 @@ pub fn open(spec: &str, split: Split, labels: &LabelValues) -> Result<Arc<dyn Sc
         .into_par_iter()
         .map_init(LabelMap::default, |map, listed| check(listed, &values, map));
     // The first in order, however the threads were faster.
-    let checked: Vec<Result<Pair>> = checked.collect();
+    let checked: Vec<Result<(Pair, bool)>> = checked.collect();
+    let checked: Vec<(Pair, bool)> = checked.into_iter().collect::<Result<_>>()?;
+    if checked.iter().all(|(_, counts)| !counts) {
+        let expected = "a pixel of a class in the label maps";
+        return Err(Error::malformed(
+            dir,
+            "data set",
+            expected,
+            "ignored values alone",
+        ));
+    }
     Ok(Arc::new(Files {
-        pairs: checked.into_iter().collect::<Result<_>>()?,
+        pairs: checked.into_iter().map(|(pair, _)| pair).collect(),
         classes,
         values,
     }))
@@ -97,9 +107,10 @@ struct Unchecked {
 /// Neither is said; names that are not as many as the values.
 fn classes(dir: &Path, labels: &LabelValues) -> Result<(Vec<String>, Values)> {
     let file = dir.join(CLASSES);
-    let named = match file.is_file() {
-        true => Some(names(&file)?),
-        false => None,
+    let named = if file.is_file() {
+        Some(names(&file)?)
+    } else {
+        None
     };
     let Some(values) = labels.of_classes(named.as_ref().map(Vec::len)) else {
         let reason = format!(
@@ -130,8 +141,8 @@ fn names(file: &Path) -> Result<Vec<String>> {
     }
 }
 
-/// Whether image and map belong together, and every value in the map is known.
-fn check(listed: Unchecked, values: &Values, map: &mut LabelMap) -> Result<Pair> {
+/// Whether image and map belong together, and every value in the map is known; and whether any pixel counts.
+fn check(listed: Unchecked, values: &Values, map: &mut LabelMap) -> Result<(Pair, bool)> {
     let Unchecked {
         image,
         labels,
@@ -150,11 +161,12 @@ fn check(listed: Unchecked, values: &Values, map: &mut LabelMap) -> Result<Pair>
         let expected = format!("{}, as {} has", show(found), image.display());
         return Err(Error::malformed(&labels, "size", expected, show(own)));
     }
-    Ok(Pair {
+    let pair = Pair {
         image,
         labels,
         size: (found.0 as u32, found.1 as u32),
-    })
+    };
+    Ok((pair, map.labels().iter().any(|label| *label != IGNORED)))
 }
 
 impl Dataset for Files {

@@ -25,28 +25,26 @@ struct Line {
 }
 
 /// What the list of a split names; `None` where the directory has no lists.
-pub(super) fn open(dir: &Path, split: Split) -> Option<Result<Vec<Unchecked>>> {
+pub(super) fn open(dir: &Path, split: Split) -> Result<Option<Vec<Unchecked>>> {
     let find = |names: &[&str]| {
         let paths = names.iter().map(|name| dir.join(name));
         paths.into_iter().find(|path| path.is_file())
     };
     let (train, test) = (find(&TRAIN), find(&TEST));
     if train.is_none() && test.is_none() {
-        return None;
+        return Ok(None);
     }
     let (list, names) = match split {
         Split::Train => (train, TRAIN.join(" or ")),
         Split::Test => (test, TEST.join(" or ")),
     };
-    Some(match list {
-        Some(list) => read(dir, &list),
-        None => Err(Error::malformed(
-            dir,
-            "data set",
-            format!("a list {names}"),
-            "none",
-        )),
-    })
+    match list {
+        Some(list) => read(dir, &list).map(Some),
+        None => {
+            let expected = format!("a list {names}");
+            Err(Error::malformed(dir, "data set", expected, "none"))
+        }
+    }
 }
 
 fn read(dir: &Path, list: &Path) -> Result<Vec<Unchecked>> {

@@ -102,26 +102,25 @@ impl LabelValues {
     /// # Errors
     /// A value that is named twice; more than 255 classes.
     pub(super) fn table(&self, classes: &[u8]) -> Result<Values> {
-        let refused = |value: &dyn fmt::Display, reason: String| {
-            Err(Error::argument("label-values", value, reason))
-        };
-        if classes.len() > usize::from(IGNORED) {
-            return refused(&"0-255", format!("at most {IGNORED} classes fit"));
-        }
         let ignored = match &self.ignored {
             Some(list) => list.values().collect(),
             None if classes.contains(&USUALLY_IGNORED) => Vec::new(),
             None => vec![USUALLY_IGNORED],
         };
         let mut labels = [None; 256];
-        let classed = classes.iter().copied().zip(0..);
+        let classed = classes.iter().copied().zip(0..=IGNORED);
         for (value, label) in classed.chain(ignored.into_iter().map(|value| (value, IGNORED))) {
             if labels[usize::from(value)].replace(label).is_some() {
-                return refused(
-                    &value,
-                    "is named twice, as a class or as ignored".to_owned(),
-                );
+                let reason = "is named twice, as a class or as ignored";
+                return Err(Error::argument("label-values", value, reason));
             }
+        }
+        if classes.len() > usize::from(IGNORED) {
+            let reason = format!(
+                "at most {IGNORED} classes fit, and these are {}",
+                classes.len()
+            );
+            return Err(Error::argument("label-values", "", reason));
         }
         Ok(Values { labels })
     }
