@@ -212,3 +212,15 @@ fn the_page_on_segmentation_shows_what_is_printed() {
     scenes_in(&dir.path().join("camvid"));
     check_in(dir.path(), "docs/segmentation.md", 4);
 }
+
+#[cfg(feature = "train")]
+#[test]
+fn the_page_on_results_shows_what_the_kept_runs_came_to() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, bytes) in state(&repository("docs/results/runs")) {
+        let copy = dir.path().join("runs").join(name);
+        fs::create_dir_all(copy.parent().unwrap()).unwrap();
+        fs::write(copy, bytes).unwrap();
+    }
+    check_in(dir.path(), "docs/results.md", 1);
+}
