@@ -1,7 +1,7 @@
 //! The convolution behind each BatchNorm layer: the filters that pruning takes out with its channels.
 
 use super::graph::{Graph, Node, Value};
-use super::norm::Norm;
+use super::norm::{Norm, NormKind};
 use super::op::Op;
 use super::tensor::TensorId;
 
@@ -36,6 +36,9 @@ impl Graph {
     }
 
     fn filters_of(&self, norm: &Norm<'_>) -> Result<Filters, String> {
+        if norm.kind == NormKind::IterNorm {
+            return Err("it mixes the channels of its convolution".to_owned());
+        }
         let mut found: Option<(&Node, TensorId)> = None;
         for node in self.norm_nodes(norm.gamma) {
             let before = &self.nodes()[node.inputs[0].index()];
@@ -122,7 +125,7 @@ impl Graph {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::zoo;
+    use crate::net::{Activation, Convolution, Shape, Whitening, zoo};
 
     fn kinds(name: &str) -> Vec<(String, FilterKind)> {
         let graph = zoo::build(name, &zoo::defaults(name).unwrap()).unwrap();
@@ -152,5 +155,81 @@ mod tests {
         let count = |of| kinds.iter().filter(|(_, kind)| *kind == of).count();
         assert_eq!(count(FilterKind::Depthwise), 17);
         assert_eq!(count(FilterKind::Shortcut), 0);
+    }
+
+    fn refusals(graph: &Graph) -> Vec<(&str, String)> {
+        let all = graph.filters().into_iter();
+        all.filter_map(|(norm, filters)| Some((norm.layer, filters.err()?)))
+            .collect()
+    }
+
+    #[test]
+    fn behind_anything_but_a_convolution_no_filter_is_that_of_a_channel() {
+        let mut graph = Graph::new("net", Shape::new(4, 8, 8));
+        let x = graph.batch_norm("first", graph.input()).unwrap();
+        let x = graph
+            .convolution("conv", x, &Convolution::new(4, 3))
+            .unwrap();
+        let x = graph.activation("relu", x, Activation::Relu).unwrap();
+        graph.batch_norm("second", x).unwrap();
+        let expected = [
+            ("first", "it follows input (input), and not one convolution"),
+            ("second", "it follows relu (ReLU), and not one convolution"),
+        ];
+        let expected = expected.map(|(layer, why)| (layer, why.to_owned()));
+        assert_eq!(refusals(&graph), expected);
+    }
+
+    #[test]
+    fn a_convolution_of_two_norms_is_neithers() {
+        let mut graph = Graph::new("net", Shape::new(3, 8, 8));
+        let x = graph.input();
+        let x = graph
+            .convolution("conv", x, &Convolution::new(4, 3))
+            .unwrap();
+        graph.batch_norm("left", x).unwrap();
+        graph.batch_norm("right", x).unwrap();
+        let why = |other| format!("its convolution conv.weight is that of {other} too");
+        assert_eq!(
+            refusals(&graph),
+            [("left", why("right")), ("right", why("left"))]
+        );
+    }
+
+    #[test]
+    fn a_norm_that_two_convolutions_share_is_of_neither_and_of_one_used_twice_it_is() {
+        let shared = |second: &str| {
+            let mut graph = Graph::new("net", Shape::new(4, 8, 8));
+            let image = graph.input();
+            let layer = Convolution::new(4, 3);
+            let x = graph.convolution("a", image, &layer).unwrap();
+            let x = graph.batch_norm("norm", x).unwrap();
+            let norm = graph.nodes().last().unwrap().op.clone();
+            let again = match second {
+                "a" => {
+                    let convolution = graph.nodes()[x.index() - 1].op.clone();
+                    graph.add("a again", convolution, &[image]).unwrap()
+                }
+                other => graph.convolution(other, image, &layer).unwrap(),
+            };
+            graph.add("norm again", norm, &[again]).unwrap();
+            graph
+        };
+        let several = "it follows several convolutions: [\"a.weight\", \"b.weight\"]";
+        assert_eq!(refusals(&shared("b")), [("norm", several.to_owned())]);
+        assert_eq!(refusals(&shared("a")), []);
+    }
+
+    #[test]
+    fn iter_norm_has_no_filters_of_single_channels() {
+        let whitened = zoo::Options {
+            norm: zoo::Norm::Iterative(Whitening::ITER_NORM),
+            ..zoo::defaults("resnet20").unwrap()
+        };
+        let graph = zoo::build("resnet20", &whitened).unwrap();
+        let refused = refusals(&graph);
+        assert_eq!(refused.len(), graph.norms().len());
+        let why = "it mixes the channels of its convolution";
+        assert!(refused.iter().all(|(_, reason)| reason == why));
     }
 }
