@@ -24,6 +24,8 @@ fn many_channels_on_maps_of_all_sizes() {
         (Shape::new(64, 33, 35), 1, layer(32, 1)),
         // Filters so large that their gradient is computed at the end of a segment.
         (Shape::new(72, 4, 4), 64, layer(80, 1)),
+        // Filters that do not stay in the cache, and more tiles than are taken at a time.
+        (Shape::new(130, 25, 23), 2, layer(150, 1).bias(bias)),
     ] {
         let found = check_winograd(input, images, |graph, x| {
             graph.convolution("layer", x, &layer).unwrap()
@@ -40,6 +42,40 @@ fn padding_on_one_side() {
         let window = Window {
             before: (0, 2),
             after: (2, 1),
+            ..Window::square(3)
+        };
+        let op = Op::Convolution {
+            weight: weight.unwrap(),
+            bias: None,
+            window,
+            groups: 1,
+        };
+        graph.add("layer", op, &[x]).unwrap()
+    });
+    assert_eq!(found, 1);
+}
+
+#[test]
+fn dilations() {
+    let layer = |padding, dilation| Convolution::new(33, 3).padding(padding).dilation(dilation);
+    for (input, images, layer) in [
+        (Shape::new(17, 23, 20), 4, layer(2, 2)),
+        (Shape::new(32, 19, 22), 4, layer(3, 3)),
+        (Shape::new(32, 17, 24), 4, layer(0, 2)),
+        (Shape::new(32, 40, 33), 2, layer(8, 4)),
+    ] {
+        let found = check_winograd(input, images, |graph, x| {
+            graph.convolution("layer", x, &layer).unwrap()
+        });
+        assert_eq!(found, 1, "{input:?}");
+    }
+    let found = check_winograd(Shape::new(32, 21, 18), 6, |graph, x| {
+        let constant = Init::Constant(0.0);
+        let weight = graph.add_tensor("weight", vec![37, 32, 3, 3], Kind::Parameter(constant));
+        let window = Window {
+            dilation: (3, 1),
+            before: (2, 1),
+            after: (4, 1),
             ..Window::square(3)
         };
         let op = Op::Convolution {
@@ -110,7 +146,12 @@ fn where_it_would_not_be_faster_a_convolution_is_computed_directly() {
         (Shape::new(64, 16, 16), 8, layer(64).padding(3)),
         (Shape::new(64, 16, 16), 8, layer(64).stride(2)),
         (Shape::new(64, 16, 16), 8, layer(64).groups(2)),
-        (Shape::new(64, 16, 16), 8, layer(64).padding(2).dilation(2)),
+        // Nearly all taps lie in the padding.
+        (
+            Shape::new(64, 16, 16),
+            8,
+            layer(64).padding(12).dilation(12),
+        ),
     ] {
         let mut graph = Graph::new("direct", input);
         let x = graph.convolution("layer", graph.input(), &layer).unwrap();

@@ -6,7 +6,7 @@ use pulp::{Simd, WithSimd};
 
 use super::matrices::Matrices;
 use super::transform::{apply_2d, input_transform, output_transform};
-use super::{PRODUCTS, STRIPS, TILES, Tile, Tiles};
+use super::{PRODUCTS, ROWS, STRIPS, Tile, Tiles};
 use crate::cpu::kernels::epilogue::Epilogue;
 use crate::cpu::kernels::isa::Isa;
 use crate::cpu::kernels::layout::{LANES, padded_len, pixel_stride};
@@ -44,12 +44,23 @@ impl ForwardConvolution<'_> {
     }
 }
 
-/// Layouts of the transformed input tiles, and of their products with [`STRIPS`] strips of filters.
+/// Layouts of the transformed input tiles, and of their products with [`strips_at_a_time`] strips of filters.
 fn matrices(tiles: &Tiles) -> (Matrices, Matrices) {
+    let rows = tiles.at_a_time();
     (
-        Matrices::new(TILES, tiles.source.stride),
-        Matrices::new(TILES, STRIPS * LANES),
+        Matrices::new(rows, tiles.source.stride),
+        Matrices::new(rows, strips_at_a_time(tiles) * LANES),
     )
+}
+
+/// Strips of the result of which all 16 products are there at a time: few, so that their products stay in the innermost
+/// cache; or all, so that of large filters and tiles only those of one product have to.
+fn strips_at_a_time(tiles: &Tiles) -> usize {
+    if tiles.have_cached_filters() {
+        STRIPS
+    } else {
+        pixel_stride(tiles.result.channels) / LANES
+    }
 }
 
 /// Elements of both.
@@ -75,25 +86,29 @@ impl WithSimd for Kernel<'_> {
     fn with_simd<S: Simd>(mut self, simd: S) {
         let tiles = self.conv.tiles;
         let images = self.result.len() / padded_len(tiles.result);
-        let count = images * tiles.count();
-        for first in (0..count).step_by(TILES) {
-            let range = first..count.min(first + TILES);
+        let strips = pixel_stride(tiles.result.channels) / LANES;
+        for range in tiles.ranges(images) {
             self.transform(simd, range.clone());
-            let strips = pixel_stride(tiles.result.channels) / LANES;
-            for strip in (0..strips).step_by(STRIPS) {
-                // The tile size follows from the number of registers.
-                match (S::F32_LANES, strips - strip) {
-                    (16, 1) => self.strips::<S, 8, 1, 1>(simd, range.clone(), strip),
-                    (16, _) => self.strips::<S, 8, 2, 1>(simd, range.clone(), strip),
-                    (_, left) => {
-                        for strip in strip..strip + left.min(STRIPS) {
-                            self.strips::<S, 4, 1, 2>(simd, range.clone(), strip);
-                        }
-                    }
-                }
+            for first in (0..strips).step_by(strips_at_a_time(tiles)) {
+                let group = first..strips.min(first + strips_at_a_time(tiles));
+                self.multiply_strips(simd, range.len(), group.clone());
+                self.write_strips(simd, &range, group);
             }
         }
     }
+}
+
+/// A block of one of the 16 products.
+#[derive(Debug, Clone, Copy)]
+struct Block {
+    /// Number of tiles.
+    rows: usize,
+    /// Which of the 16 products.
+    product: usize,
+    /// First strip of the filters.
+    strip: usize,
+    /// Its number among those whose products are there.
+    place: usize,
 }
 
 impl Kernel<'_> {
@@ -119,41 +134,98 @@ impl Kernel<'_> {
         }
     }
 
-    /// Computes `NS` strips of the result: products, output transform, bias and epilogue.
+    /// Computes the products of some strips.
     #[inline(always)]
-    fn strips<S: Simd, const MR: usize, const NS: usize, const V: usize>(
+    fn multiply_strips<S: Simd>(&mut self, simd: S, rows: usize, strips: Range<usize>) {
+        for product in 0..PRODUCTS {
+            for strip in strips.clone().step_by(STRIPS) {
+                let block = |strip| Block {
+                    rows,
+                    product,
+                    strip,
+                    place: strip - strips.start,
+                };
+                // The tile size follows from the number of registers.
+                match (S::F32_LANES, strips.end - strip) {
+                    (16, 1) => self.multiply::<S, ROWS, 1, 1>(simd, block(strip)),
+                    (16, _) => self.multiply::<S, ROWS, 2, 1>(simd, block(strip)),
+                    (_, left) => {
+                        for strip in strip..strip + left.min(STRIPS) {
+                            self.multiply::<S, 4, 1, 2>(simd, block(strip));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes some strips of the result.
+    #[inline(always)]
+    fn write_strips<S: Simd>(&mut self, simd: S, range: &Range<usize>, strips: Range<usize>) {
+        for strip in strips.clone().step_by(STRIPS) {
+            let place = strip - strips.start;
+            match (S::F32_LANES, strips.end - strip) {
+                (16, 1) => self.write::<S, 1, 1>(simd, range.clone(), strip, place),
+                (16, _) => self.write::<S, 2, 1>(simd, range.clone(), strip, place),
+                (_, left) => {
+                    for more in 0..left.min(STRIPS) {
+                        self.write::<S, 1, 2>(simd, range.clone(), strip + more, place + more);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Computes `NS` strips of a product.
+    #[inline(always)]
+    fn multiply<S: Simd, const MR: usize, const NS: usize, const V: usize>(
         &mut self,
         simd: S,
-        range: Range<usize>,
-        strip: usize,
+        block: Block,
     ) {
+        let Block {
+            rows,
+            product: number,
+            strip,
+            place,
+        } = block;
         let tiles = self.conv.tiles;
         let (left, products) = matrices(tiles);
         let from = tiles.source.channels;
         let len = PRODUCTS * from * LANES;
         let filters = &self.conv.filters[strip * len..][..NS * len];
-        for number in 0..PRODUCTS {
-            let b: [&[f32]; NS] = std::array::from_fn(|strip| {
-                &filters[strip * len + number * from * LANES..][..from * LANES]
+        let b: [&[f32]; NS] = std::array::from_fn(|strip| {
+            &filters[strip * len + number * from * LANES..][..from * LANES]
+        });
+        let left_rows = &self.left[number * left.len..][..left.len];
+        let into = &mut self.products[number * products.len..][..products.len];
+        for row in (0..rows).step_by(MR) {
+            let mut acc: Acc<S, MR, NS, V> = [[[simd.splat_f32s(0.0); V]; NS]; MR];
+            // Rows past the end repeat the last; their products are not used.
+            let a: [&[f32]; MR] = std::array::from_fn(|i| {
+                &left_rows[(row + i).min(rows - 1) * left.stride..][..from]
             });
-            let left_rows = &self.left[number * left.len..][..left.len];
-            let into = &mut self.products[number * products.len..][..products.len];
-            for row in (0..range.len()).step_by(MR) {
-                let mut acc: Acc<S, MR, NS, V> = [[[simd.splat_f32s(0.0); V]; NS]; MR];
-                // Rows past the end repeat the last; their products are not used.
-                let a: [&[f32]; MR] = std::array::from_fn(|i| {
-                    &left_rows[(row + i).min(range.len() - 1) * left.stride..][..from]
-                });
-                multiply_tile(simd, &mut acc, a, b);
-                for i in 0..MR {
-                    let to = &mut into[(row + i) * products.stride..][..NS * LANES];
-                    let (to, _) = S::as_mut_simd_f32s(to);
-                    for (to, acc) in to.iter_mut().zip(acc[i].as_flattened()) {
-                        *to = *acc;
-                    }
+            multiply_tile(simd, &mut acc, a, b);
+            for i in 0..MR {
+                let to = (row + i) * products.stride + place * LANES;
+                let (to, _) = S::as_mut_simd_f32s(&mut into[to..][..NS * LANES]);
+                for (to, acc) in to.iter_mut().zip(acc[i].as_flattened()) {
+                    *to = *acc;
                 }
             }
         }
+    }
+
+    /// Writes `NS` strips of the result, whose products are at `place`: output transform, bias and epilogue.
+    #[inline(always)]
+    fn write<S: Simd, const NS: usize, const V: usize>(
+        &mut self,
+        simd: S,
+        range: Range<usize>,
+        strip: usize,
+        place: usize,
+    ) {
+        let tiles = self.conv.tiles;
         let mut bias = [[0.0; LANES]; NS];
         if let (Some(all), false) = (self.conv.bias, self.conv.add) {
             let all = &all[strip * LANES..];
@@ -162,7 +234,7 @@ impl Kernel<'_> {
         }
         for (row, number) in range.clone().enumerate() {
             let tile = tiles.tile(number);
-            self.write_tile::<S, NS, V>(simd, row, tile, strip, &bias);
+            self.write_tile::<S, NS, V>(simd, (row, tile), (strip, place), &bias);
         }
         if let Some(epilogue) = self.conv.epilogue {
             let offsets = range.flat_map(
@@ -174,14 +246,13 @@ impl Kernel<'_> {
         }
     }
 
-    /// Transforms row `row` of the products, and writes it to `NS` strips of a tile.
+    /// Transforms row `row` of the products, and writes it to `NS` strips of a tile, whose products are at `place`.
     #[inline(always)]
     fn write_tile<S: Simd, const NS: usize, const V: usize>(
         &mut self,
         simd: S,
-        row: usize,
-        tile: Tile,
-        strip: usize,
+        (row, tile): (usize, Tile),
+        (strip, place): (usize, usize),
         bias: &[[f32; LANES]; NS],
     ) {
         let tiles = self.conv.tiles;
@@ -189,7 +260,7 @@ impl Kernel<'_> {
         let offsets = tiles.result_offsets(tile);
         let bias = vectors::<S, V>(bias.as_flattened()).as_flattened();
         for (at, bias) in bias.iter().enumerate() {
-            let first = row * products.stride + at * S::F32_LANES;
+            let first = row * products.stride + place * LANES + at * S::F32_LANES;
             let mut numbers = [[simd.splat_f32s(0.0); 4]; 4];
             for (number, product) in numbers.as_flattened_mut().iter_mut().enumerate() {
                 let from = &self.products[number * products.len + first..][..S::F32_LANES];

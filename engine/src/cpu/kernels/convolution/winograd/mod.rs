@@ -1,10 +1,13 @@
-//! Winograd convolution for 3 × 3 kernels with stride 1: F(2 × 2, 3 × 3) of Lavin and Gray, "Fast Algorithms for
-//! Convolutional Neural Networks", CVPR 2016, section 4.1.
+//! Winograd convolution for 3 × 3 kernels with stride 1 and any dilation: F(2 × 2, 3 × 3) of Lavin and Gray, "Fast
+//! Algorithms for Convolutional Neural Networks", CVPR 2016, section 4.1.
 //!
 //! A tile of 2 × 2 output pixels y is computed from the 4 × 4 input pixels x under it and the filter g as
 //! y = Aᵀ ((G g Gᵀ) ⊙ (Bᵀ x B)) A, with 16 multiplications for each pair of channels instead of 36. Over all channels and
 //! tiles, these are 16 matrix products `[tile, input channel] × [input channel, output channel]`. The filter gradient is
 //! dg = Gᵀ ((Bᵀ x B) ⊙ (A dy Aᵀ)) G.
+//!
+//! With dilation d, the pixels of a tile lie d apart: every d-th row and column is a convolution of its own, without
+//! dilation.
 
 mod forward;
 mod matrices;
@@ -13,6 +16,8 @@ mod weight_gradient;
 
 pub(in crate::cpu) use forward::ForwardConvolution;
 pub(in crate::cpu) use weight_gradient::{WeightGradient, add_filter_gradient};
+
+use std::ops::Range;
 
 use rayon::prelude::*;
 
@@ -36,7 +41,13 @@ const MIN_CHANNELS: usize = 16;
 /// Output pixels of a batch from which on the products outweigh the filter transform.
 const MIN_PIXELS: usize = 1024;
 /// Tiles that are transformed and multiplied at a time.
-const TILES: usize = 32;
+const MIN_TILES: usize = 32;
+/// The same where filters do not stay in the cache: they are read once for all of these tiles.
+const MAX_TILES: usize = 128;
+/// Elements of transformed filters that stay in a core's cache beside tiles and products.
+const CACHED_FILTERS: usize = 1 << 18;
+/// Rows of a product that are computed at a time, at most.
+const ROWS: usize = 8;
 /// Strips of output channels that are computed at a time.
 const STRIPS: usize = 2;
 
@@ -50,8 +61,11 @@ impl Winograd {
             before,
             ..
         } = g.window;
-        let fits = (kernel, stride, dilation) == ((3, 3), (1, 1), (1, 1))
-            && before.0.max(before.1) <= 2
+        // The kernel's reach beyond its first tap.
+        let reach = (2 * dilation.0, 2 * dilation.1);
+        let fits = (kernel, stride) == ((3, 3), (1, 1))
+            && before.0 <= reach.0
+            && before.1 <= reach.1
             && g.groups == 1;
         let many = g.input.channels.min(g.output.channels) >= MIN_CHANNELS
             && images * g.output.pixels() >= MIN_PIXELS;
@@ -59,31 +73,28 @@ impl Winograd {
             return None;
         }
         let winograd = Winograd {
-            forward: Tiles {
-                source: g.input,
-                result: g.output,
-                before,
-            },
-            backward: Tiles {
-                source: g.output.into(),
-                result: Shape {
+            forward: Tiles::new(g.input, g.output, before, dilation),
+            backward: Tiles::new(
+                g.output.into(),
+                Shape {
                     channels: g.input.channels,
                     height: g.input.height,
                     width: g.input.width,
                 },
-                before: (2 - before.0, 2 - before.1),
-            },
+                (reach.0 - before.0, reach.1 - before.1),
+                dilation,
+            ),
         };
         // The number of pixels under each tap along an axis. Direct convolution skips taps in the padding of small maps;
         // tiles include them.
-        let under = |size: usize, count: usize, before: usize| {
+        let under = |size: usize, count: usize, before: usize, dilation: usize| {
             [0, 1, 2].map(|tap| {
-                let places = (0..count).map(|at| (at + tap).wrapping_sub(before));
+                let places = (0..count).map(|at| (at + dilation * tap).wrapping_sub(before));
                 places.filter(|place| *place < size).count()
             })
         };
-        let down = under(g.input.height, g.output.height, before.0);
-        let over = under(g.input.width, g.output.width, before.1);
+        let down = under(g.input.height, g.output.height, before.0, dilation.0);
+        let over = under(g.input.width, g.output.width, before.1, dilation.1);
         let pairs = down.iter().sum::<usize>() * over.iter().sum::<usize>();
         let tiles = winograd.forward.count().max(winograd.backward.count());
         // The transforms are counted as a quarter of the products.
@@ -139,6 +150,10 @@ pub(in crate::cpu) struct Tiles {
     result: Shape,
     /// Pixels of padding at the top and at the left.
     before: (usize, usize),
+    /// Rows and columns from a pixel of a tile to the next.
+    dilation: (usize, usize),
+    /// Tiles of an image: (down, across).
+    grid: (usize, usize),
 }
 
 /// The first pixel of a tile of the result.
@@ -150,26 +165,68 @@ struct Tile {
 }
 
 impl Tiles {
-    /// Tiles of an image: (down, across).
-    fn grid(&self) -> (usize, usize) {
-        (
-            self.result.height.div_ceil(2),
-            self.result.width.div_ceil(2),
-        )
+    fn new(
+        source: ImageLayout,
+        result: Shape,
+        before: (usize, usize),
+        dilation: (usize, usize),
+    ) -> Tiles {
+        // Along an axis, `dilation` tiles share 2 · `dilation` pixels, and each pixel of the first half begins a tile.
+        let along = |pixels: usize, dilation: usize| {
+            let both = 2 * dilation;
+            pixels / both * dilation + (pixels % both).min(dilation)
+        };
+        Tiles {
+            source,
+            result,
+            before,
+            dilation,
+            grid: (
+                along(result.height, dilation.0),
+                along(result.width, dilation.1),
+            ),
+        }
     }
 
     /// Number of tiles of an image.
     fn count(&self) -> usize {
-        self.grid().0 * self.grid().1
+        self.grid.0 * self.grid.1
+    }
+
+    /// Whether the transformed filters stay in a core's cache from some tiles to the next.
+    fn have_cached_filters(&self) -> bool {
+        let filters = PRODUCTS * self.source.stride * pixel_stride(self.result.channels);
+        filters <= CACHED_FILTERS
+    }
+
+    /// The most tiles that are transformed and multiplied at a time.
+    fn at_a_time(&self) -> usize {
+        if self.have_cached_filters() {
+            MIN_TILES
+        } else {
+            MAX_TILES
+        }
+    }
+
+    /// The tiles of some images, cut into ranges of about one length, of [`Tiles::at_a_time`] at most.
+    fn ranges(&self, images: usize) -> impl Iterator<Item = Range<usize>> {
+        let count = images * self.count();
+        let ranges = count.div_ceil(self.at_a_time()).max(1);
+        let len = count.div_ceil(ranges).next_multiple_of(ROWS).max(ROWS);
+        (0..count)
+            .step_by(len)
+            .map(move |first| first..count.min(first + len))
     }
 
     /// Tile `number`, counted over all images.
     fn tile(&self, number: usize) -> Tile {
         let (image, within) = (number / self.count(), number % self.count());
+        let (down, over) = (within / self.grid.1, within % self.grid.1);
+        let first = |tile: usize, dilation: usize| tile + tile / dilation * dilation;
         Tile {
             image,
-            down: within / self.grid().1 * 2,
-            over: within % self.grid().1 * 2,
+            down: first(down, self.dilation.0),
+            over: first(over, self.dilation.1),
         }
     }
 
@@ -180,8 +237,8 @@ impl Tiles {
         let mut pixels = [[&zeros[..image.stride]; 4]; 4];
         for (i, row) in pixels.iter_mut().enumerate() {
             for (j, pixel) in row.iter_mut().enumerate() {
-                let down = (tile.down + i).wrapping_sub(self.before.0);
-                let over = (tile.over + j).wrapping_sub(self.before.1);
+                let down = (tile.down + i * self.dilation.0).wrapping_sub(self.before.0);
+                let over = (tile.over + j * self.dilation.1).wrapping_sub(self.before.1);
                 if down < image.height && over < image.width {
                     let at = (tile.image * image.height + down) * image.width + over;
                     *pixel = &source[at * image.stride..][..image.stride];
@@ -198,7 +255,10 @@ impl Tiles {
         let mut offsets = [[None; 2]; 2];
         for (i, row) in offsets.iter_mut().enumerate() {
             for (j, offset) in row.iter_mut().enumerate() {
-                let (down, over) = (tile.down + i, tile.over + j);
+                let (down, over) = (
+                    tile.down + i * self.dilation.0,
+                    tile.over + j * self.dilation.1,
+                );
                 if down < shape.height && over < shape.width {
                     let at = (tile.image * shape.height + down) * shape.width + over;
                     *offset = Some(at * pixel_stride(shape.channels));

@@ -8,7 +8,7 @@ use super::matrices::Matrices;
 use super::transform::{
     apply_2d, filter_gradient_transform, input_transform, output_gradient_transform,
 };
-use super::{PRODUCTS, STRIPS, TILES, Tiles};
+use super::{PRODUCTS, STRIPS, Tiles};
 use crate::cpu::kernels::isa::Isa;
 use crate::cpu::kernels::layout::{LANES, padded_len, pixel_stride};
 use crate::cpu::kernels::matmul::{Acc, outer_product, vectors};
@@ -41,9 +41,10 @@ impl WeightGradient<'_> {
 
 /// Layouts of the transformed input tiles, and of the transformed output gradient tiles.
 fn matrices(tiles: &Tiles) -> (Matrices, Matrices) {
+    let rows = tiles.at_a_time();
     (
-        Matrices::new(TILES, tiles.source.stride),
-        Matrices::new(TILES, pixel_stride(tiles.result.channels)),
+        Matrices::new(rows, tiles.source.stride),
+        Matrices::new(rows, pixel_stride(tiles.result.channels)),
     )
 }
 
@@ -72,9 +73,7 @@ impl WithSimd for Kernel<'_> {
     fn with_simd<S: Simd>(mut self, simd: S) {
         let tiles = self.gradient.tiles;
         let images = self.dy.len() / padded_len(tiles.result);
-        let count = images * tiles.count();
-        for first in (0..count).step_by(TILES) {
-            let range = first..count.min(first + TILES);
+        for range in tiles.ranges(images) {
             self.transform(simd, range.clone());
             let strips = pixel_stride(tiles.result.channels) / LANES;
             for number in 0..PRODUCTS {
