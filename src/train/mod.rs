@@ -54,6 +54,7 @@ mod schedule;
 mod settings;
 mod state;
 mod statistics;
+mod task;
 mod tensorboard;
 mod tensors;
 mod text;
@@ -75,8 +76,9 @@ pub use record::{Record, RecordedLayer, SAMPLE_EVERY, records};
 pub use rule::RunRule;
 pub use samples::SceneSample;
 pub use schedule::{Shape, learning_rate};
-pub use settings::{OptimizerName, RegenState, Settings, Stem, TaskName, read_file};
+pub use settings::{OptimizerName, RegenState, Settings, Stem, read_file};
 pub use state::{Best, Order, State};
+pub use task::TaskName;
 pub use trainer::{End, Trainer};
 
 /// What happens in a run.

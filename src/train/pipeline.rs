@@ -7,7 +7,8 @@ use super::data::{
     self, Classified, Dataset, Loader, Normalisation, SceneTransform, Scenes, Split, Step,
     Transform,
 };
-use super::settings::{Settings, TaskName};
+use super::settings::Settings;
+use super::task::TaskName;
 use crate::error::{Error, Result};
 use crate::net::{Graph, Resolution};
 

@@ -10,7 +10,8 @@ use super::norm::NormName;
 use super::pruning::{AfterTicket, Soft};
 use super::rule::RunRule;
 use super::schedule::Shape;
-use super::settings::{OptimizerName, RegenState, Settings, Stem, TaskName};
+use super::settings::{OptimizerName, RegenState, Settings, Stem};
+use super::task::TaskName;
 use crate::regen::{Below, Method, Rule, Scope, To};
 
 /// A recipe by name.
