@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 import torchvision
+from safetensors.torch import load_file
 
 from support import Skip, apply, check, expect, layers, regen
 
@@ -40,7 +41,17 @@ def resnet18(directory: Path) -> tuple[Path, str]:
     return file, "resnet18"
 
 
-NETWORKS = [resnet20, resnet18]
+def resnet56(directory: Path) -> tuple[Path, str]:
+    """A ResNet-56 that ckpt-regen trained, with the penalty of network slimming."""
+    run = directory / "resnet56"
+    options = ["--epochs", 2, "--sparsity", "1e-4", "--out", run]
+    regen("train", "--model", "resnet56", "--data", "digits", *options)
+    file = directory / "resnet56.pth"
+    torch.save(load_file(run / "last/model.safetensors"), file)
+    return file, "resnet56"
+
+
+NETWORKS = [resnet20, resnet56, resnet18]
 
 
 def slimmed(state: dict, rate: float) -> dict[str, list[int]]:
