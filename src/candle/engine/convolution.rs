@@ -1,9 +1,12 @@
 //! Cross-correlation with groups, stride, dilation and padding, as products of matrices: what the taps of
-//! a filter see is laid out in columns, one for each pixel of the result. Weights are
-//! [out, in / groups, kernel height, kernel width], values [N, C, H, W].
+//! a filter see is laid out in columns, one for each pixel of the result. Depthwise ones are [`kernels`]
+//! where these run. Weights are [out, in / groups, kernel height, kernel width], values [N, C, H, W].
+//!
+//! [`kernels`]: super::kernels
 
 use candle_core::{Result, Tensor};
 
+use super::kernels::Depthwise;
 use super::number::per_channel;
 use crate::net::{Graph, Node, Op, Shape, Window};
 
@@ -49,7 +52,10 @@ struct Taps {
 
 /// y = w ∗ x + b.
 pub(super) fn forward(g: &Geometry, w: &Tensor, b: Option<&Tensor>, x: &Tensor) -> Result<Tensor> {
-    let y = correlate(&g.filters(w)?, x, &g.taps())?;
+    let y = match Depthwise::of(g, x) {
+        Some(kernels) => kernels.forward(w, x)?,
+        None => correlate(&g.filters(w)?, x, &g.taps())?,
+    };
     match b {
         Some(b) => y.broadcast_add(&per_channel(b, &y)?),
         None => Ok(y),
@@ -59,6 +65,9 @@ pub(super) fn forward(g: &Geometry, w: &Tensor, b: Option<&Tensor>, x: &Tensor) 
 /// dx: zeros are put between the pixels of dy as the stride was, and the filters, turned around, are
 /// correlated with that.
 pub(super) fn backward_input(g: &Geometry, w: &Tensor, dy: &Tensor) -> Result<Tensor> {
+    if let Some(kernels) = Depthwise::of(g, dy) {
+        return kernels.backward_input(w, dy);
+    }
     let window = &g.window;
     let (kh, kw) = window.kernel;
     let w = g.filters(w)?;
@@ -94,6 +103,9 @@ pub(super) fn backward_input(g: &Geometry, w: &Tensor, dy: &Tensor) -> Result<Te
 
 /// dw.
 pub(super) fn backward_weight(g: &Geometry, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
+    if let Some(kernels) = Depthwise::of(g, x) {
+        return kernels.backward_weight(x, dy);
+    }
     let taps = g.taps();
     let mut sum: Option<Tensor> = None;
     for (start, count) in pieces(x, &taps)? {

@@ -1,5 +1,6 @@
 //! Every operation gives what the plain engine gives in f64.
 
+mod kernels;
 mod operations;
 mod special;
 
@@ -10,7 +11,9 @@ use rand_distr::{Distribution as _, Uniform};
 
 use super::Engine;
 use crate::engine::plain::Plain;
-use crate::engine::{Batch, Engine as _, Optimizer, Part, Precision, Task, Training, Update};
+use crate::engine::{
+    Batch, Engine as _, Optimizer, Outcome, Part, Precision, Task, Training, Update,
+};
 use crate::net::{Activation, Auxiliary, Convolution, Graph, Init, Kind, Op, Shape, Value, zoo};
 
 /// Numbers in [−√3, √3) that follow from a name.
@@ -47,49 +50,78 @@ const SGD: Optimizer = Optimizer::Sgd {
     nesterov: true,
 };
 
-/// All that can be read of two steps by each optimizer, evaluation between them, and an average.
-fn everything(engine: &mut dyn crate::engine::Engine, images: usize) -> Vec<(String, Vec<f64>)> {
-    let graph = engine.graph().clone();
-    fill(engine);
+/// A batch for a network: images and labels.
+fn batch(engine: &dyn crate::engine::Engine, images: usize) -> (Vec<f32>, Vec<u32>) {
+    let graph = engine.graph();
     let input = uniform("input", images * graph.input_shape().len());
-    let input: Vec<f32> = input.iter().map(|x| *x as f32).collect();
     let classes = graph.output_shape().channels as u32;
     let labels = images * engine.task().labels(graph.output_shape());
     let labels = (0..labels as u32).map(|at| match engine.task() {
         Task::DenseLabels { ignored } if at % 4 == 3 => ignored,
         _ => at * 3 % classes,
     });
-    let labels: Vec<u32> = labels.collect();
+    (input.iter().map(|x| *x as f32).collect(), labels.collect())
+}
+
+/// What was read, and of what.
+type Readings = Vec<(String, Vec<f64>)>;
+
+fn parts(engine: &dyn crate::engine::Engine, all: &mut Readings, part: Part, when: &str) {
+    let graph = engine.graph();
+    for (id, spec) in graph.tensor_ids().zip(graph.tensors()) {
+        let mut values = Vec::new();
+        engine.read(id, part, &mut values);
+        all.push((format!("{part:?} of {}, {when}", spec.name), values));
+    }
+}
+
+fn said(engine: &dyn crate::engine::Engine, all: &mut Readings, outcome: Outcome, when: &str) {
+    let Outcome {
+        loss,
+        top1,
+        top5,
+        images,
+        labels,
+    } = outcome;
+    let counts = [top1, top5, images, labels].map(|count| count as f64);
+    all.push((format!("outcome, {when}"), [&[loss][..], &counts].concat()));
+    let mut values = Vec::new();
+    engine.output(&mut values);
+    all.push((format!("output, {when}"), values));
+    let mut predictions = Vec::new();
+    engine.predictions(&mut predictions);
+    let predictions = predictions.iter().map(|class| *class as f64).collect();
+    all.push((format!("predictions, {when}"), predictions));
+}
+
+/// All that can be read of one batch in evaluation and one in training, with no update.
+fn first_step(engine: &mut dyn crate::engine::Engine, images: usize) -> Readings {
+    fill(engine);
+    let (images, labels) = batch(engine, images);
+    let batch = Batch {
+        images: &images,
+        labels: &labels,
+    };
+    let mut all = Vec::new();
+    let outcome = engine.evaluate(&batch).unwrap();
+    said(engine, &mut all, outcome, "evaluated");
+    let outcome = engine.differentiate(&batch, &Training::default()).unwrap();
+    said(engine, &mut all, outcome, "trained");
+    parts(engine, &mut all, Part::Gradient, "trained");
+    parts(engine, &mut all, Part::Value, "trained");
+    all
+}
+
+/// All that can be read of two steps by each optimizer, evaluation between them, and an average.
+fn everything(engine: &mut dyn crate::engine::Engine, images: usize) -> Readings {
+    let graph = engine.graph().clone();
+    fill(engine);
+    let (input, labels) = batch(engine, images);
     let batch = Batch {
         images: &input,
         labels: &labels,
     };
-    let mut all: Vec<(String, Vec<f64>)> = Vec::new();
-    let parts = |engine: &dyn crate::engine::Engine, all: &mut Vec<_>, part, when: &str| {
-        for (id, spec) in graph.tensor_ids().zip(graph.tensors()) {
-            let mut values = Vec::new();
-            engine.read(id, part, &mut values);
-            all.push((format!("{part:?} of {}, {when}", spec.name), values));
-        }
-    };
-    let said = |engine: &dyn crate::engine::Engine, all: &mut Vec<_>, outcome, when: &str| {
-        let crate::engine::Outcome {
-            loss,
-            top1,
-            top5,
-            images,
-            labels,
-        } = outcome;
-        let counts = [top1, top5, images, labels].map(|count| count as f64);
-        all.push((format!("outcome, {when}"), [&[loss][..], &counts].concat()));
-        let mut values = Vec::new();
-        engine.output(&mut values);
-        all.push((format!("output, {when}"), values));
-        let mut predictions = Vec::new();
-        engine.predictions(&mut predictions);
-        let predictions = predictions.iter().map(|class| *class as f64).collect();
-        all.push((format!("predictions, {when}"), predictions));
-    };
+    let mut all = Readings::new();
     let adam = |step| Optimizer::AdamW {
         betas: (0.9, 0.99),
         epsilon: 1e-8,

@@ -1,0 +1,141 @@
+// As much of CUDA as the kernels use, on one thread of a processor, to be included before a kernel's file.
+//
+// Each thread of a block is a coroutine that runs until it waits for the others, in rising or in falling
+// order: a missing barrier shows in a result that differs by the order. A barrier that some threads do not
+// reach is an error. The memory that a block shares is made NaN before it starts.
+#pragma once
+#include <setjmp.h>
+#include <ucontext.h>
+
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <utility>
+#include <vector>
+
+#define __device__
+#define __global__
+#define __shared__
+#define KERNEL(name, parameters, body)                                                    \
+  static void name parameters { body; }                                                   \
+  extern "C" int emulated_##name(unsigned blocks, int falling, void** arguments) {        \
+    return emulator::launch(name, blocks, falling, arguments);                            \
+  }
+
+using std::exp, std::log, std::sqrt, std::isnan;
+
+struct Index {
+  unsigned x;
+};
+inline Index threadIdx, blockIdx;
+inline double shared[8];
+
+namespace emulator {
+
+constexpr unsigned LANES = 256, WARP_LANES = 32;
+constexpr size_t STACK = 1 << 16;
+
+enum class State { ready, at_warp, at_block, done };
+inline State states[LANES];
+// A coroutine is entered once, by its context; from then on it is gone on with where it waits, which takes
+// no system call.
+inline ucontext_t entries[LANES], made_by;
+inline jmp_buf lanes[LANES], scheduler;
+inline bool entered[LANES];
+inline std::vector<char> stacks(LANES* STACK);
+inline std::function<void()> body;
+inline double exchange[LANES];
+
+inline void wait(State state) {
+  const unsigned lane = threadIdx.x;
+  states[lane] = state;
+  if (_setjmp(lanes[lane]) == 0) _longjmp(scheduler, 1);
+}
+
+// One thread of every block that there will be.
+inline void lane() {
+  for (;;) {
+    body();
+    wait(State::done);
+  }
+}
+
+// Runs a thread of the block until it waits.
+inline void resume(unsigned at) {
+  threadIdx.x = at;
+  if (_setjmp(scheduler) != 0) return;
+  if (entered[at]) _longjmp(lanes[at], 1);
+  entered[at] = true;
+  getcontext(&entries[at]);
+  entries[at].uc_stack.ss_sp = &stacks[at * STACK];
+  entries[at].uc_stack.ss_size = STACK;
+  makecontext(&entries[at], lane, 0);
+  swapcontext(&made_by, &entries[at]);
+}
+
+// Lets go on what waits for nobody else; whether anything did.
+inline bool release() {
+  bool some = false;
+  auto all = [](unsigned start, unsigned count, State state) {
+    for (unsigned at = start; at < start + count; ++at)
+      if (states[at] != state) return false;
+    return true;
+  };
+  auto go = [&](unsigned start, unsigned count) {
+    for (unsigned at = start; at < start + count; ++at) states[at] = State::ready;
+    some = true;
+  };
+  for (unsigned warp = 0; warp < LANES; warp += WARP_LANES)
+    if (all(warp, WARP_LANES, State::at_warp)) go(warp, WARP_LANES);
+  if (all(0, LANES, State::at_block)) go(0, LANES);
+  return some;
+}
+
+// Whether all threads of the block came to the end.
+inline bool run_block(bool falling) {
+  memset(shared, 0xff, sizeof shared);
+  for (State& state : states) state = State::ready;
+  do {
+    for (unsigned count = 0; count < LANES; ++count) {
+      const unsigned at = falling ? LANES - 1 - count : count;
+      if (states[at] == State::ready) resume(at);
+    }
+  } while (release());
+  for (State state : states)
+    if (state != State::done) return false;
+  return true;
+}
+
+template <typename... P, size_t... I>
+int run(void (*kernel)(P...), unsigned blocks, bool falling, void** arguments, std::index_sequence<I...>) {
+  body = [=] { kernel(*static_cast<P*>(arguments[I])...); };
+  for (unsigned count = 0; count < blocks; ++count) {
+    blockIdx.x = falling ? blocks - 1 - count : count;
+    if (run_block(falling)) continue;
+    // What waits must not go on in the next launch.
+    memset(entered, 0, sizeof entered);
+    return 1;
+  }
+  return 0;
+}
+
+template <typename... P>
+int launch(void (*kernel)(P...), unsigned blocks, bool falling, void** arguments) {
+  return run(kernel, blocks, falling, arguments, std::index_sequence_for<P...>{});
+}
+
+}  // namespace emulator
+
+inline void __syncthreads() { emulator::wait(emulator::State::at_block); }
+
+template <typename T>
+T __shfl_down_sync(unsigned, T value, unsigned distance) {
+  const unsigned lane = threadIdx.x;
+  memcpy(&emulator::exchange[lane], &value, sizeof value);
+  emulator::wait(emulator::State::at_warp);
+  T other = value;
+  if (lane % emulator::WARP_LANES + distance < emulator::WARP_LANES)
+    memcpy(&other, &emulator::exchange[lane + distance], sizeof other);
+  emulator::wait(emulator::State::at_warp);
+  return other;
+}

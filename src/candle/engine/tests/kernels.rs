@@ -1,0 +1,165 @@
+//! Networks that run with the CUDA kernels, on a processor, give what the plain engine gives.
+
+use candle_core::Device;
+
+use super::super::Engine;
+use super::super::kernels::emulator::{self, Order};
+use super::{assert_near, first_step};
+use crate::engine::plain::Plain;
+use crate::engine::{Precision, Task};
+use crate::net::{Convolution, Graph, Init, Kind, Op, Shape, Value, Window};
+
+/// Compares the engines on a network of `build` between a convolution and a linear layer.
+fn check(name: &str, input: Shape, images: usize, build: impl Fn(&mut Graph, Value) -> Value) {
+    let mut graph = Graph::new(name, input);
+    let before = Convolution::new(input.channels, 1).bias(Init::Constant(0.0));
+    let x = graph.convolution("before", graph.input(), &before).unwrap();
+    let x = build(&mut graph, x);
+    let x = graph.add("flatten", Op::Flatten, &[x]).unwrap();
+    graph.linear("after", x, 7, true).unwrap();
+    compare(&graph, Task::Classification, images);
+}
+
+/// Compares one step with kernels, in f64 in either order of their threads and in f32, with the plain
+/// engine's.
+fn compare(graph: &Graph, task: Task, images: usize) {
+    let step = |order, precision| {
+        let engine = Engine::with_task(graph.clone(), task, &Device::Cpu, precision);
+        let mut engine = engine.unwrap();
+        emulator::with(order, || first_step(&mut engine, images))
+    };
+    let plain = Plain::<f64>::with_task(graph.clone(), task);
+    let plain = first_step(&mut plain.unwrap(), images);
+    let rising = step(Order::Rising, Precision::F64);
+    assert_near(graph.name(), &rising, &plain, 1e-10);
+    let falling = step(Order::Falling, Precision::F64);
+    let name = format!("{}, threads in falling order", graph.name());
+    assert_near(&name, &falling, &rising, 0.0);
+    let name = format!("{}, f32", graph.name());
+    assert_near(&name, &step(Order::Rising, Precision::F32), &plain, 1e-5);
+}
+
+/// A depthwise convolution on sizes where loops go wrong.
+fn depthwise() {
+    let plain = |channels, kernel| Convolution::new(channels, kernel).groups(channels);
+    let cases = [
+        (
+            "odd sizes",
+            Shape::new(21, 4, 5),
+            3,
+            plain(21, 3).padding(1),
+        ),
+        ("one image", Shape::new(2, 7, 3), 1, plain(2, 3).padding(1)),
+        ("no padding", Shape::new(3, 5, 4), 2, plain(3, 3)),
+        (
+            "stride 2",
+            Shape::new(5, 7, 6),
+            2,
+            plain(5, 3).stride(2).padding(1),
+        ),
+        (
+            "stride 2, even",
+            Shape::new(5, 8, 6),
+            2,
+            plain(5, 3).stride(2).padding(1),
+        ),
+        (
+            "5 × 5, stride 2",
+            Shape::new(17, 6, 9),
+            2,
+            plain(17, 5).stride(2).padding(2),
+        ),
+        ("7 × 7", Shape::new(3, 5, 9), 2, plain(3, 7).padding(3)),
+        (
+            "stride 3, kernel 2",
+            Shape::new(4, 8, 5),
+            1,
+            plain(4, 2).stride(3),
+        ),
+        ("1 × 1", Shape::new(6, 3, 4), 2, plain(6, 1)),
+        (
+            "1 × 1, stride 2, padding",
+            Shape::new(3, 4, 5),
+            2,
+            plain(3, 1).stride(2).padding(1),
+        ),
+        (
+            "dilation 2",
+            Shape::new(5, 9, 8),
+            2,
+            plain(5, 3).padding(2).dilation(2),
+        ),
+        (
+            "dilation 3, stride 2",
+            Shape::new(4, 9, 8),
+            2,
+            plain(4, 3).stride(2).padding(3).dilation(3),
+        ),
+        (
+            "more padding than map",
+            Shape::new(2, 1, 2),
+            2,
+            plain(2, 5).padding(3),
+        ),
+        ("1 × 1 map", Shape::new(3, 1, 1), 2, plain(3, 3).padding(1)),
+        (
+            "more than a block",
+            Shape::new(3, 17, 19),
+            2,
+            plain(3, 3).padding(1),
+        ),
+        (
+            "bias",
+            Shape::new(4, 3, 3),
+            2,
+            plain(4, 3).padding(1).bias(Init::Constant(0.0)),
+        ),
+    ];
+    for (name, shape, images, layer) in cases {
+        check(&format!("depthwise, {name}"), shape, images, |graph, x| {
+            graph.convolution("layer", x, &layer).unwrap()
+        });
+    }
+    let window = Window {
+        kernel: (2, 4),
+        stride: (3, 2),
+        before: (1, 0),
+        after: (0, 3),
+        dilation: (2, 1),
+        ceil: false,
+    };
+    check("depthwise, axes", Shape::new(3, 6, 9), 2, |graph, x| {
+        let weight = graph.add_tensor(
+            "weight",
+            vec![3, 1, 2, 4],
+            Kind::Parameter(Init::Constant(0.0)),
+        );
+        let op = Op::Convolution {
+            weight: weight.unwrap(),
+            bias: None,
+            window,
+            groups: 3,
+        };
+        graph.add("layer", op, &[x]).unwrap()
+    });
+}
+
+#[test]
+fn every_kernel_gives_what_the_plain_engine_gives() {
+    if !emulator::is_there() {
+        return;
+    }
+    depthwise();
+    let launched = emulator::launched();
+    for path in emulator::sources() {
+        let text = std::fs::read_to_string(&path).unwrap();
+        for kernel in text.split("\nKERNEL(").skip(1) {
+            let name = kernel.split(',').next().unwrap();
+            assert!(
+                launched.contains(name),
+                "{}: {name} has not been run",
+                path.display()
+            );
+        }
+    }
+}
