@@ -3,6 +3,7 @@
 
 use candle_core::{Result, Tensor};
 
+use super::kernels;
 use super::number::constant;
 use crate::net::Activation;
 
@@ -10,6 +11,9 @@ use crate::net::Activation;
 const SIXTH: f64 = (1.0_f32 / 6.0) as f64;
 
 pub(super) fn forward(activation: Activation, x: &Tensor) -> Result<Tensor> {
+    if let Some(y) = kernels::activation::forward(activation, x) {
+        return y;
+    }
     match activation {
         Activation::Relu => at_least_zero(x),
         Activation::Relu6 => at_most_six(&at_least_zero(x)?),
@@ -23,6 +27,9 @@ pub(super) fn forward(activation: Activation, x: &Tensor) -> Result<Tensor> {
 /// dx. Where no gradient passes it is 0, whatever dy: no product with 0, which would make NaN of an
 /// infinite one.
 pub(super) fn backward(activation: Activation, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
+    if let Some(dx) = kernels::activation::backward(activation, x, dy) {
+        return dx;
+    }
     let zero = constant(0.0, x)?;
     match activation {
         Activation::Relu => x.le(&zero)?.where_cond(&zero, dy),

@@ -1,16 +1,17 @@
 //! Batch normalisation (Ioffe and Szegedy 2015), with PyTorch's conventions. Statistics are in the
-//! [`wide`] type.
+//! [`wide`] type, or that of the values where it goes by kernels.
 
 use candle_core::{Result, Tensor, Var};
 
+use super::kernels::BatchNorm;
 use super::number::{channel_sums, per_channel, wide};
 use super::whitening::follow;
 
 /// Mean and 1 / √(variance + ε) of each channel.
 #[derive(Debug, Clone)]
 pub(super) struct Statistics {
-    mean: Tensor,
-    scale: Tensor,
+    pub(super) mean: Tensor,
+    pub(super) scale: Tensor,
 }
 
 /// The running mean and variance.
@@ -36,6 +37,9 @@ pub(super) fn measure(
     momentum: f64,
     running: Running<'_>,
 ) -> Result<Statistics> {
+    if let Some(kernels) = BatchNorm::of(x) {
+        return kernels.measure(epsilon, momentum, running);
+    }
     let n = numbers(x)?;
     let mean = (channel_sums(x)? / n)?;
     let squares = channel_sums(&centred(x, &mean)?.sqr()?)?;
@@ -64,6 +68,9 @@ pub(super) fn forward(
     beta: &Tensor,
     x: &Tensor,
 ) -> Result<Tensor> {
+    if let Some(kernels) = BatchNorm::of(x) {
+        return kernels.forward(statistics, gamma, beta);
+    }
     let slope = slope(statistics, gamma)?;
     centred(x, &statistics.mean)?
         .broadcast_mul(&per_channel(&slope, x)?)?
@@ -78,6 +85,9 @@ pub(super) fn backward(
     x: &Tensor,
     dy: &Tensor,
 ) -> Result<Gradients> {
+    if let Some(kernels) = BatchNorm::of(x) {
+        return kernels.backward(statistics, gamma, dy);
+    }
     let n = numbers(x)?;
     let centred = centred(x, &statistics.mean)?;
     let dbeta = channel_sums(dy)?;

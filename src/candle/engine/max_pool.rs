@@ -2,6 +2,7 @@
 
 use candle_core::{Device, Result, Tensor};
 
+use super::kernels::MaxPool;
 use crate::engine::common::taps;
 use crate::net::{Shape, Window};
 
@@ -11,6 +12,7 @@ pub(super) struct Windows {
     /// One row a tap: the pixel that each window sees by it. Windows that see less, at the border, see
     /// their last pixel again.
     pixels: Vec<Tensor>,
+    window: Window,
     input: Shape,
     output: Shape,
 }
@@ -38,6 +40,7 @@ impl Windows {
         };
         Ok(Windows {
             pixels: (0..most).map(row).collect::<Result<_>>()?,
+            window: *window,
             input,
             output,
         })
@@ -46,6 +49,9 @@ impl Windows {
     /// The largest number under each window, the first of equals, the last of NaNs; and where in its
     /// plane each was.
     pub(super) fn forward(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
+        if let Some(kernels) = MaxPool::of(&self.window, self.input, self.output, x) {
+            return kernels.forward(x);
+        }
         let (images, channels, height, width) = x.dims4()?;
         let planes = x.reshape((images * channels, height * width))?;
         let size = (images * channels, self.output.pixels());
@@ -63,6 +69,9 @@ impl Windows {
 
     /// dx: the gradient goes to the number that was the largest.
     pub(super) fn backward(&self, place: &Tensor, dy: &Tensor) -> Result<Tensor> {
+        if let Some(kernels) = MaxPool::of(&self.window, self.input, self.output, dy) {
+            return kernels.backward(place, dy);
+        }
         let (images, channels, ..) = dy.dims4()?;
         let (planes, input) = (images * channels, self.input);
         let dy = dy.contiguous()?.reshape((planes, self.output.pixels()))?;

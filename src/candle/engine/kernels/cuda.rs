@@ -6,7 +6,7 @@ use candle_core::cuda_backend::cudarc::driver::{
 use candle_core::cuda_backend::{CudaStorageSlice, WrapErr as _};
 use candle_core::{CudaDevice, CudaStorage, Result};
 
-use super::launch::{File, Launch, THREADS};
+use super::launch::{File, Launch, Memory, THREADS};
 
 /// What nvcc made of the files, one constant a file.
 #[expect(unreachable_pub, reason = "cudaforge writes them so")]
@@ -18,7 +18,10 @@ impl File {
     /// Its name among the modules of a device, and what nvcc made of it.
     fn module(self) -> (&'static str, &'static str) {
         match self {
+            File::Activation => ("ckpt_regen_activation", ptx::ACTIVATION),
+            File::BatchNorm => ("ckpt_regen_batch_norm", ptx::BATCH_NORM),
             File::Depthwise => ("ckpt_regen_depthwise", ptx::DEPTHWISE),
+            File::MaxPool => ("ckpt_regen_max_pool", ptx::MAX_POOL),
         }
     }
 }
@@ -36,13 +39,13 @@ unsafe impl<S: Copy> DeviceRepr for Sizes<S> {}
 /// Queues the kernel `name`, and does not wait for it.
 ///
 /// # Safety
-/// As of [`Launch::run`]; the addresses are of memory of this device.
+/// As of [`Launch::run`]; the memory is this device's.
 #[expect(unsafe_code, reason = "as Launch::run")]
 pub(super) unsafe fn launch<S: Copy>(
     device: &CudaDevice,
     launch: Launch,
     name: &str,
-    addresses: &[u64],
+    memory: &[Memory],
     sizes: S,
 ) -> Result<()> {
     let (module, ptx) = launch.file.module();
@@ -55,8 +58,8 @@ pub(super) unsafe fn launch<S: Copy>(
     };
     let sizes = Sizes(sizes);
     let mut arguments = function.builder();
-    for address in addresses {
-        arguments.arg(address);
+    for tensor in memory {
+        arguments.arg(&tensor.start);
     }
     arguments.arg(&sizes);
     // SAFETY: promised by the caller.
@@ -69,7 +72,6 @@ pub(super) fn start(storage: &mut CudaStorage) -> Result<u64> {
     let stream = storage.device.cuda_stream();
     Ok(match &mut storage.slice {
         CudaStorageSlice::U32(slice) => slice.device_ptr_mut(&stream).0,
-        CudaStorageSlice::I64(slice) => slice.device_ptr_mut(&stream).0,
         CudaStorageSlice::F32(slice) => slice.device_ptr_mut(&stream).0,
         CudaStorageSlice::F64(slice) => slice.device_ptr_mut(&stream).0,
         _ => candle_core::bail!("no kernel takes elements of this type"),

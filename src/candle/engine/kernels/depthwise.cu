@@ -34,13 +34,6 @@ __device__ void forward(T* y, const T* x, const T* w, const Depthwise& g) {
   y[at] = T(sum);
 }
 
-// The output position whose tap, `shift` pixels from its first one, sees the input position `at`; −1: none.
-__device__ inline int seen_from(int at, int shift, int stride, int outputs) {
-  const int start = at - shift;
-  if (start < 0 || start % stride != 0 || start / stride >= outputs) return -1;
-  return start / stride;
-}
-
 // dx: each thread gathers, for a pixel of x, what saw it.
 template <typename T, typename A>
 __device__ void backward_input(T* dx, const T* dy, const T* w, const Depthwise& g) {

@@ -36,12 +36,8 @@ impl<'a> Depthwise<'a> {
         let channels = geometry.input.channels;
         let images = x.dim(0).ok()?;
         let depthwise = geometry.groups == channels && geometry.output.channels == channels;
-        // Both maps, and all positions in the padding.
-        let reach = |pair: (usize, usize)| pair.0.max(pair.1);
-        let window = &geometry.window;
-        let far = reach(window.kernel) * reach(window.dilation) + reach(window.before);
-        let fits =
-            geometry.input.len().max(geometry.output.len()) * images < 1 << 30 && far < 1 << 20;
+        let elements = images * geometry.input.len().max(geometry.output.len());
+        let fits = super::fits(&geometry.window, elements);
         (depthwise && channels > 1 && fits && run_on(x)).then_some(Depthwise { geometry, images })
     }
 

@@ -9,6 +9,8 @@ use std::sync::{Mutex, OnceLock};
 
 use libloading::Library;
 
+use super::launch::Memory;
+
 /// In which order the threads of a block run, and the blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) enum Order {
@@ -102,18 +104,27 @@ fn compiled() -> Library {
 /// Runs the kernel `name`.
 ///
 /// # Panics
-/// There is no such kernel, or its threads do not all come to the same barriers.
+/// There is no such kernel, or its threads do not all come to the same barriers. A kernel that reads or
+/// writes outside its tensors ends the process.
 #[expect(unsafe_code, reason = "as Launch::run")]
-pub(super) fn launch<S: Copy>(name: &str, blocks: usize, addresses: &[u64], sizes: S) {
-    type Emulated =
-        unsafe extern "C" fn(blocks: u32, falling: i32, arguments: *const *const c_void) -> i32;
+pub(super) fn launch<S: Copy>(name: &str, blocks: usize, memory: &[Memory], sizes: S) {
+    type Emulated = unsafe extern "C" fn(
+        blocks: u32,
+        falling: i32,
+        arguments: *const *mut c_void,
+        bytes: *const usize,
+        tensors: usize,
+    ) -> i32;
     let order = ORDER.get().expect("with() has been called");
     let library = library().expect("is_there() has been asked");
-    let arguments = addresses
-        .iter()
-        .map(|address| std::ptr::from_ref(address).cast());
-    let arguments = arguments.chain([std::ptr::from_ref(&sizes).cast()]);
-    let arguments: Vec<*const c_void> = arguments.collect();
+    // The shim has the kernel write to copies, and for so long changes where they start.
+    let mut starts: Vec<u64> = memory.iter().map(|tensor| tensor.start).collect();
+    let arguments = starts
+        .iter_mut()
+        .map(|start| std::ptr::from_mut(start).cast());
+    let sizes = std::ptr::from_ref(&sizes).cast_mut().cast();
+    let arguments: Vec<*mut c_void> = arguments.chain([sizes]).collect();
+    let bytes: Vec<usize> = memory.iter().map(|tensor| tensor.bytes).collect();
     // One at a time: a block has its variables in one place.
     let mut launched = LAUNCHED.lock().unwrap();
     let falling = i32::from(order == Order::Falling);
@@ -121,7 +132,13 @@ pub(super) fn launch<S: Copy>(name: &str, blocks: usize, addresses: &[u64], size
     let state = unsafe {
         let kernel = library.get::<Emulated>(format!("emulated_{name}"));
         let kernel = kernel.unwrap_or_else(|err| panic!("{name}: {err}"));
-        kernel(blocks as u32, falling, arguments.as_ptr())
+        kernel(
+            blocks as u32,
+            falling,
+            arguments.as_ptr(),
+            bytes.as_ptr(),
+            bytes.len(),
+        )
     };
     assert_eq!(state, 0, "{name}: some threads wait where others do not");
     launched.insert(name.to_owned());

@@ -18,6 +18,21 @@ __device__ inline int thread_number() { return blockIdx.x * BLOCK + threadIdx.x;
 // Whether a position lies inside a map of `size` pixels along its axis.
 __device__ inline bool inside(int at, int size) { return at >= 0 && at < size; }
 
+// The position of the window whose tap, `shift` pixels from its first one, sees the pixel at `at`, counted
+// from the first pixel of the padding; −1: there is none.
+__device__ inline int seen_from(int at, int shift, int stride, int outputs) {
+  const int start = at - shift;
+  if (start < 0 || start % stride != 0 || start / stride >= outputs) return -1;
+  return start / stride;
+}
+
+// Σ x over the threads of a warp, in each of them; always in the same order. All its threads must call it.
+template <typename A>
+__device__ A warp_sum(A x) {
+  for (int step = WARP / 2; step > 0; step /= 2) x += __shfl_xor_sync(0xffffffffu, x, step);
+  return x;
+}
+
 // `BLOCK / WARP` numbers that the threads of a block share.
 template <typename A>
 __device__ A* shared_numbers() {
@@ -29,7 +44,7 @@ __device__ A* shared_numbers() {
 template <typename A>
 __device__ A block_sum(A x) {
   A* partial = shared_numbers<A>();
-  for (int step = WARP / 2; step > 0; step /= 2) x += __shfl_down_sync(0xffffffffu, x, step);
+  x = warp_sum(x);
   // The partial sums of an earlier call have been read.
   __syncthreads();
   if (threadIdx.x % WARP == 0) partial[threadIdx.x / WARP] = x;

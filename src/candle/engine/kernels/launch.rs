@@ -12,7 +12,10 @@ pub(super) const THREADS: usize = 256;
 /// The file of a kernel.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum File {
+    Activation,
+    BatchNorm,
     Depthwise,
+    MaxPool,
 }
 
 /// One launch of a kernel.
@@ -41,47 +44,68 @@ impl Launch {
         sizes: S,
     ) -> Result<()> {
         let tensors = || writes.iter().chain(reads);
-        let addresses = tensors().map(|tensor| address(tensor));
-        let addresses = addresses.collect::<Result<Vec<u64>>>()?;
+        let Some(device) = tensors().next().map(|tensor| tensor.device()) else {
+            candle_core::bail!("{} is given no tensor", self.kernel);
+        };
+        let memory = tensors().map(|tensor| {
+            Ok(Memory {
+                start: address(tensor)?,
+                bytes: tensor.elem_count() * tensor.dtype().size_in_bytes(),
+            })
+        });
+        let memory = memory.collect::<Result<Vec<_>>>()?;
         let suffix = self.dtype.as_str();
         let name = format!("{}_{suffix}", self.kernel);
         // SAFETY: as of this function.
-        unsafe { self.queue(writes[0].device(), &name, &addresses, sizes)? };
+        unsafe { self.queue(device, &name, &memory, sizes)? };
         // On another stream, candle waits for what was done with a tensor when its address was last asked
         // for.
         tensors().try_for_each(|tensor| address(tensor).map(drop))
     }
+
     /// # Safety
-    /// As of [`Launch::run`], with the addresses of the tensors, which are on `device`.
+    /// As of [`Launch::run`], with the memory of the tensors, which is on `device`.
     #[expect(unsafe_code, reason = "as Launch::run")]
     unsafe fn queue<S: Copy>(
         self,
         device: &Device,
         name: &str,
-        addresses: &[u64],
+        memory: &[Memory],
         sizes: S,
     ) -> Result<()> {
         match device {
             #[cfg(feature = "cuda")]
             // SAFETY: as of this function.
             Device::Cuda(device) => unsafe {
-                super::cuda::launch(device, self, name, addresses, sizes)
+                super::cuda::launch(device, self, name, memory, sizes)
             },
             #[cfg(test)]
             Device::Cpu => {
-                super::emulator::launch(name, self.blocks, addresses, sizes);
+                super::emulator::launch(name, self.blocks, memory, sizes);
                 Ok(())
             }
-            device => candle_core::bail!(
-                "{name} of {:?}, {} blocks, {} tensors, {} bytes of sizes: no kernels run on {:?}",
-                self.file,
-                self.blocks,
-                addresses.len(),
-                size_of_val(&sizes),
-                device.location()
-            ),
+            device => {
+                let tensors = memory
+                    .iter()
+                    .map(|Memory { start, bytes }| format!("{bytes} bytes at {start:#x}"));
+                candle_core::bail!(
+                    "{name} of {:?}, {} blocks, {}, {} bytes of sizes: no kernels run on {:?}",
+                    self.file,
+                    self.blocks,
+                    tensors.collect::<Vec<_>>().join(", "),
+                    size_of_val(&sizes),
+                    device.location()
+                )
+            }
         }
     }
+}
+
+/// The memory of a tensor's elements.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Memory {
+    pub(super) start: u64,
+    pub(super) bytes: usize,
 }
 
 /// Where the first element of a contiguous tensor is.
@@ -106,7 +130,6 @@ impl InplaceOp1 for Address {
     fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
         let start = match storage {
             CpuStorage::U32(numbers) => numbers.as_mut_ptr() as u64,
-            CpuStorage::I64(numbers) => numbers.as_mut_ptr() as u64,
             CpuStorage::F32(numbers) => numbers.as_mut_ptr() as u64,
             CpuStorage::F64(numbers) => numbers.as_mut_ptr() as u64,
             _ => candle_core::bail!("no kernel takes elements of this type"),

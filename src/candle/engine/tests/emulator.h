@@ -2,12 +2,15 @@
 //
 // Each thread of a block is a coroutine that runs until it waits for the others, in rising or in falling
 // order: a missing barrier shows in a result that differs by the order. A barrier that some threads do not
-// reach is an error. The memory that a block shares is made NaN before it starts.
+// reach is an error. The memory that a block shares is made NaN before it starts. Tensors lie between pages
+// that cannot be accessed, at the end of theirs in rising order, and at its start in falling order.
 #pragma once
 #include <setjmp.h>
+#include <sys/mman.h>
 #include <ucontext.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <utility>
@@ -18,11 +21,13 @@
 #define __shared__
 #define KERNEL(name, parameters, body)                                                    \
   static void name parameters { body; }                                                   \
-  extern "C" int emulated_##name(unsigned blocks, int falling, void** arguments) {        \
+  extern "C" int emulated_##name(unsigned blocks, int falling, void** arguments,          \
+                                 const size_t* bytes, size_t tensors) {                   \
+    const emulator::Fenced fenced(arguments, bytes, tensors, falling);                    \
     return emulator::launch(name, blocks, falling, arguments);                            \
   }
 
-using std::exp, std::log, std::sqrt, std::isnan;
+using std::exp, std::log, std::sqrt;
 
 struct Index {
   unsigned x;
@@ -72,6 +77,44 @@ inline void resume(unsigned at) {
   makecontext(&entries[at], lane, 0);
   swapcontext(&made_by, &entries[at]);
 }
+
+// The tensors of a launch, copied to between two pages of which any access ends the process, and back in the
+// end; `arguments` point to the copies meanwhile.
+class Fenced {
+ public:
+  Fenced(void** arguments, const size_t* bytes, size_t count, bool falling) {
+    for (size_t at = 0; at < count; ++at) {
+      void** argument = static_cast<void**>(arguments[at]);
+      const size_t len = bytes[at], inner = (len + PAGE - 1) / PAGE * PAGE;
+      char* region = static_cast<char*>(
+          mmap(nullptr, inner + 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+      if (region == MAP_FAILED || mprotect(region + PAGE, inner, PROT_READ | PROT_WRITE) != 0) abort();
+      char* copy = region + PAGE + (falling ? 0 : inner - len);
+      memcpy(copy, *argument, len);
+      tensors.push_back({argument, *argument, region, inner + 2 * PAGE, copy, len});
+      *argument = copy;
+    }
+  }
+  ~Fenced() {
+    for (Tensor& tensor : tensors) {
+      memcpy(tensor.original, tensor.copy, tensor.len);
+      *tensor.argument = tensor.original;
+      munmap(tensor.region, tensor.size);
+    }
+  }
+
+ private:
+  static constexpr size_t PAGE = 4096;
+  struct Tensor {
+    void** argument;
+    void* original;
+    char* region;
+    size_t size;
+    char* copy;
+    size_t len;
+  };
+  std::vector<Tensor> tensors;
+};
 
 // Lets go on what waits for nobody else; whether anything did.
 inline bool release() {
@@ -129,13 +172,12 @@ int launch(void (*kernel)(P...), unsigned blocks, bool falling, void** arguments
 inline void __syncthreads() { emulator::wait(emulator::State::at_block); }
 
 template <typename T>
-T __shfl_down_sync(unsigned, T value, unsigned distance) {
+T __shfl_xor_sync(unsigned, T value, unsigned mask) {
   const unsigned lane = threadIdx.x;
   memcpy(&emulator::exchange[lane], &value, sizeof value);
   emulator::wait(emulator::State::at_warp);
-  T other = value;
-  if (lane % emulator::WARP_LANES + distance < emulator::WARP_LANES)
-    memcpy(&other, &emulator::exchange[lane + distance], sizeof other);
+  T other;
+  memcpy(&other, &emulator::exchange[lane ^ mask], sizeof other);
   emulator::wait(emulator::State::at_warp);
   return other;
 }

@@ -1,46 +1,87 @@
-//! Networks that run with the CUDA kernels, on a processor, give what the plain engine gives.
+//! Networks that run with the CUDA kernels give what the plain engine gives: on a processor, and on a GPU
+//! where there is one.
 
 use candle_core::Device;
 
 use super::super::Engine;
 use super::super::kernels::emulator::{self, Order};
+use super::operations::ACTIVATIONS;
 use super::{assert_near, first_step};
 use crate::engine::plain::Plain;
 use crate::engine::{Precision, Task};
 use crate::net::{Convolution, Graph, Init, Kind, Op, Shape, Value, Window};
 
-/// Compares the engines on a network of `build` between a convolution and a linear layer.
-fn check(name: &str, input: Shape, images: usize, build: impl Fn(&mut Graph, Value) -> Value) {
-    let mut graph = Graph::new(name, input);
-    let before = Convolution::new(input.channels, 1).bias(Init::Constant(0.0));
-    let x = graph.convolution("before", graph.input(), &before).unwrap();
-    let x = build(&mut graph, x);
-    let x = graph.add("flatten", Op::Flatten, &[x]).unwrap();
-    graph.linear("after", x, 7, true).unwrap();
-    compare(&graph, Task::Classification, images);
+/// Where the kernels run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum On {
+    Emulator,
+    #[cfg(feature = "cuda")]
+    Gpu,
 }
 
-/// Compares one step with kernels, in f64 in either order of their threads and in f32, with the plain
-/// engine's.
-fn compare(graph: &Graph, task: Task, images: usize) {
-    let step = |order, precision| {
-        let engine = Engine::with_task(graph.clone(), task, &Device::Cpu, precision);
-        let mut engine = engine.unwrap();
-        emulator::with(order, || first_step(&mut engine, images))
-    };
-    let plain = Plain::<f64>::with_task(graph.clone(), task);
-    let plain = first_step(&mut plain.unwrap(), images);
-    let rising = step(Order::Rising, Precision::F64);
-    assert_near(graph.name(), &rising, &plain, 1e-10);
-    let falling = step(Order::Falling, Precision::F64);
-    let name = format!("{}, threads in falling order", graph.name());
-    assert_near(&name, &falling, &rising, 0.0);
-    let name = format!("{}, f32", graph.name());
-    assert_near(&name, &step(Order::Rising, Precision::F32), &plain, 1e-5);
+impl On {
+    fn device(self) -> Device {
+        match self {
+            On::Emulator => Device::Cpu,
+            #[cfg(feature = "cuda")]
+            On::Gpu => Device::new_cuda(0).unwrap(),
+        }
+    }
+
+    /// Runs `work` with kernels.
+    fn with<T>(self, order: Order, work: impl FnOnce() -> T) -> T {
+        match self {
+            On::Emulator => emulator::with(order, work),
+            #[cfg(feature = "cuda")]
+            On::Gpu => work(),
+        }
+    }
+
+    /// In f32 a GPU's sums are in an order of its own.
+    fn limit(self) -> f64 {
+        if self == On::Emulator { 1e-5 } else { 1e-4 }
+    }
+
+    /// Compares the engines on a network of `build` between a convolution and a linear layer.
+    fn check(
+        self,
+        name: &str,
+        input: Shape,
+        images: usize,
+        build: impl Fn(&mut Graph, Value) -> Value,
+    ) {
+        let mut graph = Graph::new(name, input);
+        let before = Convolution::new(input.channels, 1).bias(Init::Constant(0.0));
+        let x = graph.convolution("before", graph.input(), &before).unwrap();
+        let x = build(&mut graph, x);
+        let x = graph.add("flatten", Op::Flatten, &[x]).unwrap();
+        graph.linear("after", x, 7, true).unwrap();
+        self.compare(&graph, Task::Classification, images);
+    }
+
+    /// Compares one step with kernels, in f64 in either order of their threads and in f32, with the plain
+    /// engine's.
+    fn compare(self, graph: &Graph, task: Task, images: usize) {
+        let step = |order, precision| {
+            let engine = Engine::with_task(graph.clone(), task, &self.device(), precision);
+            let mut engine = engine.unwrap();
+            self.with(order, || first_step(&mut engine, images))
+        };
+        let plain = Plain::<f64>::with_task(graph.clone(), task);
+        let plain = first_step(&mut plain.unwrap(), images);
+        let rising = step(Order::Rising, Precision::F64);
+        assert_near(graph.name(), &rising, &plain, 1e-10);
+        let falling = step(Order::Falling, Precision::F64);
+        let name = format!("{}, threads in falling order", graph.name());
+        assert_near(&name, &falling, &rising, 0.0);
+        let name = format!("{}, f32", graph.name());
+        let single = step(Order::Rising, Precision::F32);
+        assert_near(&name, &single, &plain, self.limit());
+    }
 }
 
 /// A depthwise convolution on sizes where loops go wrong.
-fn depthwise() {
+fn depthwise(on: On) {
     let plain = |channels, kernel| Convolution::new(channels, kernel).groups(channels);
     let cases = [
         (
@@ -116,7 +157,7 @@ fn depthwise() {
         ),
     ];
     for (name, shape, images, layer) in cases {
-        check(&format!("depthwise, {name}"), shape, images, |graph, x| {
+        on.check(&format!("depthwise, {name}"), shape, images, |graph, x| {
             graph.convolution("layer", x, &layer).unwrap()
         });
     }
@@ -128,7 +169,7 @@ fn depthwise() {
         dilation: (2, 1),
         ceil: false,
     };
-    check("depthwise, axes", Shape::new(3, 6, 9), 2, |graph, x| {
+    on.check("depthwise, axes", Shape::new(3, 6, 9), 2, |graph, x| {
         let weight = graph.add_tensor(
             "weight",
             vec![3, 1, 2, 4],
@@ -144,12 +185,70 @@ fn depthwise() {
     });
 }
 
+/// BatchNorm alone and with every activation, beside its input.
+fn batch_norm_and_activations(on: On) {
+    for (shape, images) in [
+        (Shape::new(3, 3, 5), 2),
+        (Shape::new(17, 1, 1), 5),
+        (Shape::new(2, 19, 15), 3),
+    ] {
+        on.check("BatchNorm", shape, images, |graph, x| {
+            graph.batch_norm("layer", x).unwrap()
+        });
+        for activation in ACTIVATIONS {
+            on.check(activation.name(), shape, images, |graph, x| {
+                let x = graph.batch_norm("layer", x).unwrap();
+                let y = graph.activation("act", x, activation).unwrap();
+                graph.add("read twice", Op::Add, &[x, y]).unwrap()
+            });
+        }
+    }
+}
+
+fn max_pooling(on: On) {
+    let window = |kernel, stride, padding: usize, ceil| Window {
+        stride: (stride, stride),
+        before: (padding, padding),
+        after: (padding, padding),
+        ceil,
+        ..Window::square(kernel)
+    };
+    let axes = Window {
+        kernel: (2, 3),
+        stride: (1, 2),
+        before: (1, 0),
+        after: (0, 1),
+        dilation: (2, 1),
+        ceil: true,
+    };
+    for window in [
+        window(3, 2, 1, false),
+        window(2, 2, 0, true),
+        window(3, 1, 1, false),
+        window(1, 2, 0, false),
+        window(2, 3, 0, false),
+        axes,
+    ] {
+        for (shape, images) in [(Shape::new(3, 5, 7), 2), (Shape::new(1, 18, 17), 1)] {
+            on.check("max pooling", shape, images, |graph, x| {
+                graph.add("layer", Op::MaxPool(window), &[x]).unwrap()
+            });
+        }
+    }
+}
+
+fn everything_that_has_a_kernel(on: On) {
+    depthwise(on);
+    batch_norm_and_activations(on);
+    max_pooling(on);
+}
+
 #[test]
 fn every_kernel_gives_what_the_plain_engine_gives() {
     if !emulator::is_there() {
         return;
     }
-    depthwise();
+    everything_that_has_a_kernel(On::Emulator);
     let launched = emulator::launched();
     for path in emulator::sources() {
         let text = std::fs::read_to_string(&path).unwrap();
@@ -161,5 +260,14 @@ fn every_kernel_gives_what_the_plain_engine_gives() {
                 path.display()
             );
         }
+    }
+}
+
+#[cfg(feature = "cuda")]
+#[test]
+fn every_kernel_gives_what_the_plain_engine_gives_on_a_gpu() {
+    match Device::new_cuda(0) {
+        Ok(_) => everything_that_has_a_kernel(On::Gpu),
+        Err(err) => crate::skip::skip("CUDA kernels on a GPU", &err.to_string()),
     }
 }

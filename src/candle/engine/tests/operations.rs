@@ -7,7 +7,7 @@ use super::super::number::to_host;
 use super::check;
 use crate::net::{Activation, Convolution, Graph, Init, Kind, Op, Shape, Value, Whitening, Window};
 
-const ACTIVATIONS: [Activation; 6] = [
+pub(super) const ACTIVATIONS: [Activation; 6] = [
     Activation::Relu,
     Activation::Relu6,
     Activation::HardSwish,

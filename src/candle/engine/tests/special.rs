@@ -2,6 +2,7 @@
 
 use candle_core::{Device, Tensor};
 
+use super::super::kernels::emulator::{self, Order};
 use super::super::loss::{self, CrossEntropy};
 use super::super::{activation, max_pool::Windows};
 use crate::engine::Task;
@@ -25,8 +26,20 @@ fn same(found: &Tensor, expected: &[f64]) {
     );
 }
 
+/// Runs `check` with candle's operations, and with kernels.
+fn by_both(check: impl Fn()) {
+    check();
+    if emulator::is_there() {
+        emulator::with(Order::Rising, check);
+    }
+}
+
 #[test]
 fn activations_at_their_kinks_and_beyond_all_numbers() {
+    by_both(check_activations);
+}
+
+fn check_activations() {
     let x = row(&[-3.0, 0.0, 3.0, 6.0, NAN, -INF, INF]);
     let cases = [
         (
@@ -69,6 +82,10 @@ fn activations_at_their_kinks_and_beyond_all_numbers() {
 
 #[test]
 fn max_pooling_keeps_nan_and_takes_the_first_of_equals() {
+    by_both(check_max_pooling);
+}
+
+fn check_max_pooling() {
     let window = Window {
         kernel: (1, 3),
         ..Window::square(1)
@@ -89,6 +106,10 @@ fn max_pooling_keeps_nan_and_takes_the_first_of_equals() {
 
 #[test]
 fn what_comes_first_counts_nan_as_the_largest_and_the_first_of_equals() {
+    by_both(check_order);
+}
+
+fn check_order() {
     let rows = [
         [1.0, 3.0, 3.0],
         [1.0, NAN, 5.0],
@@ -107,6 +128,10 @@ fn what_comes_first_counts_nan_as_the_largest_and_the_first_of_equals() {
 
 #[test]
 fn label_smoothing_is_that_of_pytorch() {
+    by_both(check_smoothing);
+}
+
+fn check_smoothing() {
     // torch.nn.functional.cross_entropy(torch.tensor([[1., 2., 3.], [0.5, 0., -1.]]),
     //                                   torch.tensor([0, 1]), label_smoothing=0.1)
     let logits = [1.0, 2.0, 3.0, 0.5, 0.0, -1.0];

@@ -1,0 +1,102 @@
+//! Max pooling.
+
+use candle_core::{DType, Result, Tensor};
+
+use super::launch::{File, Launch, THREADS};
+use super::{int, output, run_on};
+use crate::net::{Shape, Window};
+
+/// The kernels of max pooling.
+#[derive(Debug, Clone, Copy)]
+pub(in super::super) struct MaxPool {
+    images: usize,
+    input: Shape,
+    output: Shape,
+    sizes: Sizes,
+}
+
+/// `MaxPool` in `max_pool.cu`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+struct Sizes {
+    planes: i32,
+    input: [i32; 2],
+    output: [i32; 2],
+    kernel: [i32; 2],
+    stride: [i32; 2],
+    dilation: [i32; 2],
+    before: [i32; 2],
+}
+
+impl MaxPool {
+    /// Of values `x`, or the gradient of the result, where it goes by kernels.
+    pub(in super::super) fn of(
+        window: &Window,
+        input: Shape,
+        output: Shape,
+        x: &Tensor,
+    ) -> Option<MaxPool> {
+        let images = x.dim(0).ok()?;
+        let pair = |pair: (usize, usize)| [int(pair.0), int(pair.1)];
+        let sizes = Sizes {
+            planes: int(images * input.channels),
+            input: [int(input.height), int(input.width)],
+            output: [int(output.height), int(output.width)],
+            kernel: pair(window.kernel),
+            stride: pair(window.stride),
+            dilation: pair(window.dilation),
+            before: pair(window.before),
+        };
+        let fits = super::fits(window, images * input.len().max(output.len()));
+        (fits && run_on(x)).then_some(MaxPool {
+            images,
+            input,
+            output,
+            sizes,
+        })
+    }
+
+    /// The largest number under each window, and where in its plane each was.
+    pub(in super::super) fn forward(self, x: &Tensor) -> Result<(Tensor, Tensor)> {
+        let y = output(self.shape(self.output), x.dtype(), x.device())?;
+        let places = output(y.shape(), DType::U32, x.device())?;
+        self.run("max_pool_forward", &y, &[&y, &places], &[&x.contiguous()?])?;
+        Ok((y, places))
+    }
+
+    /// dx.
+    pub(in super::super) fn backward(self, places: &Tensor, dy: &Tensor) -> Result<Tensor> {
+        let dx = output(self.shape(self.input), dy.dtype(), dy.device())?;
+        self.run(
+            "max_pool_backward",
+            &dx,
+            &[&dx],
+            &[&dy.contiguous()?, places],
+        )?;
+        Ok(dx)
+    }
+
+    fn shape(self, of: Shape) -> (usize, usize, usize, usize) {
+        (self.images, of.channels, of.height, of.width)
+    }
+
+    /// Runs a kernel with a thread for each element of `each`.
+    #[expect(unsafe_code, reason = "a launch")]
+    fn run(
+        self,
+        kernel: &'static str,
+        each: &Tensor,
+        writes: &[&Tensor],
+        reads: &[&Tensor],
+    ) -> Result<()> {
+        let launch = Launch {
+            file: File::MaxPool,
+            kernel,
+            dtype: each.dtype(),
+            blocks: each.elem_count().div_ceil(THREADS),
+        };
+        // SAFETY: the tensors are those of the kernels' parameters, in their order; the graph has checked
+        // that values have these sizes, and each window a pixel.
+        unsafe { launch.run(writes, reads, self.sizes) }
+    }
+}
