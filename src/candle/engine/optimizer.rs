@@ -2,37 +2,56 @@
 
 use candle_core::{Result, Tensor, Var};
 
+use super::kernels;
 use super::number::{to_host, wide};
 use super::tensors::Tensors;
 use crate::engine::{Optimizer, Update};
 use crate::net::{Graph, TensorId, TensorSpec};
 
-/// What an update does to every tensor alike.
+/// A parameter, and what its update needs.
 #[derive(Debug, Clone, Copy)]
-struct Rates {
-    learning: f64,
-    decay: f64,
-    /// Factor of the gradient.
-    scale: f64,
+pub(super) struct Parameter<'a> {
+    pub(super) value: &'a Var,
+    pub(super) gradient: &'a Var,
+    /// As many as the optimizer has.
+    pub(super) slots: [Option<&'a Var>; 2],
+    /// Learning rate.
+    pub(super) rate: f64,
+    /// Weight decay.
+    pub(super) decay: f64,
 }
 
 /// Updates all parameters by their gradients, and clears these. Returns the norm of the gradient.
 pub(super) fn step(graph: &Graph, tensors: &mut Tensors, update: &Update) -> Result<f64> {
-    let norm = norm(graph, tensors)?;
-    let scale = update.scale(norm);
+    let slots = update.optimizer.slots();
     for (id, spec) in parameters(graph) {
-        let slots = tensors.slots.iter_mut().take(update.optimizer.slots());
-        let slots = slots.map(|slot| slot.made(id, spec));
-        let slots = slots.collect::<Result<Vec<_>>>()?;
-        let rates = Rates {
-            learning: update.rate(spec),
+        for slot in tensors.slots.iter_mut().take(slots) {
+            slot.made(id, spec)?;
+        }
+    }
+    let tensors = &*tensors;
+    let all = parameters(graph).map(|(id, spec)| {
+        let slot = |at: usize| tensors.slots[at].get(id).filter(|_| at < slots);
+        Ok(Parameter {
+            value: tensors.values.var(id)?,
+            gradient: tensors.gradients.var(id)?,
+            slots: [slot(0), slot(1)],
+            rate: update.rate(spec),
             decay: update.decay(spec),
-            scale,
-        };
-        let (value, gradient) = (tensors.values.var(id)?, tensors.gradients.var(id)?);
-        let g = gradient.as_detached_tensor();
-        follow(&update.optimizer, rates, value, &g, &slots)?;
-        gradient.zero_set()?;
+        })
+    });
+    let all = all.collect::<Result<Vec<_>>>()?;
+    if let Some(step) = kernels::Step::of(&all, update.optimizer) {
+        let step = step?;
+        let norm = step.norm()?;
+        step.run(update.scale(norm))?;
+        return Ok(norm);
+    }
+    let norm = norm(&all)?;
+    let scale = update.scale(norm);
+    for parameter in &all {
+        follow(&update.optimizer, parameter, scale)?;
+        parameter.gradient.zero_set()?;
     }
     Ok(norm)
 }
@@ -43,9 +62,9 @@ fn parameters(graph: &Graph) -> impl Iterator<Item = (TensorId, &TensorSpec)> {
 }
 
 /// The norm of the gradient over all parameters.
-fn norm(graph: &Graph, tensors: &Tensors) -> Result<f64> {
-    let squares = parameters(graph).map(|(id, _)| {
-        let gradient = tensors.gradients.value(id)?;
+fn norm(all: &[Parameter<'_>]) -> Result<f64> {
+    let squares = all.iter().map(|parameter| {
+        let gradient = parameter.gradient.as_detached_tensor();
         gradient.to_dtype(wide(gradient.device()))?.sqr()?.sum_all()
     });
     let squares = squares.collect::<Result<Vec<_>>>()?;
@@ -56,16 +75,22 @@ fn norm(graph: &Graph, tensors: &Tensors) -> Result<f64> {
     Ok(sum[0].sqrt())
 }
 
-/// One step of `w` along its gradient `g`; `slots` are what the optimizer remembers, as many as it has.
-fn follow(optimizer: &Optimizer, rates: Rates, w: &Var, g: &Tensor, slots: &[&Var]) -> Result<()> {
+/// One step along the gradient times `scale`.
+fn follow(optimizer: &Optimizer, parameter: &Parameter<'_>, scale: f64) -> Result<()> {
+    let Parameter {
+        value: w,
+        gradient,
+        slots,
+        rate: lr,
+        decay,
+    } = *parameter;
     let old = w.as_detached_tensor();
-    let g = (g * rates.scale)?;
-    let lr = rates.learning;
+    let g = (gradient.as_detached_tensor() * scale)?;
     match (*optimizer, slots) {
         (Optimizer::Sgd { momentum, nesterov }, slots) => {
-            let g = (g + (&old * rates.decay)?)?;
+            let g = (g + (&old * decay)?)?;
             let step = match slots {
-                [buffer, ..] => {
+                [Some(buffer), _] => {
                     let moved = ((buffer.as_detached_tensor() * momentum)? + &g)?;
                     buffer.set(&moved)?;
                     if nesterov {
@@ -74,7 +99,7 @@ fn follow(optimizer: &Optimizer, rates: Rates, w: &Var, g: &Tensor, slots: &[&Va
                         moved
                     }
                 }
-                [] => g,
+                _ => g,
             };
             w.set(&(old - (step * lr)?)?)
         }
@@ -84,7 +109,7 @@ fn follow(optimizer: &Optimizer, rates: Rates, w: &Var, g: &Tensor, slots: &[&Va
                 epsilon,
                 step,
             },
-            [first, second, ..],
+            [Some(first), Some(second)],
         ) => {
             let after = i32::try_from(step).unwrap_or(i32::MAX).saturating_add(1);
             let rate = lr / (1.0 - a.powi(after));
@@ -94,7 +119,7 @@ fn follow(optimizer: &Optimizer, rates: Rates, w: &Var, g: &Tensor, slots: &[&Va
             first.set(&m)?;
             second.set(&v)?;
             let divisor = ((v.sqrt()? / correction)? + epsilon)?;
-            let kept = (old * (1.0 - lr * rates.decay))?;
+            let kept = (old * (1.0 - lr * decay))?;
             w.set(&(kept - ((m * rate)? / divisor)?)?)
         }
         (Optimizer::AdamW { .. }, _) => candle_core::bail!("AdamW needs two slots"),

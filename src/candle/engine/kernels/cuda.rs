@@ -21,7 +21,9 @@ impl File {
             File::Activation => ("ckpt_regen_activation", ptx::ACTIVATION),
             File::BatchNorm => ("ckpt_regen_batch_norm", ptx::BATCH_NORM),
             File::Depthwise => ("ckpt_regen_depthwise", ptx::DEPTHWISE),
+            File::Loss => ("ckpt_regen_loss", ptx::LOSS),
             File::MaxPool => ("ckpt_regen_max_pool", ptx::MAX_POOL),
+            File::Optimizer => ("ckpt_regen_optimizer", ptx::OPTIMIZER),
         }
     }
 }
@@ -72,6 +74,7 @@ pub(super) fn start(storage: &mut CudaStorage) -> Result<u64> {
     let stream = storage.device.cuda_stream();
     Ok(match &mut storage.slice {
         CudaStorageSlice::U32(slice) => slice.device_ptr_mut(&stream).0,
+        CudaStorageSlice::I64(slice) => slice.device_ptr_mut(&stream).0,
         CudaStorageSlice::F32(slice) => slice.device_ptr_mut(&stream).0,
         CudaStorageSlice::F64(slice) => slice.device_ptr_mut(&stream).0,
         _ => candle_core::bail!("no kernel takes elements of this type"),

@@ -33,6 +33,16 @@ __device__ A warp_sum(A x) {
   return x;
 }
 
+// The largest x of a warp, NaN aside. All its threads must call it.
+template <typename A>
+__device__ A warp_max(A x) {
+  for (int step = WARP / 2; step > 0; step /= 2) {
+    const A other = __shfl_xor_sync(0xffffffffu, x, step);
+    x = other > x ? other : x;
+  }
+  return x;
+}
+
 // `BLOCK / WARP` numbers that the threads of a block share.
 template <typename A>
 __device__ A* shared_numbers() {

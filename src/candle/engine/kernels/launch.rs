@@ -15,7 +15,9 @@ pub(super) enum File {
     Activation,
     BatchNorm,
     Depthwise,
+    Loss,
     MaxPool,
+    Optimizer,
 }
 
 /// One launch of a kernel.
@@ -109,7 +111,7 @@ pub(super) struct Memory {
 }
 
 /// Where the first element of a contiguous tensor is.
-fn address(tensor: &Tensor) -> Result<u64> {
+pub(super) fn address(tensor: &Tensor) -> Result<u64> {
     if !tensor.is_contiguous() {
         return Err(Error::RequiresContiguous { op: "kernel" }.bt());
     }
@@ -130,6 +132,7 @@ impl InplaceOp1 for Address {
     fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
         let start = match storage {
             CpuStorage::U32(numbers) => numbers.as_mut_ptr() as u64,
+            CpuStorage::I64(numbers) => numbers.as_mut_ptr() as u64,
             CpuStorage::F32(numbers) => numbers.as_mut_ptr() as u64,
             CpuStorage::F64(numbers) => numbers.as_mut_ptr() as u64,
             _ => candle_core::bail!("no kernel takes elements of this type"),

@@ -13,11 +13,14 @@ mod depthwise;
 #[cfg(test)]
 pub(super) mod emulator;
 mod launch;
+pub(super) mod loss;
 mod max_pool;
+mod optimizer;
 
 pub(super) use batch_norm::BatchNorm;
 pub(super) use depthwise::Depthwise;
 pub(super) use max_pool::MaxPool;
+pub(super) use optimizer::Step;
 
 use candle_core::{DType, Device, Result, Shape, Tensor};
 

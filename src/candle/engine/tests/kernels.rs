@@ -6,10 +6,10 @@ use candle_core::Device;
 use super::super::Engine;
 use super::super::kernels::emulator::{self, Order};
 use super::operations::ACTIVATIONS;
-use super::{assert_near, first_step};
+use super::{Readings, SGD, assert_near, everything, fill, first_step, network, parts, uniform};
 use crate::engine::plain::Plain;
-use crate::engine::{Precision, Task};
-use crate::net::{Convolution, Graph, Init, Kind, Op, Shape, Value, Window};
+use crate::engine::{Optimizer, Part, Precision, Task, Update};
+use crate::net::{Auxiliary, Convolution, Graph, Init, Kind, Op, Shape, Value, Window};
 
 /// Where the kernels run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -237,10 +237,102 @@ fn max_pooling(on: On) {
     }
 }
 
+/// A label for each pixel, some of which do not count, and more classes than a warp has threads; an
+/// auxiliary head.
+fn dense_labels(on: On) {
+    for classes in [2, 7, 70] {
+        let mut graph = Graph::new("dense", Shape::new(2, 3, 7));
+        let layer = Convolution::new(classes, 1).bias(Init::Constant(0.0));
+        let x = graph.batch_norm("bn", graph.input()).unwrap();
+        let main = graph.convolution("classes", x, &layer).unwrap();
+        let value = graph.convolution("auxiliary", x, &layer).unwrap();
+        graph
+            .set_outputs(main, Some(Auxiliary { value, weight: 0.4 }))
+            .unwrap();
+        on.compare(&graph, Task::DenseLabels { ignored: 255 }, 3);
+    }
+}
+
+/// Several steps by every optimizer, of tensors of one piece and of more.
+fn optimizers(on: On) {
+    let mut graph = network();
+    let (input, images) = (graph.output(), 4);
+    let x = graph.linear("wide", input, 700, true).unwrap();
+    graph.linear("classes", x, 7, true).unwrap();
+    let engine =
+        |device: &Device, precision| Engine::new(graph.clone(), device, precision).unwrap();
+    let steps = |order| {
+        let mut engine = engine(&on.device(), Precision::F64);
+        on.with(order, || everything(&mut engine, images))
+    };
+    let plain = everything(&mut Plain::<f64>::new(graph.clone()).unwrap(), images);
+    let rising = steps(Order::Rising);
+    assert_near("optimizers", &rising, &plain, 1e-10);
+    assert_near("optimizers, falling", &steps(Order::Falling), &rising, 0.0);
+    let composed = everything(&mut engine(&Device::Cpu, Precision::F64), images);
+    assert_near("optimizers, composed", &composed, &plain, 1e-10);
+    // In f32, which has its own entry points, from gradients that are given.
+    let mut single = engine(&on.device(), Precision::F32);
+    let single = on.with(Order::Rising, || updates(&mut single));
+    let plain = updates(&mut Plain::<f64>::new(graph.clone()).unwrap());
+    assert_near("optimizers, f32", &single, &plain, 1e-5);
+}
+
+/// All parameters and the optimizer's state after each of some updates by gradients of a rule.
+fn updates(engine: &mut dyn crate::engine::Engine) -> Readings {
+    let graph = engine.graph().clone();
+    fill(engine);
+    let mut all = Readings::new();
+    let plain = Optimizer::Sgd {
+        momentum: 0.0,
+        nesterov: false,
+    };
+    let heavy = Optimizer::Sgd {
+        momentum: 0.9,
+        nesterov: false,
+    };
+    let adam = |step| Optimizer::AdamW {
+        betas: (0.9, 0.99),
+        epsilon: 1e-8,
+        step,
+    };
+    for (step, optimizer) in [plain, heavy, SGD, SGD, adam(0), adam(1)]
+        .into_iter()
+        .enumerate()
+    {
+        let when = format!("update {step}");
+        for (id, spec) in graph.tensor_ids().zip(graph.tensors()) {
+            if !spec.is_parameter() {
+                continue;
+            }
+            let gradient = uniform(&format!("{step} {}", spec.name), spec.len());
+            engine.write(id, Part::Gradient, &gradient);
+            if optimizer == adam(0) {
+                engine.write(id, Part::Slot(0), &vec![0.0; spec.len()]);
+            }
+        }
+        let norm = engine.update(&Update {
+            optimizer,
+            learning_rate: 0.1,
+            weight_decay: 5e-2,
+            decoder_factor: 3.0,
+            spare_vectors: step % 2 == 0,
+            clip_norm: (step > 2).then_some(1.5),
+        });
+        all.push((format!("norm, {when}"), vec![norm / 100.0]));
+        for part in [Part::Value, Part::Slot(0), Part::Slot(1), Part::Gradient] {
+            parts(engine, &mut all, part, &when);
+        }
+    }
+    all
+}
+
 fn everything_that_has_a_kernel(on: On) {
     depthwise(on);
     batch_norm_and_activations(on);
     max_pooling(on);
+    dense_labels(on);
+    optimizers(on);
 }
 
 #[test]
