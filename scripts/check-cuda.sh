@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds ckpt-regen with the feature `cuda` on a machine that has neither a GPU nor the CUDA toolkit, and
-# checks what can be checked there: that it compiles and links, and what the command says where no GPU is.
-# It computes nothing on a GPU.
+# checks what can be checked there: that the kernels compile for two generations of GPUs and keep all their
+# variables in registers, that everything compiles and links, and what the command says where no GPU is. It
+# computes nothing on a GPU; what the kernels compute is tested on the processor by `cargo test`.
 #
 #   scripts/check-cuda.sh        # takes 2 GB of Python wheels and a build of its own into target/cuda/
 #
@@ -30,8 +31,31 @@ done
 # The driver's own library comes with the driver: nothing of it is needed to link.
 echo | cc -x c -shared -Wl,-soname,libcuda.so.1 -o "$work/links/libcuda.so" -
 
-part "build"
 export CUDA_HOME=$toolkit CUDA_PATH=$toolkit CUDA_TOOLKIT_ROOT_DIR=$toolkit PATH=$toolkit/bin:$PATH
+
+part "kernels"
+kernels=src/candle/engine/kernels
+for arch in sm_80 sm_90; do
+  for file in "$kernels"/*.cu; do
+    nvcc -std=c++17 -O3 -arch=$arch -Xptxas -v -cubin -o "$work/kernel.cubin" "$file" >"$work/said" 2>&1 ||
+      { cat "$work/said" >&2; exit 1; }
+    # Entry points and what ptxas says of each: a kernel that spills is slower than it has to be.
+    awk -v arch=$arch -v file="$file" -v expected="$(grep -c '^KERNEL(' "$file")" '
+      /Compiling entry function/ { split($0, part, "\047"); name = part[2] }
+      /spill stores/ && !/ 0 bytes spill stores, 0 bytes spill loads/ { print name " spills:" $0; wrong = 1 }
+      /Used [0-9]+ registers/ {
+        match($0, /[0-9]+ registers/)
+        printf "%s  %-28s %s\n", arch, name, substr($0, RSTART, RLENGTH)
+        seen++
+      }
+      END {
+        if (seen != expected) print file ": " seen + 0 " entry points, not " expected
+        exit wrong || seen != expected
+      }' "$work/said"
+  done
+done
+
+part "build"
 export CUDA_COMPUTE_CAP=${CUDA_COMPUTE_CAP:-80}
 CARGO_TARGET_DIR=$work/build LIBRARY_PATH=$work/links cargo rustc --locked --release --features cuda --bin ckpt-regen -- \
   -L "native=$work/links" -C link-arg=-Wl,--no-as-needed -C link-arg=-lcuda \
