@@ -496,9 +496,12 @@ const ALWAYS_IN_F64: [&str; 7] = [
 
 type NewEngine = fn(Graph, Task) -> Box<dyn Engine>;
 
-/// candle's tensors on the processor.
+/// candle's tensors on the processor, or on the first GPU with `CKPT_REGEN_DEVICE=cuda`.
 fn candle(graph: Graph, task: Task, precision: Precision) -> Box<dyn Engine> {
-    let device = candle_core::Device::Cpu;
+    let device = match std::env::var("CKPT_REGEN_DEVICE").as_deref() {
+        Ok("cuda") => candle_core::Device::new_cuda(0).unwrap(),
+        _ => candle_core::Device::Cpu,
+    };
     Box::new(candle::Engine::with_task(graph, task, &device, precision).unwrap())
 }
 
