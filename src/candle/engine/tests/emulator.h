@@ -1,9 +1,10 @@
 // As much of CUDA as the kernels use, on one thread of a processor, to be included before a kernel's file.
 //
-// Each thread of a block is a coroutine that runs until it waits for the others, in rising or in falling
-// order: a missing barrier shows in a result that differs by the order. A barrier that some threads do not
-// reach is an error. The memory that a block shares is made NaN before it starts. Tensors lie between pages
-// that cannot be accessed, at the end of theirs in rising order, and at its start in falling order.
+// Each thread of a block is a coroutine. Warps run one after the other, in rising or in falling order, each as
+// far as it can without the others: a missing barrier shows in a wrong result, or in one that differs by the
+// order. A barrier that some threads do not reach is an error. The memory that a block shares is made NaN before
+// it starts. Tensors lie between pages that cannot be accessed, at the end of theirs in rising order, and at its
+// start in falling order.
 #pragma once
 #include <setjmp.h>
 #include <sys/mman.h>
@@ -116,34 +117,32 @@ class Fenced {
   std::vector<Tensor> tensors;
 };
 
-// Lets go on what waits for nobody else; whether anything did.
-inline bool release() {
-  bool some = false;
-  auto all = [](unsigned start, unsigned count, State state) {
-    for (unsigned at = start; at < start + count; ++at)
-      if (states[at] != state) return false;
-    return true;
-  };
-  auto go = [&](unsigned start, unsigned count) {
-    for (unsigned at = start; at < start + count; ++at) states[at] = State::ready;
-    some = true;
-  };
-  for (unsigned warp = 0; warp < LANES; warp += WARP_LANES)
-    if (all(warp, WARP_LANES, State::at_warp)) go(warp, WARP_LANES);
-  if (all(0, LANES, State::at_block)) go(0, LANES);
-  return some;
+// Whether `count` threads from `start` on are all in a state; if so, they go on.
+inline bool release(unsigned start, unsigned count, State state) {
+  for (unsigned at = start; at < start + count; ++at)
+    if (states[at] != state) return false;
+  for (unsigned at = start; at < start + count; ++at) states[at] = State::ready;
+  return true;
 }
 
-// Whether all threads of the block came to the end.
+// Runs a warp until it waits for others.
+inline void run_warp(unsigned start, bool falling) {
+  do {
+    for (unsigned count = 0; count < WARP_LANES; ++count) {
+      const unsigned at = start + (falling ? WARP_LANES - 1 - count : count);
+      if (states[at] == State::ready) resume(at);
+    }
+  } while (release(start, WARP_LANES, State::at_warp));
+}
+
+// Whether all threads of the block came to the end. Each warp runs as far as it can before the next one does.
 inline bool run_block(bool falling) {
   memset(shared, 0xff, sizeof shared);
   for (State& state : states) state = State::ready;
   do {
-    for (unsigned count = 0; count < LANES; ++count) {
-      const unsigned at = falling ? LANES - 1 - count : count;
-      if (states[at] == State::ready) resume(at);
-    }
-  } while (release());
+    for (unsigned start = 0; start < LANES; start += WARP_LANES)
+      run_warp(falling ? LANES - WARP_LANES - start : start, falling);
+  } while (release(0, LANES, State::at_block));
   for (State state : states)
     if (state != State::done) return false;
   return true;
