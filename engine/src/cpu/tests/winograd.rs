@@ -25,7 +25,7 @@ fn many_channels_on_maps_of_all_sizes() {
         // Filters so large that their gradient is computed at the end of a segment.
         (Shape::new(72, 4, 4), 64, layer(80, 1)),
         // Filters that do not stay in the cache, and more tiles than are taken at a time.
-        (Shape::new(130, 25, 23), 2, layer(150, 1).bias(bias)),
+        (Shape::new(260, 25, 23), 2, layer(260, 1).bias(bias)),
     ] {
         let found = check_winograd(input, images, |graph, x| {
             graph.convolution("layer", x, &layer).unwrap()

@@ -44,8 +44,8 @@ const MIN_PIXELS: usize = 1024;
 const MIN_TILES: usize = 32;
 /// The same where filters do not stay in the cache: they are read once for all of these tiles.
 const MAX_TILES: usize = 128;
-/// Elements of transformed filters that stay in a core's cache beside tiles and products.
-const CACHED_FILTERS: usize = 1 << 18;
+/// Elements of transformed filters up to which reading them again costs less than what larger products of tiles do.
+const CACHED_FILTERS: usize = 1 << 20;
 /// Rows of a product that are computed at a time, at most.
 const ROWS: usize = 8;
 /// Strips of output channels that are computed at a time.
