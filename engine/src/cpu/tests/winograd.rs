@@ -24,7 +24,7 @@ fn many_channels_on_maps_of_all_sizes() {
         (Shape::new(64, 33, 35), 1, layer(32, 1)),
         // Filters so large that their gradient is computed at the end of a segment.
         (Shape::new(72, 4, 4), 64, layer(80, 1)),
-        // Filters that do not stay in the cache, and more tiles than are taken at a time.
+        // Large filters, and more tiles than are taken at a time.
         (Shape::new(260, 25, 23), 2, layer(260, 1).bias(bias)),
     ] {
         let found = check_winograd(input, images, |graph, x| {
@@ -34,23 +34,28 @@ fn many_channels_on_maps_of_all_sizes() {
     }
 }
 
+/// From 32 channels to 37, by any window.
+fn windowed(graph: &mut Graph, x: Value, window: Window) -> Value {
+    let constant = Init::Constant(0.0);
+    let weight = graph.add_tensor("weight", vec![37, 32, 3, 3], Kind::Parameter(constant));
+    let op = Op::Convolution {
+        weight: weight.unwrap(),
+        bias: None,
+        window,
+        groups: 1,
+    };
+    graph.add("layer", op, &[x]).unwrap()
+}
+
 #[test]
 fn padding_on_one_side() {
+    let window = Window {
+        before: (0, 2),
+        after: (2, 1),
+        ..Window::square(3)
+    };
     let found = check_winograd(Shape::new(32, 10, 8), 16, |graph, x| {
-        let constant = Init::Constant(0.0);
-        let weight = graph.add_tensor("weight", vec![37, 32, 3, 3], Kind::Parameter(constant));
-        let window = Window {
-            before: (0, 2),
-            after: (2, 1),
-            ..Window::square(3)
-        };
-        let op = Op::Convolution {
-            weight: weight.unwrap(),
-            bias: None,
-            window,
-            groups: 1,
-        };
-        graph.add("layer", op, &[x]).unwrap()
+        windowed(graph, x, window)
     });
     assert_eq!(found, 1);
 }
@@ -69,22 +74,14 @@ fn dilations() {
         });
         assert_eq!(found, 1, "{input:?}");
     }
+    let window = Window {
+        dilation: (3, 1),
+        before: (2, 1),
+        after: (4, 1),
+        ..Window::square(3)
+    };
     let found = check_winograd(Shape::new(32, 21, 18), 6, |graph, x| {
-        let constant = Init::Constant(0.0);
-        let weight = graph.add_tensor("weight", vec![37, 32, 3, 3], Kind::Parameter(constant));
-        let window = Window {
-            dilation: (3, 1),
-            before: (2, 1),
-            after: (4, 1),
-            ..Window::square(3)
-        };
-        let op = Op::Convolution {
-            weight: weight.unwrap(),
-            bias: None,
-            window,
-            groups: 1,
-        };
-        graph.add("layer", op, &[x]).unwrap()
+        windowed(graph, x, window)
     });
     assert_eq!(found, 1);
 }

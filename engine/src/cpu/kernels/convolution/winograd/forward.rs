@@ -56,10 +56,10 @@ fn matrices(tiles: &Tiles) -> (Matrices, Matrices) {
 /// Strips of the result of which all 16 products are there at a time: few, so that their products stay in the innermost
 /// cache; or all, so that of large filters and tiles only those of one product have to.
 fn strips_at_a_time(tiles: &Tiles) -> usize {
-    if tiles.have_cached_filters() {
-        STRIPS
-    } else {
+    if tiles.have_large_filters() {
         pixel_stride(tiles.result.channels) / LANES
+    } else {
+        STRIPS
     }
 }
 

@@ -41,11 +41,11 @@ const MIN_CHANNELS: usize = 16;
 /// Output pixels of a batch from which on the products outweigh the filter transform.
 const MIN_PIXELS: usize = 1024;
 /// Tiles that are transformed and multiplied at a time.
-const MIN_TILES: usize = 32;
-/// The same where filters do not stay in the cache: they are read once for all of these tiles.
-const MAX_TILES: usize = 128;
-/// Elements of transformed filters up to which reading them again costs less than what larger products of tiles do.
-const CACHED_FILTERS: usize = 1 << 20;
+const TILES: usize = 32;
+/// The same of large filters, which are read once for all of these tiles.
+const TILES_OF_LARGE_FILTERS: usize = 128;
+/// Elements of transformed filters above which reading them again costs more than the memory of more tiles.
+const LARGE_FILTERS: usize = 1 << 20;
 /// Rows of a product that are computed at a time, at most.
 const ROWS: usize = 8;
 /// Strips of output channels that are computed at a time.
@@ -61,17 +61,17 @@ impl Winograd {
             before,
             ..
         } = g.window;
-        // The kernel's reach beyond its first tap.
-        let reach = (2 * dilation.0, 2 * dilation.1);
-        let fits = (kernel, stride) == ((3, 3), (1, 1))
-            && before.0 <= reach.0
-            && before.1 <= reach.1
-            && g.groups == 1;
+        let fits = (kernel, stride) == ((3, 3), (1, 1)) && g.groups == 1;
         let many = g.input.channels.min(g.output.channels) >= MIN_CHANNELS
             && images * g.output.pixels() >= MIN_PIXELS;
         if !fits || !many {
             return None;
         }
+        // Padding of dy at the top and at the left, for the gradient of x.
+        let after = (
+            (2 * dilation.0).checked_sub(before.0)?,
+            (2 * dilation.1).checked_sub(before.1)?,
+        );
         let winograd = Winograd {
             forward: Tiles::new(g.input, g.output, before, dilation),
             backward: Tiles::new(
@@ -81,7 +81,7 @@ impl Winograd {
                     height: g.input.height,
                     width: g.input.width,
                 },
-                (reach.0 - before.0, reach.1 - before.1),
+                after,
                 dilation,
             ),
         };
@@ -193,18 +193,17 @@ impl Tiles {
         self.grid.0 * self.grid.1
     }
 
-    /// Whether the transformed filters stay in a core's cache from some tiles to the next.
-    fn have_cached_filters(&self) -> bool {
+    fn have_large_filters(&self) -> bool {
         let filters = PRODUCTS * self.source.stride * pixel_stride(self.result.channels);
-        filters <= CACHED_FILTERS
+        filters > LARGE_FILTERS
     }
 
     /// The most tiles that are transformed and multiplied at a time.
     fn at_a_time(&self) -> usize {
-        if self.have_cached_filters() {
-            MIN_TILES
+        if self.have_large_filters() {
+            TILES_OF_LARGE_FILTERS
         } else {
-            MAX_TILES
+            TILES
         }
     }
 
