@@ -4,31 +4,28 @@
 
 struct Depthwise {
   int images, channels;
-  int height, width, out_height, out_width;
-  int kernel_height, kernel_width;
-  int stride_y, stride_x, dilation_y, dilation_x;
-  // Padding at the top and at the left.
-  int top, left;
+  Window window;
 };
 
 // y[n, c, i, j] = Σ w[c, u, v] · x[n, c, i · stride + u · dilation − top, …]: a thread for each pixel.
 template <typename T, typename A>
 __device__ void forward(T* y, const T* x, const T* w, const Depthwise& g) {
+  const Window& window = g.window;
   const int at = thread_number();
-  if (at >= g.images * g.channels * g.out_height * g.out_width) return;
-  const int left = at % g.out_width * g.stride_x - g.left;
-  const int top = at / g.out_width % g.out_height * g.stride_y - g.top;
-  const int plane = at / (g.out_width * g.out_height);
-  x += plane * g.height * g.width;
-  w += plane % g.channels * g.kernel_height * g.kernel_width;
+  if (at >= g.images * g.channels * window.out_height * window.out_width) return;
+  const int left = at % window.out_width * window.stride_x - window.left;
+  const int top = at / window.out_width % window.out_height * window.stride_y - window.top;
+  const int plane = at / (window.out_width * window.out_height);
+  x += plane * window.height * window.width;
+  w += plane % g.channels * window.kernel_height * window.kernel_width;
   A sum = 0;
-  for (int u = 0; u < g.kernel_height; ++u) {
-    const int row = top + u * g.dilation_y;
-    if (!inside(row, g.height)) continue;
-    for (int v = 0; v < g.kernel_width; ++v) {
-      const int column = left + v * g.dilation_x;
-      if (!inside(column, g.width)) continue;
-      sum += A(w[u * g.kernel_width + v]) * A(x[row * g.width + column]);
+  for (int u = 0; u < window.kernel_height; ++u) {
+    const int row = top + u * window.dilation_y;
+    if (!inside(row, window.height)) continue;
+    for (int v = 0; v < window.kernel_width; ++v) {
+      const int column = left + v * window.dilation_x;
+      if (!inside(column, window.width)) continue;
+      sum += A(w[u * window.kernel_width + v]) * A(x[row * window.width + column]);
     }
   }
   y[at] = T(sum);
@@ -37,21 +34,22 @@ __device__ void forward(T* y, const T* x, const T* w, const Depthwise& g) {
 // dx: each thread gathers, for a pixel of x, what saw it.
 template <typename T, typename A>
 __device__ void backward_input(T* dx, const T* dy, const T* w, const Depthwise& g) {
+  const Window& window = g.window;
   const int at = thread_number();
-  if (at >= g.images * g.channels * g.height * g.width) return;
-  const int column = at % g.width + g.left;
-  const int row = at / g.width % g.height + g.top;
-  const int plane = at / (g.width * g.height);
-  dy += plane * g.out_height * g.out_width;
-  w += plane % g.channels * g.kernel_height * g.kernel_width;
+  if (at >= g.images * g.channels * window.height * window.width) return;
+  const int column = at % window.width + window.left;
+  const int row = at / window.width % window.height + window.top;
+  const int plane = at / (window.width * window.height);
+  dy += plane * window.out_height * window.out_width;
+  w += plane % g.channels * window.kernel_height * window.kernel_width;
   A sum = 0;
-  for (int u = 0; u < g.kernel_height; ++u) {
-    const int i = seen_from(row, u * g.dilation_y, g.stride_y, g.out_height);
+  for (int u = 0; u < window.kernel_height; ++u) {
+    const int i = seen_from(row, u * window.dilation_y, window.stride_y, window.out_height);
     if (i < 0) continue;
-    for (int v = 0; v < g.kernel_width; ++v) {
-      const int j = seen_from(column, v * g.dilation_x, g.stride_x, g.out_width);
+    for (int v = 0; v < window.kernel_width; ++v) {
+      const int j = seen_from(column, v * window.dilation_x, window.stride_x, window.out_width);
       if (j < 0) continue;
-      sum += A(w[u * g.kernel_width + v]) * A(dy[i * g.out_width + j]);
+      sum += A(w[u * window.kernel_width + v]) * A(dy[i * window.out_width + j]);
     }
   }
   dx[at] = T(sum);
@@ -63,7 +61,8 @@ constexpr int TAPS = 9;
 // dw: a block for each channel and each `TAPS` taps of its filter.
 template <typename T, typename A>
 __device__ void backward_filter(T* dw, const T* x, const T* dy, const Depthwise& g) {
-  const int taps = g.kernel_height * g.kernel_width;
+  const Window& window = g.window;
+  const int taps = window.kernel_height * window.kernel_width;
   const int groups = (taps + TAPS - 1) / TAPS;
   const int channel = blockIdx.x / groups;
   const int first = blockIdx.x % groups * TAPS;
@@ -72,23 +71,24 @@ __device__ void backward_filter(T* dw, const T* x, const T* dy, const Depthwise&
 #pragma unroll
   for (int i = 0; i < TAPS; ++i) {
     // Of what is no tap, no pixel lies inside the map.
-    down[i] = first + i < taps ? (first + i) / g.kernel_width * g.dilation_y : g.height + g.top;
-    over[i] = (first + i) % g.kernel_width * g.dilation_x;
+    const int row = (first + i) / window.kernel_width * window.dilation_y;
+    down[i] = first + i < taps ? row : window.height + window.top;
+    over[i] = (first + i) % window.kernel_width * window.dilation_x;
     sums[i] = 0;
   }
-  const int pixels = g.out_height * g.out_width;
+  const int pixels = window.out_height * window.out_width;
   for (int at = threadIdx.x; at < g.images * pixels; at += BLOCK) {
     const int plane = at / pixels * g.channels + channel;
     const int pixel = at % pixels;
-    const int top = pixel / g.out_width * g.stride_y - g.top;
-    const int left = pixel % g.out_width * g.stride_x - g.left;
-    const T* from = x + plane * g.height * g.width;
+    const int top = pixel / window.out_width * window.stride_y - window.top;
+    const int left = pixel % window.out_width * window.stride_x - window.left;
+    const T* from = x + plane * window.height * window.width;
     const A gradient = A(dy[plane * pixels + pixel]);
 #pragma unroll
     for (int i = 0; i < TAPS; ++i) {
       const int row = top + down[i], column = left + over[i];
-      if (inside(row, g.height) && inside(column, g.width)) {
-        sums[i] += gradient * A(from[row * g.width + column]);
+      if (inside(row, window.height) && inside(column, window.width)) {
+        sums[i] += gradient * A(from[row * window.width + column]);
       }
     }
   }

@@ -4,6 +4,7 @@ use candle_core::{Result, Tensor};
 
 use super::super::convolution::Geometry;
 use super::launch::{File, Launch, THREADS};
+use super::window::Window;
 use super::{int, output, run_on};
 
 /// Taps of which one block gathers the gradient; `TAPS` in `depthwise.cu`.
@@ -14,6 +15,7 @@ const TAPS: usize = 9;
 pub(in super::super) struct Depthwise<'a> {
     geometry: &'a Geometry,
     images: usize,
+    window: Window,
 }
 
 /// `Depthwise` in `depthwise.cu`.
@@ -22,12 +24,7 @@ pub(in super::super) struct Depthwise<'a> {
 struct Sizes {
     images: i32,
     channels: i32,
-    input: [i32; 2],
-    output: [i32; 2],
-    kernel: [i32; 2],
-    stride: [i32; 2],
-    dilation: [i32; 2],
-    before: [i32; 2],
+    window: Window,
 }
 
 impl<'a> Depthwise<'a> {
@@ -36,9 +33,12 @@ impl<'a> Depthwise<'a> {
         let channels = geometry.input.channels;
         let images = x.dim(0).ok()?;
         let depthwise = geometry.groups == channels && geometry.output.channels == channels;
-        let elements = images * geometry.input.len().max(geometry.output.len());
-        let fits = super::fits(&geometry.window, elements);
-        (depthwise && channels > 1 && fits && run_on(x)).then_some(Depthwise { geometry, images })
+        let window = Window::of(&geometry.window, images, geometry.input, geometry.output)?;
+        (depthwise && channels > 1 && run_on(x)).then_some(Depthwise {
+            geometry,
+            images,
+            window,
+        })
     }
 
     /// y = w ∗ x.
@@ -90,22 +90,10 @@ impl<'a> Depthwise<'a> {
         to: &Tensor,
         from: [&Tensor; 2],
     ) -> Result<()> {
-        let Geometry {
-            input,
-            output,
-            window,
-            ..
-        } = self.geometry;
-        let pair = |pair: (usize, usize)| [int(pair.0), int(pair.1)];
         let sizes = Sizes {
             images: int(self.images),
-            channels: int(input.channels),
-            input: [int(input.height), int(input.width)],
-            output: [int(output.height), int(output.width)],
-            kernel: pair(window.kernel),
-            stride: pair(window.stride),
-            dilation: pair(window.dilation),
-            before: pair(window.before),
+            channels: int(self.geometry.input.channels),
+            window: self.window,
         };
         let launch = Launch {
             file: File::Depthwise,

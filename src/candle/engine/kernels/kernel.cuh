@@ -15,6 +15,15 @@ constexpr int WARP = 32;
 // The number of this thread among all of the launch.
 __device__ inline int thread_number() { return blockIdx.x * BLOCK + threadIdx.x; }
 
+// A window that moves over maps; as in window.rs.
+struct Window {
+  int height, width, out_height, out_width;
+  int kernel_height, kernel_width;
+  int stride_y, stride_x, dilation_y, dilation_x;
+  // Padding at the top and at the left.
+  int top, left;
+};
+
 // Whether a position lies inside a map of `size` pixels along its axis.
 __device__ inline bool inside(int at, int size) { return at >= 0 && at < size; }
 

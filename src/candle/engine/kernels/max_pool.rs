@@ -3,8 +3,9 @@
 use candle_core::{DType, Result, Tensor};
 
 use super::launch::{File, Launch, THREADS};
+use super::window::Window;
 use super::{int, output, run_on};
-use crate::net::{Shape, Window};
+use crate::net::{self, Shape};
 
 /// The kernels of max pooling.
 #[derive(Debug, Clone, Copy)]
@@ -20,35 +21,24 @@ pub(in super::super) struct MaxPool {
 #[derive(Debug, Clone, Copy)]
 struct Sizes {
     planes: i32,
-    input: [i32; 2],
-    output: [i32; 2],
-    kernel: [i32; 2],
-    stride: [i32; 2],
-    dilation: [i32; 2],
-    before: [i32; 2],
+    window: Window,
 }
 
 impl MaxPool {
     /// Of values `x`, or the gradient of the result, where it goes by kernels.
     pub(in super::super) fn of(
-        window: &Window,
+        window: &net::Window,
         input: Shape,
         output: Shape,
         x: &Tensor,
     ) -> Option<MaxPool> {
         let images = x.dim(0).ok()?;
-        let pair = |pair: (usize, usize)| [int(pair.0), int(pair.1)];
+        let window = Window::of(window, images, input, output)?;
         let sizes = Sizes {
             planes: int(images * input.channels),
-            input: [int(input.height), int(input.width)],
-            output: [int(output.height), int(output.width)],
-            kernel: pair(window.kernel),
-            stride: pair(window.stride),
-            dilation: pair(window.dilation),
-            before: pair(window.before),
+            window,
         };
-        let fits = super::fits(window, images * input.len().max(output.len()));
-        (fits && run_on(x)).then_some(MaxPool {
+        run_on(x).then_some(MaxPool {
             images,
             input,
             output,

@@ -16,6 +16,7 @@ mod launch;
 pub(super) mod loss;
 mod max_pool;
 mod optimizer;
+mod window;
 
 pub(super) use batch_norm::BatchNorm;
 pub(super) use depthwise::Depthwise;
@@ -23,8 +24,6 @@ pub(super) use max_pool::MaxPool;
 pub(super) use optimizer::Step;
 
 use candle_core::{DType, Device, Result, Shape, Tensor};
-
-use crate::net::Window;
 
 /// Whether the operations on a tensor go by kernels: it is on a CUDA device, in f32 or f64, and its
 /// elements can be counted in 32 bits.
@@ -34,13 +33,6 @@ pub(super) fn run_on(x: &Tensor) -> bool {
     #[cfg(not(test))]
     let device = cfg!(feature = "cuda") && x.device().is_cuda();
     device && matches!(x.dtype(), DType::F32 | DType::F64) && x.elem_count() <= MOST
-}
-
-/// Whether positions under a window, in maps of so many elements in all, can be counted in 32 bits.
-fn fits(window: &Window, elements: usize) -> bool {
-    let most = |pair: (usize, usize)| pair.0.max(pair.1);
-    let reach = most(window.kernel).saturating_mul(most(window.dilation));
-    elements <= MOST && reach <= MOST / 4 && most(window.before) <= MOST / 4
 }
 
 /// The last thread's number, which is below this and a block, is an `int`.

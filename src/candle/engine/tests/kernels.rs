@@ -5,8 +5,10 @@ use candle_core::Device;
 
 use super::super::Engine;
 use super::super::kernels::emulator::{self, Order};
-use super::operations::ACTIVATIONS;
-use super::{Readings, SGD, assert_near, everything, fill, first_step, network, parts, uniform};
+use super::operations::{for_batch_norm_and_activations, for_max_pooling};
+use super::{
+    Readings, SGD, assert_near, between, everything, fill, first_step, network, parts, uniform,
+};
 use crate::engine::plain::Plain;
 use crate::engine::{Optimizer, Part, Precision, Task, Update};
 use crate::net::{Auxiliary, Convolution, Graph, Init, Kind, Op, Shape, Value, Window};
@@ -42,7 +44,7 @@ impl On {
         if self == On::Emulator { 1e-5 } else { 1e-4 }
     }
 
-    /// Compares the engines on a network of `build` between a convolution and a linear layer.
+    /// Compares the engines on a network of [`between`].
     fn check(
         self,
         name: &str,
@@ -50,13 +52,7 @@ impl On {
         images: usize,
         build: impl Fn(&mut Graph, Value) -> Value,
     ) {
-        let mut graph = Graph::new(name, input);
-        let before = Convolution::new(input.channels, 1).bias(Init::Constant(0.0));
-        let x = graph.convolution("before", graph.input(), &before).unwrap();
-        let x = build(&mut graph, x);
-        let x = graph.add("flatten", Op::Flatten, &[x]).unwrap();
-        graph.linear("after", x, 7, true).unwrap();
-        self.compare(&graph, Task::Classification, images);
+        self.compare(&between(name, input, build), Task::Classification, images);
     }
 
     /// Compares one step with kernels, in f64 in either order of their threads and in f32, with the plain
@@ -185,58 +181,6 @@ fn depthwise(on: On) {
     });
 }
 
-/// BatchNorm alone and with every activation, beside its input.
-fn batch_norm_and_activations(on: On) {
-    for (shape, images) in [
-        (Shape::new(3, 3, 5), 2),
-        (Shape::new(17, 1, 1), 5),
-        (Shape::new(2, 19, 15), 3),
-    ] {
-        on.check("BatchNorm", shape, images, |graph, x| {
-            graph.batch_norm("layer", x).unwrap()
-        });
-        for activation in ACTIVATIONS {
-            on.check(activation.name(), shape, images, |graph, x| {
-                let x = graph.batch_norm("layer", x).unwrap();
-                let y = graph.activation("act", x, activation).unwrap();
-                graph.add("read twice", Op::Add, &[x, y]).unwrap()
-            });
-        }
-    }
-}
-
-fn max_pooling(on: On) {
-    let window = |kernel, stride, padding: usize, ceil| Window {
-        stride: (stride, stride),
-        before: (padding, padding),
-        after: (padding, padding),
-        ceil,
-        ..Window::square(kernel)
-    };
-    let axes = Window {
-        kernel: (2, 3),
-        stride: (1, 2),
-        before: (1, 0),
-        after: (0, 1),
-        dilation: (2, 1),
-        ceil: true,
-    };
-    for window in [
-        window(3, 2, 1, false),
-        window(2, 2, 0, true),
-        window(3, 1, 1, false),
-        window(1, 2, 0, false),
-        window(2, 3, 0, false),
-        axes,
-    ] {
-        for (shape, images) in [(Shape::new(3, 5, 7), 2), (Shape::new(1, 18, 17), 1)] {
-            on.check("max pooling", shape, images, |graph, x| {
-                graph.add("layer", Op::MaxPool(window), &[x]).unwrap()
-            });
-        }
-    }
-}
-
 /// A label for each pixel, some of which do not count, and more classes than a warp has threads; an
 /// auxiliary head.
 fn dense_labels(on: On) {
@@ -329,8 +273,10 @@ fn updates(engine: &mut dyn crate::engine::Engine) -> Readings {
 
 fn everything_that_has_a_kernel(on: On) {
     depthwise(on);
-    batch_norm_and_activations(on);
-    max_pooling(on);
+    for_batch_norm_and_activations(|name, shape, images, build| {
+        on.check(name, shape, images, build)
+    });
+    for_max_pooling(|name, shape, images, build| on.check(name, shape, images, build));
     dense_labels(on);
     optimizers(on);
 }

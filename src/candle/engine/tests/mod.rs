@@ -228,13 +228,18 @@ fn another_image_size_is_that_of_a_network_built_for_it() {
 
 /// Compares the engines on a network of `build` between a convolution and a linear layer.
 fn check(name: &str, input: Shape, images: usize, build: impl Fn(&mut Graph, Value) -> Value) {
+    compare(&between(name, input, build), Task::Classification, images);
+}
+
+/// What `build` adds between a convolution and a linear layer.
+fn between(name: &str, input: Shape, build: impl Fn(&mut Graph, Value) -> Value) -> Graph {
     let mut graph = Graph::new(name, input);
     let before = Convolution::new(input.channels, 1).bias(Init::Constant(0.0));
     let x = graph.convolution("before", graph.input(), &before).unwrap();
     let x = build(&mut graph, x);
     let x = graph.add("flatten", Op::Flatten, &[x]).unwrap();
     graph.linear("after", x, 7, true).unwrap();
-    compare(&graph, Task::Classification, images);
+    graph
 }
 
 /// A network with dropout, as a run trains it.

@@ -7,7 +7,10 @@ use super::super::number::to_host;
 use super::check;
 use crate::net::{Activation, Convolution, Graph, Init, Kind, Op, Shape, Value, Whitening, Window};
 
-pub(super) const ACTIVATIONS: [Activation; 6] = [
+/// Adds the layers of a network to a value.
+type Build<'a> = &'a dyn Fn(&mut Graph, Value) -> Value;
+
+const ACTIVATIONS: [Activation; 6] = [
     Activation::Relu,
     Activation::Relu6,
     Activation::HardSwish,
@@ -184,12 +187,21 @@ fn a_batch_taken_a_few_images_at_a_time_gives_the_same() {
 
 #[test]
 fn batch_norm_alone_and_with_every_activation() {
-    for (shape, images) in [(Shape::new(3, 3, 5), 2), (Shape::new(17, 1, 1), 5)] {
-        check("BatchNorm", shape, images, |graph, x| {
+    for_batch_norm_and_activations(|name, shape, images, build| check(name, shape, images, build));
+}
+
+/// Calls `check` with the name of a network, the shape and number of its images, and what adds its layers.
+pub(super) fn for_batch_norm_and_activations(check: impl Fn(&str, Shape, usize, Build<'_>)) {
+    for (shape, images) in [
+        (Shape::new(3, 3, 5), 2),
+        (Shape::new(17, 1, 1), 5),
+        (Shape::new(2, 19, 15), 3),
+    ] {
+        check("BatchNorm", shape, images, &|graph, x| {
             graph.batch_norm("layer", x).unwrap()
         });
         for activation in ACTIVATIONS {
-            check(activation.name(), shape, images, |graph, x| {
+            check(activation.name(), shape, images, &|graph, x| {
                 let x = graph.batch_norm("layer", x).unwrap();
                 let y = graph.activation("act", x, activation).unwrap();
                 graph.add("read twice", Op::Add, &[x, y]).unwrap()
@@ -200,32 +212,9 @@ fn batch_norm_alone_and_with_every_activation() {
 
 #[test]
 fn pooling() {
-    let window = |kernel, stride, padding: usize, ceil| Window {
-        stride: (stride, stride),
-        before: (padding, padding),
-        after: (padding, padding),
-        ceil,
-        ..Window::square(kernel)
-    };
-    let axes = Window {
-        kernel: (2, 3),
-        stride: (1, 2),
-        before: (1, 0),
-        after: (0, 1),
-        dilation: (2, 1),
-        ceil: true,
-    };
-    for window in [
-        window(3, 2, 1, false),
-        window(2, 2, 0, true),
-        window(3, 1, 1, false),
-        window(1, 2, 0, false),
-        axes,
-    ] {
+    for_max_pooling(|name, shape, images, build| check(name, shape, images, build));
+    for window in windows() {
         for (shape, images) in [(Shape::new(2, 5, 7), 2), (Shape::new(1, 3, 3), 1)] {
-            check("max pooling", shape, images, |graph, x| {
-                graph.add("layer", Op::MaxPool(window), &[x]).unwrap()
-            });
             for count_padding in [false, true] {
                 let op = Op::AveragePool {
                     window,
@@ -237,6 +226,44 @@ fn pooling() {
             }
         }
     }
+}
+
+/// As [`for_batch_norm_and_activations`].
+pub(super) fn for_max_pooling(check: impl Fn(&str, Shape, usize, Build<'_>)) {
+    let shapes = [(3, 5, 7), (1, 3, 3), (1, 18, 17)];
+    for window in windows() {
+        for ((channels, height, width), images) in shapes.into_iter().zip([2, 1, 1]) {
+            let shape = Shape::new(channels, height, width);
+            check("max pooling", shape, images, &|graph, x| {
+                graph.add("layer", Op::MaxPool(window), &[x]).unwrap()
+            });
+        }
+    }
+}
+
+fn windows() -> [Window; 6] {
+    let window = |kernel, stride, padding: usize, ceil| Window {
+        stride: (stride, stride),
+        before: (padding, padding),
+        after: (padding, padding),
+        ceil,
+        ..Window::square(kernel)
+    };
+    [
+        window(3, 2, 1, false),
+        window(2, 2, 0, true),
+        window(3, 1, 1, false),
+        window(1, 2, 0, false),
+        window(2, 3, 0, false),
+        Window {
+            kernel: (2, 3),
+            stride: (1, 2),
+            before: (1, 0),
+            after: (0, 1),
+            dilation: (2, 1),
+            ceil: true,
+        },
+    ]
 }
 
 #[test]
