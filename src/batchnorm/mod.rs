@@ -18,7 +18,9 @@ pub use explain::{Verdict, explain};
 pub(crate) use modules::one_median;
 pub use schema::{Schema, template};
 pub use select::{Filter, NOTHING_FOUND, filter, select};
-pub(crate) use select::{iter_norms_left, nothing_found, nothing_found_in, only_raw};
+pub(crate) use select::{
+    filter_batch_norms, iter_norms_left, nothing_found, nothing_found_in, only_raw,
+};
 
 pub use crate::checkpoint::Role;
 use crate::checkpoint::{Checkpoint, StateDict, Tensor};

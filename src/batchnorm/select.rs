@@ -29,6 +29,13 @@ impl Filter {
         (self.iternorm || kind == LayerKind::BatchNorm) && self.passes_by_name(layer)
     }
 
+    /// Whether layers pass but for their kind, and none of another kind does.
+    fn leaves_iternorm_alone(&self, layers: &[(LayerKind, &str)]) -> bool {
+        let by_name = layers.iter().filter(|(_, name)| self.passes_by_name(name));
+        let mut passing = by_name.peekable();
+        passing.peek().is_some() && passing.all(|(kind, name)| !self.passes(*kind, name))
+    }
+
     fn passes_by_name(&self, layer: &str) -> bool {
         let any = |list: &[Regex]| list.iter().any(|regex| regex.is_match(layer));
         (self.include.is_empty() || any(&self.include)) && !any(&self.exclude)
@@ -49,11 +56,7 @@ impl Filter {
                 }
             }
         }
-        let mut passing = layers
-            .iter()
-            .filter(|(_, name)| self.passes_by_name(name))
-            .peekable();
-        if passing.peek().is_some() && passing.all(|(kind, name)| !self.passes(*kind, name)) {
+        if self.leaves_iternorm_alone(layers) {
             let reason = format!(
                 "every γ of {owner} that is to be counted is one of IterNorm, which are left alone unless they are asked \
                  for: {ITER_NORM_LEFT_ALONE}"
@@ -172,16 +175,33 @@ const MAX_SUGGESTED: usize = 2000;
 /// # Errors
 /// None passes, or an expression matches no layer at all: then it is most likely misspelt.
 pub fn filter<'n>(path: &Path, network: &'n Network, filter: &Filter) -> Result<Vec<&'n Layer>> {
-    let all = network
-        .layers
-        .iter()
-        .map(|layer| (layer.kind, &layer.name[..]));
-    filter.check(&path.display().to_string(), &all.collect::<Vec<_>>())?;
+    filter.check(&path.display().to_string(), &kinds_and_names(network))?;
     let layers = network
         .layers
         .iter()
         .filter(|l| filter.passes(l.kind, &l.name));
     Ok(layers.collect())
+}
+
+/// As [`filter`], for an edit that never takes layers of IterNorm.
+///
+/// # Errors
+/// As [`filter`]; only layers of IterNorm pass.
+pub(crate) fn filter_batch_norms<'n>(
+    path: &Path,
+    network: &'n Network,
+    by: &Filter,
+) -> Result<Vec<&'n Layer>> {
+    if by.leaves_iternorm_alone(&kinds_and_names(network)) {
+        let reason = format!("only layers of IterNorm are to be edited: {ITER_NORM_LEFT_ALONE}");
+        return Err(Error::refused(path, reason));
+    }
+    filter(path, network, by)
+}
+
+fn kinds_and_names(network: &Network) -> Vec<(LayerKind, &str)> {
+    let layers = network.layers.iter();
+    layers.map(|layer| (layer.kind, &layer.name[..])).collect()
 }
 
 /// That layers of IterNorm are left alone, in a sentence, where there are any and they are not asked for.

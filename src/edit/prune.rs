@@ -136,6 +136,7 @@ pub fn prune(
     batchnorm::mark_shared_betas(&checkpoint, &mut network.layers);
     let gammas = GammaBytes::of_network(&checkpoint, &network)?;
     let mut notes = left_alone(&networks, &network);
+    notes.extend(batchnorm::iter_norms_left(&network, &request.filter));
     notes.extend(checkpoint.notes().iter().cloned());
     let known = masked::known(&checkpoint, target.own_record(), &gammas, &mut notes)?;
     let known = known.unwrap_or_default();
@@ -273,7 +274,7 @@ impl<'c> Chosen<'c> {
         known: &Mask,
     ) -> Result<Chosen<'c>> {
         let path = checkpoint.path();
-        let layers = batchnorm::filter(path, network, &request.filter)?;
+        let layers = batchnorm::filter_batch_norms(path, network, &request.filter)?;
         let tensor = |layer: &Layer| layer.tensor(checkpoint).map(|tensor| &tensor.name[..]);
         let layers = editable(path, &layers, &tensor, false)?;
         let is_chosen = |gamma: &&GammaBytes| {

@@ -128,3 +128,25 @@ fn of_iternorm_alone_an_edit_is_refused_with_the_reason_and_the_option() {
     let json = ok_json(&["inspect", text(&file), "--schema", text(&schema), "--json"]);
     assert_eq!(json["networks"][0]["channels"], 8);
 }
+
+#[test]
+fn prune_leaves_iternorm_alone_with_the_reason_and_names_no_option() {
+    let (_dir, file) = checkpoint(true);
+    let before = fs::read(&file).unwrap();
+    let arguments = ["prune", text(&file), "--ratio", "0.5"];
+    let said = fails(1, &[&arguments[..], &["--include", "itn$"]].concat());
+    assert!(
+        said.contains("only layers of IterNorm are to be edited"),
+        "{said}"
+    );
+    assert!(said.contains("gets gradients by them"), "{said}");
+    assert!(!said.contains("--iternorm"), "{said}");
+    assert!(fs::read(&file).unwrap() == before);
+    let output = run(&arguments);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("2 layers of IterNorm, 8 channels, are left alone"),
+        "{said}"
+    );
+    assert_eq!(gamma(&file, "c.bn")[..2], [0.0, 0.0]);
+}
